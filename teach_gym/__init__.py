@@ -1,0 +1,37 @@
+"""teach_gym: iterative machine teaching as a suite of Gymnasium environments.
+
+Importing the package registers the environments ``teach_gym/<Name>-v0`` and loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from teach_gym.registration import TASKS, env_id, register_all
+
+if TYPE_CHECKING:
+    from teach_gym.task import Task, TaskSpec, TeachState, make_task
+    from teach_gym.teachers import make_teacher
+
+__version__ = "0.1.0"
+__all__ = ["TASKS", "Task", "TaskSpec", "TeachState", "env_id", "make_task", "make_teacher"]
+
+_LAZY = {
+    "Task": "teach_gym.task",
+    "TaskSpec": "teach_gym.task",
+    "TeachState": "teach_gym.task",
+    "make_task": "teach_gym.task",
+    "make_teacher": "teach_gym.teachers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load the public names that need numpy code on first use."""
+    if name in _LAZY:
+        import importlib
+
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'teach_gym' has no attribute {name!r}")
+
+
+register_all()

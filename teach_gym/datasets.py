@@ -1,0 +1,114 @@
+"""Data sets on disk: where they are looked for, how they are read, checked and fetched.
+
+The layout is torchvision's (``<data_dir>/MNIST/raw/train-images-idx3-ubyte``), so a folder filled by
+torchvision serves as it is. Reading needs only numpy; fetching goes through torchvision.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from teach_gym.errors import DamagedDataError, DataNotFoundError, lookup_name
+
+DATA_VARIABLE = "TEACH_GYM_DATA"
+
+MNIST_MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+"""MD5 of the four uncompressed MNIST files."""
+
+DATASETS = {"mnist": "handwritten digits 28x28, 60,000 + 10,000 (55 MB)"}
+
+
+def data_dir(given: str | Path | None = None) -> Path:
+    """The data folder: the one given, else ``TEACH_GYM_DATA``, else ``teach_gym`` in the user's cache folder."""
+    chosen = given or os.environ.get(DATA_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "teach_gym"
+
+
+def load_mnist(
+    folder: str | Path | None = None, *, train: bool
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Read MNIST's images (n, 28, 28) and labels (n,).
+
+    Args:
+        folder: data folder (default: ``data_dir()``).
+        train: the training file or the test file.
+
+    Raises:
+        DataNotFoundError: a file is missing; the message names the command that fetches it.
+        DamagedDataError: a file is cut short or of another format.
+    """
+    stem = "train" if train else "t10k"
+    raw = data_dir(folder) / "MNIST" / "raw"
+    images = _read_idx(raw / f"{stem}-images-idx3-ubyte")
+    labels = _read_idx(raw / f"{stem}-labels-idx1-ubyte")
+    if images.shape != (len(labels), 28, 28):
+        raise DamagedDataError(f"MNIST in {str(raw)!r}: {images.shape} images do not fit {labels.shape} labels")
+    return images, labels
+
+
+def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
+    """Read an IDX file of bytes: two zero bytes, the type 0x08, the number of axes, the sizes, the data."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataNotFoundError(
+            f"MNIST file {str(path)!r} not found. Set {DATA_VARIABLE} or data_dir to a folder in torchvision's "
+            f"layout, or fetch it with: teach-gym data mnist --data-dir {path.parents[2]}"
+        ) from error
+    axes = raw[3] if len(raw) > 3 else 0
+    start = 4 + 4 * axes
+    if raw[:3] != b"\x00\x00\x08" or len(raw) < start:
+        raise DamagedDataError(f"{str(path)!r} is not an IDX file of bytes; delete it and fetch it again")
+    shape = tuple(int(n) for n in np.frombuffer(raw, dtype=">i4", count=axes, offset=4))
+    data = np.frombuffer(raw, dtype=np.uint8, offset=start)
+    if data.size != int(np.prod(shape)):
+        raise DamagedDataError(
+            f"{str(path)!r} should hold {shape} bytes of data, holds {data.size}; delete it and fetch it again"
+        )
+    return data.reshape(shape)
+
+
+def check(name: str, folder: str | Path | None = None) -> list[str]:
+    """Check a data set's files against their MD5; returns one line per problem, none if all is well.
+
+    Raises:
+        ValueError: unknown data set.
+    """
+    lookup_name("data set", name, DATASETS)
+    raw = data_dir(folder) / "MNIST" / "raw"
+    problems = []
+    for file, expected in MNIST_MD5.items():
+        path = raw / file
+        if not path.is_file():
+            problems.append(f"missing: {path}")
+        elif (found := hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()) != expected:
+            problems.append(f"damaged: {path} has MD5 {found}, expected {expected}")
+    return problems
+
+
+def download(name: str, folder: str | Path | None = None) -> None:
+    """Fetch a data set into the data folder through torchvision.
+
+    Raises:
+        ValueError: unknown data set.
+        ImportError: torchvision is not installed; the message names the extra.
+    """
+    lookup_name("data set", name, DATASETS)
+    try:
+        from torchvision.datasets import MNIST
+    except ImportError as error:
+        raise ImportError("downloading needs torchvision: pip install 'teach_gym[vision]'") from error
+    for train in (True, False):
+        MNIST(str(data_dir(folder)), train=train, download=True)

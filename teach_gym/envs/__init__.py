@@ -1,0 +1,1 @@
+"""Gymnasium environments, one module per medium; importing this package loads none of them."""

@@ -1,0 +1,41 @@
+"""Label synthesis teaching (LAST): the teacher sets the label of a random example."""
+
+from __future__ import annotations
+
+from teach_gym.envs.base import TeachEnv, TeachVectorEnv
+
+
+class LabelEnv(TeachEnv):
+    """Label synthesis teaching (LAST): the teacher sets the label of a random example.
+
+    ## Description
+    At each step an example is drawn at random from the pool, and the teacher chooses the label that the learner
+    is shown with it. The label need not be the true one: the learner's gradient is linear in it, so a label steers
+    how far, and in which sense, the learner moves along the example (LAST, section 3.2).
+
+    ## Action space
+    Discrete: for two classes a grid of labels ({0, .25, .5, .75, 1}, LAST section 4); for more classes the weight mu
+    of the ground truth in mu y + (1 - mu) p; for regression the ground truth, or the learner's prediction plus an
+    offset in [-r, r]. Continuous: any label of the same constraint set.
+
+    ## Observation space
+    The learner's parameters, the target's difference to them, the example and its true label, and the share of the
+    budget that remains.
+
+    ## Rewards
+    By default ``progress``: the per cent of the initial distance to the target removed by the step. ``distance`` gives
+    LAST's -||w - w*||, ``decrease`` the raw decrease of the distance.
+
+    ## Starting state
+    A learner drawn at random (``init``, ``init_scale``) and the pool rows of the whole episode.
+
+    ## Episode end
+    Terminated when the distance falls below ``tolerance`` or the budget is spent; never truncated by itself.
+
+    ## Arguments
+    Any field of ``teach_gym.task.TaskSpec`` can be given to ``gym.make``.
+    """
+
+
+class LabelVectorEnv(TeachVectorEnv):
+    """The vector environment of ``LabelEnv``."""

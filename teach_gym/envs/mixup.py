@@ -1,0 +1,38 @@
+"""Mixup teaching (DHT Eq. 7): the teacher mixes two random examples."""
+
+from __future__ import annotations
+
+from teach_gym.envs.base import TeachEnv, TeachVectorEnv
+
+
+class MixupEnv(TeachEnv):
+    """Mixup teaching (DHT Eq. 7): the teacher mixes two random examples.
+
+    ## Description
+    At each step two examples are drawn at random from the pool. The learner is shown c x1 + (1 - c) x2 with the label
+    c y1 + (1 - c) y2, and the teacher chooses the Mixup coefficient c (DHT, section 4.1).
+
+    ## Action space
+    Discrete: coefficients on a grid ({0, .25, .5, .75, 1}). Continuous: any coefficient in [0, 1].
+
+    ## Observation space
+    The learner's parameters, the target's difference to them, both examples and their labels, and the share of the
+    budget that remains.
+
+    ## Rewards
+    By default ``progress``: the per cent of the initial distance to the target removed by the step. ``distance`` gives
+    LAST's -||w - w*||, ``decrease`` the raw decrease of the distance.
+
+    ## Starting state
+    A learner drawn at random (``init``, ``init_scale``) and the pool rows of the whole episode.
+
+    ## Episode end
+    Terminated when the distance falls below ``tolerance`` or the budget is spent; never truncated by itself.
+
+    ## Arguments
+    Any field of ``teach_gym.task.TaskSpec`` can be given to ``gym.make``.
+    """
+
+
+class MixupVectorEnv(TeachVectorEnv):
+    """The vector environment of ``MixupEnv``."""

@@ -1,0 +1,45 @@
+"""Checks of values given by users: the message names the value and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class DataNotFoundError(FileNotFoundError):
+    """A data set is not in the data folder; the message names the command that fetches it."""
+
+
+class DamagedDataError(ValueError):
+    """A data file is there but is not what it should be."""
+
+
+def lookup_name(kind: str, name: Any, table: Mapping[str, T]) -> T:
+    """Return ``table[name]``.
+
+    Raises:
+        ValueError: unknown name; the message lists the known ones and the closest.
+    """
+    if isinstance(name, str) and name in table:
+        return table[name]
+    close = difflib.get_close_matches(str(name), table, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"unknown {kind} {name!r}; allowed: {', '.join(sorted(table))}{hint}")
+
+
+def positive(what: str, value: Any, *, integer: bool = False) -> None:
+    """Check that a number is finite and positive (and an integer, if asked).
+
+    Raises:
+        TypeError: not a number (not an integer).
+        ValueError: not positive or not finite.
+    """
+    kind = Integral if integer else Real
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise TypeError(f"{what} must be {'an integer' if integer else 'a number'}, got {value!r}")
+    if not 0 < float(value) < float("inf"):
+        raise ValueError(f"{what} must be > 0 and finite, got {value!r}")

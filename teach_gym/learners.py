@@ -1,0 +1,339 @@
+"""Learners: closed-form loss and gradient on flat parameters, over any leading batch axes.
+
+A learner is a feature map (none, or one hidden layer) followed by a linear layer and an *output* that
+says how logits become predictions and what the loss is. Shapes: parameters ``w`` (..., P), inputs ``x``
+(..., m, d), labels ``y`` (..., m, K). ``x`` may also be one table (m, d) shared by the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from teach_gym.backend import (
+    Array,
+    dot,
+    logsumexp,
+    matmul,
+    namespace,
+    outer_sum,
+    sigmoid,
+    softmax,
+    softplus,
+)
+from teach_gym.errors import lookup_name, positive
+from teach_gym.randomness import Streams
+
+
+class Output(NamedTuple):
+    """How logits z (..., m, K) become a prediction and a loss.
+
+    Attributes:
+        predict: z -> prediction, same shape, on the scale of the labels.
+        loss: (z, y) -> (..., m), the loss of each example.
+        residual: (z, y) -> (..., m, K), the derivative of the loss with respect to z.
+        label_low: smallest meaningful label entry (None: unbounded).
+        label_high: largest meaningful label entry.
+        linear: whether the residual is linear in y (the greedy label then has a closed form).
+    """
+
+    predict: Callable[[Array], Array]
+    loss: Callable[[Array, Array], Array]
+    residual: Callable[[Array, Array], Array]
+    label_low: float | None = 0.0
+    label_high: float | None = 1.0
+    linear: bool = True
+
+
+def _total(a: Array) -> Array:
+    return namespace(a).sum(a, axis=-1)
+
+
+def _softmax_residual(z: Array, y: Array) -> Array:
+    return _total(y)[..., None] * softmax(z) - y
+
+
+IDENTITY = Output(
+    predict=lambda z: z,
+    loss=lambda z, y: 0.5 * _total((z - y) ** 2),
+    residual=lambda z, y: z - y,
+    label_low=None,
+    label_high=None,
+)
+SIGMOID = Output(
+    predict=sigmoid,
+    loss=lambda z, y: _total(softplus(z) - y * z),
+    residual=lambda z, y: sigmoid(z) - y,
+)
+MARGIN = Output(
+    predict=lambda z: 2.0 * sigmoid(z) - 1.0,
+    loss=lambda z, y: _total(softplus(-y * z)),
+    residual=lambda z, y: -y * sigmoid(-y * z),
+    label_low=-1.0,
+    label_high=1.0,
+    linear=False,
+)
+SOFTMAX = Output(
+    predict=softmax,
+    loss=lambda z, y: _total(y) * logsumexp(z)[..., 0] - _total(y * z),
+    residual=_softmax_residual,
+)
+
+
+class Parts(NamedTuple):
+    """The two factors of a per-example gradient g = J^T r of one example with residual r (..., m, K).
+
+    Attributes:
+        gram: (..., m, K, K), J J^T: the squared gradient norm is r^T gram r.
+        alignment: (..., m, K), J (w - w*): the inner product with a direction is <alignment, r>.
+    """
+
+    gram: Array
+    alignment: Array
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A linear learner: logits <w, x> (+ bias), and the base of the learner with a hidden layer.
+
+    Args:
+        name: the name it is looked up by.
+        output: predictions and loss on the logits.
+        bias: whether the linear layer (and the hidden one) has a bias; the flat parameters are the
+            weights (d, K) in C order followed by the bias (K,).
+    """
+
+    name: str
+    output: Output
+    bias: bool = False
+
+    def size(self, d: int, k: int) -> int:
+        """Number of parameters P for d features and k outputs."""
+        return (d + self.bias) * k
+
+    def init(self, rng: Streams, d: int, k: int) -> Array:
+        """Draw parameters uniformly from +-1/sqrt(fan in), as torch's linear layers do: (B, P)."""
+        return (2.0 * rng.uniform(self.size(d, k)) - 1.0) / np.sqrt(d)
+
+    def logits(self, w: Array, x: Array) -> Array:
+        """Logits: w (..., P), x (..., m, d) or (m, d) -> (..., m, K)."""
+        return _linear(w, x, self.bias)
+
+    def predict(self, w: Array, x: Array) -> Array:
+        """Predictions on the scale of the labels: (..., m, K)."""
+        return self.output.predict(self.logits(w, x))
+
+    def loss(self, w: Array, x: Array, y: Array) -> Array:
+        """Mean loss over the m examples: (...)."""
+        return namespace(w).mean(self.output.loss(self.logits(w, x), y), axis=-1)
+
+    def gradient(self, w: Array, x: Array, y: Array) -> Array:
+        """Gradient of the mean loss with respect to the flat parameters: (..., P)."""
+        residual = self.output.residual(self.logits(w, x), y)
+        m = x.shape[-2]
+        return _linear_gradient(x, residual if m == 1 else residual / m, self.bias)
+
+    def parts(self, w: Array, x: Array, direction: Array, beta: float = 1.0) -> Parts:
+        """What greedy teaching needs of each example's gradient, for any residual.
+
+        Args:
+            w: (..., P) parameters.
+            x: (..., m, d) or (m, d) inputs.
+            direction: (..., P), usually w - w*.
+            beta: weight of the first layer of a learner with a hidden layer (LAST Eq. 4); unused here.
+
+        Returns:
+            gram (..., m, K, K) and alignment (..., m, K), broadcastable over the batch.
+        """
+        del beta
+        alignment = _linear(direction, x, self.bias)
+        xp = namespace(x)
+        eye = xp.asarray(np.eye(alignment.shape[-1]), dtype=x.dtype)
+        return Parts((dot(x, x) + float(self.bias))[..., None, None] * eye, alignment)
+
+
+@dataclass(frozen=True)
+class MLPLearner(Learner):
+    """A two-layer perceptron, output(W^T relu(V^T x)) (LAST Eq. 4).
+
+    The flat parameters are V (d, h) and its bias (h,), then W (h, K) and its bias (K,).
+
+    Args:
+        hidden: number h of hidden units.
+    """
+
+    hidden: int = 16
+
+    def size(self, d: int, k: int) -> int:
+        """Number of parameters P for d features and k outputs."""
+        return (d + self.bias) * self.hidden + (self.hidden + self.bias) * k
+
+    def init(self, rng: Streams, d: int, k: int) -> Array:
+        """Draw each layer uniformly from +-1/sqrt(fan in): (B, P)."""
+        first = (d + self.bias) * self.hidden
+        fan_in = np.full(self.size(d, k), float(self.hidden))
+        fan_in[:first] = d
+        return (2.0 * rng.uniform(fan_in.size) - 1.0) / np.sqrt(fan_in)
+
+    def _split(self, w: Array, x: Array) -> tuple[Array, Array]:
+        first = (x.shape[-1] + self.bias) * self.hidden
+        return w[..., :first], w[..., first:]
+
+    def _forward(self, w: Array, x: Array) -> tuple[Array, Array, Array]:
+        """Active hidden units (..., m, h) as 0/1, their values, and the flat output layer."""
+        v, top = self._split(w, x)
+        u = _linear(v, x, self.bias)
+        xp = namespace(u)
+        active = xp.astype(u > 0, u.dtype)
+        return active, u * active, top
+
+    def logits(self, w: Array, x: Array) -> Array:
+        """Logits: w (..., P), x (..., m, d) or (m, d) -> (..., m, K)."""
+        _, h, top = self._forward(w, x)
+        return _linear(top, h, self.bias)
+
+    def gradient(self, w: Array, x: Array, y: Array) -> Array:
+        """Gradient of the mean loss with respect to the flat parameters: (..., P)."""
+        active, h, top = self._forward(w, x)
+        residual = self.output.residual(_linear(top, h, self.bias), y) / x.shape[-2]
+        kernel = self._kernel(top)
+        below = matmul(residual, namespace(w).matrix_transpose(kernel)) * active
+        first = _linear_gradient(x, below, self.bias)
+        second = _linear_gradient(h, residual, self.bias)
+        return namespace(w).concat([first, second], axis=-1)
+
+    def _kernel(self, top: Array) -> Array:
+        """Output weights (..., h, K) of the flat output layer."""
+        k = top.shape[-1] // (self.hidden + self.bias)
+        return top[..., : self.hidden * k].reshape((*top.shape[:-1], self.hidden, k))
+
+    def parts(self, w: Array, x: Array, direction: Array, beta: float = 1.0) -> Parts:
+        """Gram matrix and alignment of each example's gradient, first layer weighed by beta (LAST Eq. 4)."""
+        active, h, top = self._forward(w, x)
+        xp = namespace(w)
+        kernel = self._kernel(top)
+        v_direction, top_direction = self._split(direction, x)
+        jacobian = active[..., None] * kernel[..., None, :, :]
+        inner = xp.matmul(xp.matrix_transpose(jacobian), jacobian)
+        eye = xp.asarray(np.eye(kernel.shape[-1]), dtype=w.dtype)
+        squared_x = (dot(x, x) + float(self.bias))[..., None, None]
+        squared_h = (dot(h, h) + float(self.bias))[..., None, None]
+        gram = squared_h * eye + beta * squared_x * inner
+        first = _linear(v_direction, x, self.bias) * active
+        alignment = _linear(top_direction, h, self.bias) + beta * matmul(first, kernel)
+        return Parts(gram, alignment)
+
+
+def _linear(w: Array, x: Array, bias: bool) -> Array:
+    """Linear layer on flat parameters: w (..., P), x (..., m, d) or (m, d) -> (..., m, K)."""
+    d = x.shape[-1]
+    k = w.shape[-1] // (d + bias)
+    if not bias:
+        return matmul(x, w.reshape((*w.shape[:-1], d, k)))
+    kernel = w[..., : d * k].reshape((*w.shape[:-1], d, k))
+    return matmul(x, kernel) + w[..., None, d * k :]
+
+
+def _linear_gradient(x: Array, residual: Array, bias: bool) -> Array:
+    """Flat gradient of a linear layer: x (..., m, d), residual (..., m, K) -> (..., P)."""
+    kernel = outer_sum(x, residual)
+    flat = kernel.reshape((*kernel.shape[:-2], -1))
+    if not bias:
+        return flat
+    xp = namespace(x)
+    return xp.concat([flat, xp.sum(residual, axis=-2)], axis=-1)
+
+
+LEARNERS: dict[str, Output] = {
+    "least_squares": IDENTITY,
+    "logistic": SIGMOID,
+    "margin_logistic": MARGIN,
+    "softmax": SOFTMAX,
+    "mlp": SOFTMAX,
+    "mlp_logistic": SIGMOID,
+}
+
+
+def make_learner(name: str, *, bias: bool = False, **options: Any) -> Learner:
+    """Make a learner by name.
+
+    Args:
+        name: one of ``least_squares``, ``logistic`` (one output, soft labels in [0, 1]),
+            ``margin_logistic`` (labels +-1, loss log(1 + exp(-y <w, x>))), ``softmax``,
+            ``mlp`` (hidden layer, softmax) and ``mlp_logistic`` (hidden layer, one sigmoid output).
+        bias: whether layers have a bias.
+        **options: ``hidden`` (units of the MLPs, default 16).
+
+    Raises:
+        ValueError: unknown name, or ``hidden`` not a positive integer.
+        TypeError: an option the learner does not have.
+    """
+    output = lookup_name("learner", name, LEARNERS)
+    if not name.startswith("mlp"):
+        return Learner(name, output, bias, **options)
+    if "hidden" in options:
+        positive("hidden", options["hidden"], integer=True)
+    return MLPLearner(name, output, bias, **options)
+
+
+@dataclass(frozen=True)
+class Update:
+    """The learner's update rule Q (LAST Eq. 7), with torch.optim.SGD's conventions.
+
+    With g the gradient plus ``weight_decay * w``: velocity' = momentum * velocity + g and
+    w' = w - learning_rate * velocity' (Nesterov: w - learning_rate * (g + momentum * velocity')).
+    For the default rule w' is exactly ``w - learning_rate * gradient``.
+
+    Args:
+        learning_rate: step size eta, positive.
+        momentum: in [0, 1); the velocity buffer is part of the teaching state when positive.
+        nesterov: Nesterov's look-ahead form; needs a positive momentum.
+        weight_decay: non-negative l2 coefficient.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    learning_rate: float
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        positive("learning_rate", self.learning_rate)
+        if not 0.0 <= self.momentum < 1.0:
+            raise ValueError(f"momentum must lie in [0, 1), got {self.momentum!r}")
+        if not 0.0 <= self.weight_decay < float("inf"):
+            raise ValueError(f"weight_decay must be a number >= 0, got {self.weight_decay!r}")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov=True needs a momentum > 0, got 0")
+
+    def __call__(self, w: Array, velocity: Array | None, gradient: Array) -> tuple[Array, Array | None]:
+        """One update: w (..., P), velocity (..., P) or None, gradient (..., P) -> (w', velocity')."""
+        if self.weight_decay:
+            gradient = gradient + self.weight_decay * w
+        if velocity is None:
+            return w - self.learning_rate * gradient, None
+        velocity = self.momentum * velocity + gradient
+        move = gradient + self.momentum * velocity if self.nesterov else velocity
+        return w - self.learning_rate * move, velocity
+
+    def affine(self, w: Array, velocity: Array | None) -> tuple[Array, float]:
+        """The update as an affine function of the gradient: w' = base - step * gradient.
+
+        ``base`` is where the learner would go on its own. Every greedy teacher works on (base, step),
+        and so covers momentum and weight decay with the formulas of plain gradient descent.
+
+        Returns:
+            base (..., P) and the step size.
+        """
+        if velocity is None and not self.weight_decay:
+            return w, self.learning_rate
+        ahead = 1.0 + self.momentum if self.nesterov else 1.0
+        pull = ahead * self.weight_decay * w
+        if velocity is not None:
+            pull = pull + self.momentum ** (2 if self.nesterov else 1) * velocity
+        return w - self.learning_rate * pull, self.learning_rate * ahead

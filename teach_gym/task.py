@@ -1,0 +1,433 @@
+"""Tasks and the teaching step: pure functions over a batch of teaching runs.
+
+``reset`` is the only function that takes randomness: it draws the learners and the pool rows of the whole
+episode. ``learn`` is the only caller of a learner's gradient. The environments, the oracles and the benchmark
+are callers of the functions here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from teach_gym.backend import Array, gather, namespace, norm
+from teach_gym.errors import lookup_name, positive
+from teach_gym.learners import IDENTITY, MARGIN, SOFTMAX, Learner, Update, make_learner
+from teach_gym.media import Medium, Setting, make_medium
+from teach_gym.pools import Pool, Split, make_pool
+from teach_gym.randomness import Streams
+from teach_gym.rewards import REWARDS, RewardFunction
+from teach_gym.targets import make_target
+
+INITS = ("normal", "uniform", "zeros", "perturbed")
+DTYPES = ("float64", "float32")
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """Everything that defines a task, in plain JSON values; the keyword arguments of the environments.
+
+    Attributes:
+        learner: name of the learner (``teach_gym.learners.LEARNERS``).
+        pool: name of the pool (``teach_gym.pools.POOLS``).
+        medium: name of the medium (``teach_gym.media.MEDIA``).
+        target: how w* is found: ``optimum``, ``trained`` or ``given``.
+        budget: teaching steps H per episode.
+        learning_rate: the learner's step size.
+        momentum: the learner's momentum in [0, 1).
+        nesterov: Nesterov momentum.
+        weight_decay: the learner's l2 coefficient.
+        batch_size: rows m per step.
+        bias: whether the learner has a bias.
+        continuous: Box instead of Discrete actions.
+        reward: ``progress``, ``distance`` or ``decrease``.
+        observation: which observation (``omniscient``).
+        init: initial learner: ``normal`` (entries N(0, init_scale^2)), ``uniform`` (init_scale times torch's
+            default), ``zeros``, or ``perturbed`` (start of the target's training + N(0, init_scale^2)).
+        init_scale: scale of the initial learner.
+        tolerance: the episode ends when ||w - w*|| falls below it.
+        pool_seed: seed of the pool's splits and draws.
+        dtype: ``float64`` or ``float32`` arithmetic.
+        learner_options: options of the learner.
+        pool_options: options of the pool.
+        medium_options: options of the medium.
+        target_options: options of the target.
+
+    Raises:
+        TypeError: a value of the wrong type.
+        ValueError: a value out of range.
+    """
+
+    learner: str = "logistic"
+    pool: str = "half_moons"
+    medium: str = "label"
+    target: str = "optimum"
+    budget: int = 60
+    learning_rate: float = 0.5
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    batch_size: int = 1
+    bias: bool = False
+    continuous: bool = False
+    reward: str = "progress"
+    observation: str = "omniscient"
+    init: str = "normal"
+    init_scale: float = 1.0
+    tolerance: float = 1e-3
+    pool_seed: int = 0
+    dtype: str = "float64"
+    learner_options: Mapping[str, Any] = field(default_factory=dict)
+    pool_options: Mapping[str, Any] = field(default_factory=dict)
+    medium_options: Mapping[str, Any] = field(default_factory=dict)
+    target_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        positive("budget", self.budget, integer=True)
+        positive("batch_size", self.batch_size, integer=True)
+        positive("init_scale", self.init_scale)
+        for name in ("nesterov", "bias", "continuous"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be a bool, got {getattr(self, name)!r}")
+        if isinstance(self.pool_seed, bool) or not isinstance(self.pool_seed, int) or self.pool_seed < 0:
+            raise ValueError(f"pool_seed must be an integer >= 0, got {self.pool_seed!r}")
+        if not 0.0 <= self.tolerance < math.inf:
+            raise ValueError(f"tolerance must be a number >= 0, got {self.tolerance!r}")
+        for name, allowed in (("init", INITS), ("dtype", DTYPES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        try:
+            json.dumps(dataclasses.asdict(self), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"a task is made of plain JSON values: {error}") from error
+
+    def to_json(self) -> str:
+        """The task as a JSON object; ``from_json`` gives it back."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> TaskSpec:
+        """Read a task from ``to_json``'s text.
+
+        Raises:
+            TypeError: a key that is no attribute of a task.
+        """
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One fixed combination of learner, medium, pool, target and reward; made by ``make_task``.
+
+    Attributes:
+        spec: what it was made from.
+        learner: the learner's formulas.
+        update: its update rule Q.
+        pool: the data with all splits.
+        medium: what the teacher may change.
+        reward: the reward function.
+        x: (N, d) train features in the task's dtype.
+        y: (N, K) train labels as the learner takes them.
+        soft: (N, K) soft labels the medium mixes with, or None.
+        target: (P,) w*.
+        start: (P,) where the target was found from.
+    """
+
+    spec: TaskSpec
+    learner: Learner
+    update: Update
+    pool: Pool
+    medium: Medium
+    reward: RewardFunction
+    x: Array
+    y: Array
+    soft: Array | None
+    target: Array
+    start: Array
+
+    @property
+    def d(self) -> int:
+        """Number of features."""
+        return int(self.x.shape[1])
+
+    @property
+    def k(self) -> int:
+        """Number of label entries K."""
+        return int(self.y.shape[1])
+
+    @property
+    def size(self) -> int:
+        """Number of learner parameters P."""
+        return int(self.target.shape[0])
+
+    @property
+    def n_actions(self) -> int:
+        """Number of discrete actions A."""
+        return len(self.medium.candidates)
+
+
+class TeachState(NamedTuple):
+    """A batch of B teaching runs, the past of each summed up in the learner, its future in the schedule.
+
+    Attributes:
+        w: (B, P) learner parameters.
+        target: (B, P) w*.
+        schedule: (B, H, M, m) int32, the train rows offered at each step of the episode.
+        t: (B,) steps taken.
+        x: (B, M, m, d) the sources offered now.
+        y: (B, M, m, K) their labels.
+        soft: (B, M, m, K) their soft labels, or None where the medium needs none.
+        distance: (B,) ||w - w*||.
+        initial_distance: (B,) the distance at reset.
+        velocity: (B, P) the momentum buffer, or None for a learner without momentum.
+    """
+
+    w: Array
+    target: Array
+    schedule: Array
+    t: Array
+    x: Array
+    y: Array
+    soft: Array | None
+    distance: Array
+    initial_distance: Array
+    velocity: Array | None
+
+
+class Example(NamedTuple):
+    """A teaching example (a mini-batch) for each run.
+
+    Attributes:
+        x: (..., m, d) features.
+        y: (..., m, K) labels.
+    """
+
+    x: Array
+    y: Array
+
+
+class Transition(NamedTuple):
+    """What a teaching step gives.
+
+    Attributes:
+        state: the state after the step.
+        reward: (B,).
+        terminated: (B,) bool: within tolerance of the target, or the budget is spent.
+        example: the teaching example the learner was shown.
+    """
+
+    state: TeachState
+    reward: Array
+    terminated: Array
+    example: Example
+
+
+def encode_labels(learner: Learner, split: Split, n_classes: int) -> Array:
+    """A split's labels as the learner takes them: (n, K).
+
+    One output in [0, 1] or +-1 for two classes, one-hot for softmax and for least squares on classes, the real
+    targets for regression.
+
+    Raises:
+        ValueError: the learner does not fit the pool.
+    """
+    labels = split.labels
+    if n_classes == 0:
+        if learner.output is not IDENTITY:
+            raise ValueError(f"learner {learner.name!r} needs classes, the pool is for regression; use least_squares")
+        return labels[:, None].astype(np.float64)
+    if learner.output in (SOFTMAX, IDENTITY):
+        return np.eye(n_classes)[labels]
+    if n_classes != 2:
+        raise ValueError(f"learner {learner.name!r} has one output and needs 2 classes, the pool has {n_classes}")
+    low, high = (-1.0, 1.0) if learner.output is MARGIN else (0.0, 1.0)
+    return np.where(labels == 1, high, low)[:, None]
+
+
+def make_task(**spec: Any) -> Task:
+    """Build a task from keyword arguments, those of ``TaskSpec``.
+
+    Raises:
+        TypeError: unknown argument or a value of the wrong type.
+        ValueError: unknown name, a value out of range, or parts that do not fit each other.
+        DataNotFoundError: the pool's data is not there.
+    """
+    return build(TaskSpec(**spec))
+
+
+def build(spec: TaskSpec) -> Task:
+    """Build the task a spec describes; see ``make_task``."""
+    from teach_gym.observe import OBSERVATIONS
+
+    reward = lookup_name("reward", spec.reward, REWARDS)
+    lookup_name("observation", spec.observation, OBSERVATIONS)
+    learner = make_learner(spec.learner, bias=spec.bias, **spec.learner_options)
+    update = Update(spec.learning_rate, spec.momentum, spec.nesterov, spec.weight_decay)
+    pool = make_pool(spec.pool, spec.pool_seed, **spec.pool_options)
+    y = encode_labels(learner, pool.train, pool.n_classes)
+    setting = Setting(pool.train.x, y.shape[1], learner.output, spec.batch_size, spec.continuous)
+    medium = make_medium(spec.medium, setting, **spec.medium_options)
+    target, start = make_target(spec.target, learner, pool.train.x, y, spec.pool_seed, **spec.target_options)
+    soft = _soft_labels(medium, learner, pool, target)
+
+    def cast(array: Array) -> Array:
+        return np.asfortranarray(array, dtype=spec.dtype)
+
+    medium = _cast_medium(medium, spec.dtype)
+    return Task(
+        spec=spec,
+        learner=learner,
+        update=update,
+        pool=pool,
+        medium=medium,
+        reward=reward,
+        x=cast(pool.train.x),
+        y=cast(y),
+        soft=None if soft is None else cast(soft),
+        target=cast(target),
+        start=cast(start),
+    )
+
+
+def _cast_medium(medium: Medium, dtype: str) -> Medium:
+    changes: dict[str, Any] = {"candidates": medium.candidates.astype(dtype)}
+    inner = getattr(medium, "label", None)
+    if inner is not None:
+        changes["label"] = _cast_medium(inner, dtype)
+    return dataclasses.replace(medium, **changes)
+
+
+def _soft_labels(medium: Medium, learner: Learner, pool: Pool, target: Array) -> Array | None:
+    if medium.reference == "target":
+        return learner.predict(target[None], pool.train.x)[0]
+    if medium.reference == "given":
+        if pool.train.soft is None:
+            raise ValueError(f"p='given' needs a pool with soft labels; pool {pool.name!r} has none")
+        return pool.train.soft
+    return None
+
+
+# ----------------------------------------------------------------------------------------------------------------
+
+
+def reset(task: Task, rng: Streams) -> TeachState:
+    """Start B episodes, one for each stream: draws the learners and the rows of the whole episode."""
+    spec, n = task.spec, len(rng)
+    w = _initial(task, rng)
+    shape = (spec.budget, task.medium.n_sources, spec.batch_size)
+    schedule = rng.integers(len(task.x), *shape)
+    t = np.zeros(n, dtype=np.int64)
+    target = np.repeat(task.target[:, None], n, axis=1).T
+    velocity = np.zeros_like(w) if task.update.momentum else None
+    distance = norm(w - target)
+    return TeachState(w, target, schedule, t, *sources(task, schedule, t), distance, distance, velocity)
+
+
+def _initial(task: Task, rng: Streams) -> Array:
+    """Initial parameters (B, P), batch axis fastest."""
+    spec = task.spec
+    if spec.init == "normal":
+        w = spec.init_scale * rng.normal(task.size)
+    elif spec.init == "uniform":
+        w = spec.init_scale * task.learner.init(rng, task.d, task.k)
+    elif spec.init == "zeros":
+        w = np.zeros((task.size, len(rng))).T
+    else:
+        w = task.start.astype(np.float64) + spec.init_scale * rng.normal(task.size)
+    return w.astype(spec.dtype)
+
+
+def sources(task: Task, schedule: Array, t: Array) -> tuple[Array, Array, Array | None]:
+    """The examples offered at step t: schedule (B, H, M, m), t (B,) -> x (B, M, m, d), y and soft (B, M, m, K).
+
+    Past the last step the last step's sources are given (the episode is over).
+    """
+    last = schedule.shape[1] - 1
+    first = min(int(t[0]), last)
+    if len(t) == 1 or bool((t == t[0]).all()):
+        rows = schedule[:, first]
+    else:
+        rows = schedule[np.arange(len(t)), np.minimum(t, last)]
+    soft = None if task.soft is None else gather(task.soft, rows)
+    return gather(task.x, rows), gather(task.y, rows), soft
+
+
+def decode(task: Task, action: Array) -> Array:
+    """The medium's value for actions of the task's flavour: (B,) indices, or (B, *Box shape)."""
+    return task.medium.project(action) if task.spec.continuous else task.medium.decode(action)
+
+
+def compose(task: Task, state: TeachState, value: Array) -> Example:
+    """The teaching example for a value of the medium (leading axes of value and state broadcast)."""
+    kind, reference = task.medium.reference, None
+    if kind == "prediction":
+        reference = task.learner.predict(state.w, state.x[..., 0, :, :])
+    elif kind is not None:
+        assert state.soft is not None
+        reference = state.soft[..., 0, :, :]
+    return Example(*task.medium.compose(state.x, state.y, value, reference))
+
+
+def learn(task: Task, state: TeachState, example: Example) -> tuple[Array, Array | None]:
+    """The learner's update on a teaching example: (w', velocity').
+
+    The only caller of the learner's gradient in the package.
+    """
+    gradient = task.learner.gradient(state.w, example.x, example.y)
+    return task.update(state.w, state.velocity, gradient)
+
+
+def teach(task: Task, state: TeachState, value: Array) -> tuple[Array, Array | None]:
+    """Compose, then learn: the learner after being shown the example of a value, (w', velocity').
+
+    Value and state broadcast over leading axes, so all candidates of a batch are scored by one call.
+    """
+    return learn(task, state, compose(task, state, value))
+
+
+def advance(task: Task, state: TeachState, example: Example) -> Transition:
+    """One teaching step on a given teaching example, which need not come from the medium."""
+    w, velocity = learn(task, state, example)
+    t = state.t + 1
+    x, y, soft = sources(task, state.schedule, t)
+    distance = norm(w - state.target)
+    after = TeachState(
+        w, state.target, state.schedule, t, x, y, soft, distance, state.initial_distance, velocity
+    )
+    terminated = (distance < task.spec.tolerance) | (t >= task.spec.budget)
+    return Transition(after, task.reward(task, state, after), terminated, example)
+
+
+def step(task: Task, state: TeachState, action: Array) -> Transition:
+    """One teaching step by an action: (B,) indices, or (B, *Box shape) for the continuous flavour."""
+    return advance(task, state, compose(task, state, decode(task, action)))
+
+
+def take(state: TeachState, rows: Array) -> TeachState:
+    """The runs given by indices or a mask."""
+    return TeachState(*(None if a is None else a[rows] for a in state))
+
+
+def put(state: TeachState, rows: Array, other: TeachState) -> TeachState:
+    """A copy of ``state`` in which the runs at ``rows`` are those of ``other``, in order."""
+
+    def merged(a: Array, b: Array) -> Array:
+        if a is None:
+            return None
+        a = a.copy(order="K")
+        a[rows] = b
+        return a
+
+    return TeachState(*(merged(a, b) for a, b in zip(state, other, strict=True)))
+
+
+def finite(task: Task, state: TeachState) -> bool:
+    """Whether all learners are still finite numbers."""
+    xp = namespace(state.w)
+    return bool(xp.all(xp.isfinite(state.distance)))

@@ -1,0 +1,53 @@
+"""What a teacher is, and how its choice becomes a teaching example."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from teach_gym.backend import Array
+from teach_gym.randomness import Streams
+from teach_gym.task import Example, Task, TeachState, Transition, advance, compose, decode
+
+Choice = Array | Example
+"""What a teacher returns for a batch of runs.
+
+An integer array (B,) is an action of the discrete flavour; a float array (B, *Box shape) is an action of the
+continuous flavour; an ``Example`` is a teaching example that need not come from the task's medium (a row of the
+whole pool, a label outside the grid).
+"""
+
+
+class Teacher(ABC):
+    """A privileged teacher: a callable on (task, state) that sees everything, for any batch of runs."""
+
+    name: str = ""
+    """The name it is looked up by."""
+
+    def check(self, task: Task) -> None:
+        """Raise a ``ValueError`` if this teacher cannot teach that task."""
+        del task
+
+    def start(self, task: Task, rng: Streams) -> None:
+        """Begin episodes, one for each stream; randomised teachers keep the streams."""
+        del task, rng
+
+    @abstractmethod
+    def __call__(self, task: Task, state: TeachState) -> Choice:
+        """Choose for every run of the batch, without changing the state."""
+
+    def gradient_evaluations(self, task: Task) -> int:
+        """Per-example gradients (or predictions) the teacher computes per step and run, the update not counted."""
+        del task
+        return 0
+
+
+def example_of(task: Task, state: TeachState, choice: Choice) -> Example:
+    """The teaching example of a teacher's choice."""
+    if isinstance(choice, Example):
+        return choice
+    return compose(task, state, decode(task, choice))
+
+
+def follow(task: Task, state: TeachState, teacher: Teacher) -> Transition:
+    """One teaching step with the teacher's choice."""
+    return advance(task, state, example_of(task, state, teacher(task, state)))
