@@ -89,7 +89,7 @@ def softplus(z: Array) -> Array:
 
 
 def logsumexp(z: Array) -> Array:
-    """log sum exp over the last axis, kept as an axis of size one: (..., K) -> (..., 1)."""
+    """Log sum exp over the last axis, kept as an axis of size one: (..., K) -> (..., 1)."""
     xp = namespace(z)
     top = xp.max(z, axis=-1, keepdims=True)
     return top + xp.log(xp.sum(xp.exp(z - top), axis=-1, keepdims=True))

@@ -36,9 +36,7 @@ def data_dir(given: str | Path | None = None) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "teach_gym"
 
 
-def load_mnist(
-    folder: str | Path | None = None, *, train: bool
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+def load_mnist(folder: str | Path | None = None, *, train: bool) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Read MNIST's images (n, 28, 28) and labels (n,).
 
     Args:

@@ -89,7 +89,7 @@ class LabelGrid(Medium):
         return onto_interval(action, self.low, self.high) if action.shape[-1] == 1 else onto_simplex(action)
 
     def compose(self, x: Array, y: Array, value: Array, reference: Array | None) -> tuple[Array, Array]:
-        """x' is the source, y' the value."""
+        """X' is the source, y' the value."""
         return x[..., 0, :, :], value
 
     def passive(self, y: Array) -> Array:
@@ -124,11 +124,11 @@ class LabelMix(Medium):
         return x[..., 0, :, :], value * y[..., 0, :, :] + (1.0 - value) * other
 
     def passive(self, y: Array) -> Array:
-        """mu = 1."""
+        """Mu = 1."""
         return np.full(y.shape[0], len(self.candidates) - 1)
 
     def passive_continuous(self, x: Array, y: Array) -> Array:
-        """mu = 1."""
+        """Mu = 1."""
         return namespace(y).ones_like(y[:, 0, :, 0])
 
 
@@ -323,9 +323,7 @@ def label(
             raise ValueError(f"a discrete label grid labels one example, got batch_size={m}; use kind='mix'")
         values = _grid(low, high, n or 5, "n")[:, None] if k == 1 else np.eye(k)
         names = [f"label {v[0]:g}" if k == 1 else f"one-hot label {i}" for i, v in enumerate(values)]
-        return LabelGrid(
-            "label", values[:, None, :], tuple(names), low=_box(low, m, k), high=_box(high, m, k)
-        )
+        return LabelGrid("label", values[:, None, :], tuple(names), low=_box(low, m, k), high=_box(high, m, k))
     if kind == "mix":
         _one_of("p", p, ["uniform", "target", "given", "prediction"])
         mu = _grid(0.5, 1.0, n or 6, "n")
@@ -455,9 +453,7 @@ def mixed(setting: Setting, *, n_sources: int = 4, **label_options: Any) -> Medi
     if inner.reference is not None:
         raise ValueError(f"medium 'mixed' cannot mix with {inner.reference!r}; use p='uniform' or centre='truth'")
     flat = inner.candidates.reshape(len(inner.candidates), -1)
-    values = np.concatenate(
-        [np.repeat(chosen.candidates, len(flat), axis=0), np.tile(flat, (n_sources, 1))], axis=1
-    )
+    values = np.concatenate([np.repeat(chosen.candidates, len(flat), axis=0), np.tile(flat, (n_sources, 1))], axis=1)
     names = tuple(f"{s}, {t}" for s in chosen.labels for t in inner.labels)
     return Mixed("mixed", values, names, n_sources=n_sources, label=inner)
 

@@ -176,9 +176,7 @@ def gaussian_clusters(
     return _finish("gaussian_clusters", _cut(x, labels, *sizes), n_classes, standardize, classes=names)
 
 
-def digits(
-    pool_seed: int = 0, *, classes: Sequence[int] | None = None, standardize: bool = False
-) -> Pool:
+def digits(pool_seed: int = 0, *, classes: Sequence[int] | None = None, standardize: bool = False) -> Pool:
     """Real handwritten digits, 8x8 pixels (bundled with scikit-learn), scaled to [-1, 1].
 
     Args:
@@ -245,9 +243,7 @@ def mnist(
         to_image = np.linalg.pinv(matrix)
         parts = [(x @ matrix, labels) for x, labels in parts]
     splits = [*_cut(*parts[0], n_train, n_holdout), Split(*parts[1])]
-    return _finish(
-        "mnist", splits, len(names), standardize, classes=names, image_shape=(28, 28), to_image=to_image
-    )
+    return _finish("mnist", splits, len(names), standardize, classes=names, image_shape=(28, 28), to_image=to_image)
 
 
 def array(
@@ -275,7 +271,7 @@ def array(
         ValueError: shapes that do not fit, classes that are not 0 ... K-1, or NaN data.
     """
     x, y, soft = _read_npz(Path(path))
-    if not (0 < holdout and 0 < test and holdout + test < 1):
+    if not (holdout > 0 and test > 0 and holdout + test < 1):
         raise ValueError(f"holdout and test must be > 0 with sum < 1, got {holdout!r} and {test!r}")
     n_classes = int(y.max()) + 1 if y.dtype.kind in "iu" else 0
     if n_classes and len(np.unique(y)) != n_classes:

@@ -94,9 +94,7 @@ def given(learner: Learner, x: Array, y: Array, start: Array, *, w: Sequence[flo
 TARGETS: dict[str, Callable[..., Array]] = {"optimum": optimum, "trained": trained, "given": given}
 
 
-def make_target(
-    name: str, learner: Learner, x: Array, y: Array, pool_seed: int, **options: Any
-) -> tuple[Array, Array]:
+def make_target(name: str, learner: Learner, x: Array, y: Array, pool_seed: int, **options: Any) -> tuple[Array, Array]:
     """Find the target of a learner on train rows.
 
     Args:

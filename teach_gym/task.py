@@ -397,9 +397,7 @@ def advance(task: Task, state: TeachState, example: Example) -> Transition:
     t = state.t + 1
     x, y, soft = sources(task, state.schedule, t)
     distance = norm(w - state.target)
-    after = TeachState(
-        w, state.target, state.schedule, t, x, y, soft, distance, state.initial_distance, velocity
-    )
+    after = TeachState(w, state.target, state.schedule, t, x, y, soft, distance, state.initial_distance, velocity)
     terminated = (distance < task.spec.tolerance) | (t >= task.spec.budget)
     return Transition(after, task.reward(task, state, after), terminated, example)
 

@@ -14,9 +14,9 @@ from gymnasium.vector.utils import batch_space
 
 from teach_gym.backend import Array
 from teach_gym.errors import lookup_name, positive
+from teach_gym.film import Film
 from teach_gym.observe import bounds, layout, observe
 from teach_gym.randomness import Streams, draw_keys
-from teach_gym.film import Film
 from teach_gym.task import Example, Task, TeachState, Transition, make_task, put, reset, step, take
 
 RENDER_MODES = ("rgb_array", "ansi")
