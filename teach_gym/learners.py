@@ -149,10 +149,22 @@ class Learner:
             gram (..., m, K, K) and alignment (..., m, K), broadcastable over the batch.
         """
         del beta
-        alignment = _linear(direction, x, self.bias)
-        xp = namespace(x)
-        eye = xp.asarray(np.eye(alignment.shape[-1]), dtype=x.dtype)
-        return Parts((dot(x, x) + float(self.bias))[..., None, None] * eye, alignment)
+        alignment = self.alignment(x, direction)
+        return Parts(self.squared_norms(x)[..., None, None] * _eye(alignment), alignment)
+
+    def alignment(self, x: Array, direction: Array) -> Array:
+        """J (w - w*) of a linear learner: x (..., m, d) or (m, d), direction (..., P) -> (..., m, K)."""
+        return _linear(direction, x, self.bias)
+
+    def squared_norms(self, x: Array) -> Array:
+        """||x||^2 (+ 1 for the bias), the factor between residual and gradient: (..., m, d) -> (..., m)."""
+        return dot(x, x) + float(self.bias)
+
+    def cross_gram(self, w: Array, x: Array, beta: float = 1.0) -> Array:
+        """J J^T between all rows of a mini-batch: w (..., P), x (..., m, d) -> (..., m, K, m, K)."""
+        del beta
+        eye = _eye(self.logits(w, x))
+        return _row_products(x, self.bias)[..., :, None, :, None] * eye[:, None, :]
 
 
 @dataclass(frozen=True)
@@ -218,13 +230,35 @@ class MLPLearner(Learner):
         v_direction, top_direction = self._split(direction, x)
         jacobian = active[..., None] * kernel[..., None, :, :]
         inner = xp.matmul(xp.matrix_transpose(jacobian), jacobian)
-        eye = xp.asarray(np.eye(kernel.shape[-1]), dtype=w.dtype)
-        squared_x = (dot(x, x) + float(self.bias))[..., None, None]
-        squared_h = (dot(h, h) + float(self.bias))[..., None, None]
-        gram = squared_h * eye + beta * squared_x * inner
+        squared_x = self.squared_norms(x)[..., None, None]
+        squared_h = self.squared_norms(h)[..., None, None]
+        gram = squared_h * _eye(kernel) + beta * squared_x * inner
         first = _linear(v_direction, x, self.bias) * active
         alignment = _linear(top_direction, h, self.bias) + beta * matmul(first, kernel)
         return Parts(gram, alignment)
+
+    def cross_gram(self, w: Array, x: Array, beta: float = 1.0) -> Array:
+        """J J^T between all rows of a mini-batch, first layer weighed by beta: (..., m, K, m, K)."""
+        active, h, top = self._forward(w, x)
+        kernel = self._kernel(top)
+        jacobian = active[..., None] * kernel[..., None, :, :]
+        m, k = jacobian.shape[-3], jacobian.shape[-1]
+        xp = namespace(w)
+        rows = xp.matrix_transpose(jacobian).reshape((*jacobian.shape[:-3], m * k, self.hidden))
+        inner = xp.matmul(rows, xp.matrix_transpose(rows)).reshape((*rows.shape[:-2], m, k, m, k))
+        first = beta * _row_products(x, self.bias)[..., :, None, :, None] * inner
+        return first + _row_products(h, self.bias)[..., :, None, :, None] * _eye(kernel)[:, None, :]
+
+
+def _eye(like: Array) -> Array:
+    """Identity matrix (K, K) of the last axis's size and the array's type."""
+    xp = namespace(like)
+    return xp.asarray(np.eye(like.shape[-1]), dtype=like.dtype)
+
+
+def _row_products(x: Array, bias: bool) -> Array:
+    """Inner products of the rows, plus one for a bias: (..., m, d) -> (..., m, m)."""
+    return namespace(x).matmul(x, namespace(x).matrix_transpose(x)) + float(bias)
 
 
 def _linear(w: Array, x: Array, bias: bool) -> Array:

@@ -8,6 +8,7 @@ are callers of the functions here.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -170,6 +171,11 @@ class Task:
     def n_actions(self) -> int:
         """Number of discrete actions A."""
         return len(self.medium.candidates)
+
+    @functools.cached_property
+    def squared_norms(self) -> Array:
+        """||x||^2 (+ 1 for a bias) of every train row: (N,)."""
+        return self.learner.squared_norms(self.x)
 
 
 class TeachState(NamedTuple):

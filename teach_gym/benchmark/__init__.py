@@ -1,0 +1,1 @@
+"""The benchmark: suites of runs, their execution, the teaching score and the report."""

@@ -1,0 +1,152 @@
+"""The teaching score and its intervals, in plain numpy.
+
+The score of a teacher on a task is ``(D_passive - D) / (D_passive - D_reference)``: 0 is plain SGD on random
+examples, 1 the greedy oracle of that medium, and nothing is clipped. Per seed this ratio blows up where the
+reference happens to gain little, so it is a **ratio of means**: the gain of each run is divided by the mean gain of
+the reference over the task's seeds. The mean of these run scores is the task's score; they are also what the
+aggregate over tasks takes. Seeds are paired: run s of every teacher starts from the same learner and is offered the
+same examples. A run that diverged has D = +inf.
+
+Aggregates follow rliable (Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice",
+NeurIPS 2021): the interquartile mean over all runs of all tasks, with a percentile interval of the stratified
+bootstrap that resamples seeds inside each task (and here recomputes the reference's mean gain each time).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from teach_gym.errors import lookup_name
+
+Floats = npt.NDArray[np.float64]
+
+KINDS = {
+    "final": "distance to the target after the whole budget",
+    "auc": "mean over iterations of the log distance (area under the log-distance curve)",
+}
+"""What D is, by name."""
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+class Estimate(NamedTuple):
+    """A value with its bootstrap interval; an interval that cannot be told is (nan, nan)."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Paired(NamedTuple):
+    """D of one task's runs, each (..., S) over the same S seeds."""
+
+    passive: Floats
+    reference: Floats
+    teacher: Floats
+
+
+def shortfall(curves: npt.ArrayLike, kind: str = "final", floor: float = 1e-12) -> Floats:
+    """D of each run; smaller is better.
+
+    Args:
+        curves: (..., H + 1) distances ||w - w*|| at iterations 0..H.
+        kind: ``final`` or ``auc``, see ``KINDS``.
+        floor: smallest distance told apart, the task's tolerance; only ``auc`` needs it.
+
+    Returns:
+        (...).
+
+    Raises:
+        ValueError: unknown kind, or ``auc`` with a floor that is not positive.
+    """
+    lookup_name("score kind", kind, KINDS)
+    distances = np.asarray(curves, dtype=np.float64)
+    if kind == "final":
+        return np.asarray(distances[..., -1])
+    if not floor > 0:
+        raise ValueError(f"floor must be > 0, got {floor!r}")
+    return np.asarray(np.log(np.maximum(distances, floor)).mean(-1))
+
+
+def run_scores(pairs: Paired) -> Floats:
+    """Score of each run, (D_passive - D) / mean(D_passive - D_reference): (..., S).
+
+    NaN where the reference gains nothing over passive, so that there is nothing to measure by.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        room = (pairs.passive - pairs.reference).mean(-1, keepdims=True)
+        return np.where(room > 0, (pairs.passive - pairs.teacher) / room, np.nan)
+
+
+def teaching_score(pairs: Paired) -> Floats:
+    """The ratio of means, mean(D_passive - D) / mean(D_passive - D_reference): (..., S) -> (...)."""
+    return np.asarray(run_scores(pairs).mean(-1))
+
+
+def interquartile_mean(values: npt.ArrayLike) -> Floats:
+    """Mean of what remains after cutting floor(n / 4) values at either end of the last axis: (..., n) -> (...)."""
+    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=-1)
+    n = ordered.shape[-1]
+    cut = int(0.25 * n)
+    return np.asarray(ordered[..., cut : n - cut].mean(-1))
+
+
+def resample(pairs: Paired, rng: np.random.Generator, resamples: int = RESAMPLES) -> Paired:
+    """Bootstrap resamples of the seeds, the same for all three: (S,) -> (resamples, S)."""
+    n = len(pairs.passive)
+    rows = rng.integers(n, size=(resamples, n))
+    return Paired(*(np.asarray(d)[rows] for d in pairs))
+
+
+def percentile_interval(samples: Floats, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Central percentiles of bootstrap samples (R,); (nan, nan) if any of them is not a finite number."""
+    if not np.isfinite(samples).all():
+        return float("nan"), float("nan")
+    tail = 50.0 * (1.0 - confidence)
+    low, high = np.percentile(samples, [tail, 100.0 - tail])
+    return float(low), float(high)
+
+
+def task_score(pairs: Paired, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+    """The teaching score of one task with its paired bootstrap interval over seeds.
+
+    Args:
+        pairs: D of the runs, (S,) each.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
+    """
+    value = float(teaching_score(pairs))
+    if len(pairs.passive) < 2:
+        return Estimate(value, float("nan"), float("nan"))
+    samples = teaching_score(resample(pairs, np.random.default_rng(seed), resamples))
+    return Estimate(value, *percentile_interval(samples))
+
+
+def aggregate_score(tasks: Sequence[Paired], resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+    """The interquartile mean of the run scores of all tasks, with its stratified bootstrap interval.
+
+    Args:
+        tasks: D of the runs of each task, (S,) each; the number of seeds may differ between tasks.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
+
+    Raises:
+        ValueError: no task.
+    """
+    if not tasks:
+        raise ValueError("aggregate_score needs at least one task, got none")
+
+    def pooled(parts: Sequence[Paired]) -> Any:
+        return interquartile_mean(np.concatenate([run_scores(part) for part in parts], axis=-1))
+
+    value = float(pooled(tasks))
+    if min(len(part.passive) for part in tasks) < 2:
+        return Estimate(value, float("nan"), float("nan"))
+    rng = np.random.default_rng(seed)
+    samples = pooled([resample(part, rng, resamples) for part in tasks])
+    return Estimate(value, *percentile_interval(samples))

@@ -1,0 +1,218 @@
+"""What is run: named suites of tasks, teachers and evaluation seeds, as data.
+
+A task is written ``name`` or ``name:field=value,...`` with fields of ``TaskSpec``, a teacher ``name`` or
+``name:option=value,...``; values are Python literals or bare words, as in ``last:constraint=soft,radius=1.0``.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from teach_gym.registration import TASKS
+
+PASSIVE = "passive"
+REFERENCE = "greedy"
+"""The teachers that mark 0 and 1 of the teaching score; every task of a suite has both."""
+
+FIRST_SEED = 1000
+"""Evaluation seeds start here, so that tuning on small seeds does not tune on them."""
+
+FORMAT = 1
+"""Version of the result rows; part of a run's id."""
+
+
+def evaluation_seeds(n: int) -> tuple[int, ...]:
+    """The first n evaluation seeds."""
+    return tuple(range(FIRST_SEED, FIRST_SEED + n))
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Tasks x teachers x seeds.
+
+    Attributes:
+        name: the suite's name.
+        tasks: tasks as text.
+        teachers: teachers as text; those that do not fit a task are left out for it.
+        seeds: evaluation seeds, the same for every task and teacher.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    teachers: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: a task, a teacher and a seed.
+
+    Attributes:
+        task: the task as text, in its canonical spelling.
+        spec: the full task spec as canonical JSON.
+        teacher: the teacher as text, in its canonical spelling.
+        seed: the evaluation seed.
+    """
+
+    task: str
+    spec: str
+    teacher: str
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of everything that decides the run's result: spec, teacher, seed and version of the package."""
+        from teach_gym import __version__
+
+        key = [FORMAT, __version__, json.loads(self.spec), self.teacher, self.seed]
+        return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+
+
+_BASELINES = (PASSIVE, "random", "label_smoothing", "distillation", "self_training")
+_ORACLES = (REFERENCE, "last", "imt", "mixed", "dht", "anticipating", "planning")
+
+SUITES: dict[str, Suite] = {
+    suite.name: suite
+    for suite in (
+        Suite(
+            "default",
+            (
+                "LabelRegression",
+                "LabelMoons",
+                "LabelGaussian",
+                "LabelDigits",
+                "LabelDigits10",
+                "MixupMoons",
+                "PerturbMoons",
+                "SelectMoons",
+                "SelectDigits",
+                "MixedMoons",
+                "LabelMomentum",
+                "SelectMomentum",
+            ),
+            _BASELINES + _ORACLES,
+            evaluation_seeds(10),
+        ),
+        Suite("full", tuple(TASKS), _BASELINES + _ORACLES, evaluation_seeds(20)),
+        Suite("smoke", ("LabelMoons", "SelectMoons"), (PASSIVE, "random", REFERENCE), evaluation_seeds(3)),
+    )
+}
+"""The named suites: ``default`` needs no data on disk, ``full`` has every registered task."""
+
+
+def parse_call(text: str, kind: str) -> tuple[str, dict[str, Any]]:
+    """Split ``name:option=value,...``.
+
+    Args:
+        text: the text.
+        kind: what it names, for messages.
+
+    Raises:
+        ValueError: not of that form.
+    """
+    name, colon, options = text.strip().partition(":")
+    if not colon:
+        return name, {}
+    form = f"{kind} {text!r} must be written name or name:option=value,option=value"
+    source = f"f({options})"
+    try:
+        call = ast.parse(source, mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(f"{form}; cannot read {options!r}") from error
+    if not isinstance(call, ast.Call) or call.args or not call.keywords or any(k.arg is None for k in call.keywords):
+        raise ValueError(f"{form}; cannot read {options!r}")
+    return name, {str(k.arg): _literal(k.value, source, form) for k in call.keywords}
+
+
+def _literal(node: ast.expr, source: str, form: str) -> Any:
+    """The value of an option: a Python literal, or a bare word."""
+    try:
+        return ast.literal_eval(node)
+    except ValueError as error:
+        word = ast.get_source_segment(source, node) or ""
+        if re.fullmatch(r"[A-Za-z_][\w-]*", word):
+            return word
+        raise ValueError(f"{form}; {word!r} is neither a Python literal nor a word") from error
+
+
+def format_call(name: str, options: dict[str, Any]) -> str:
+    """The canonical spelling of a name with options, the inverse of ``parse_call``."""
+    if not options:
+        return name
+    return f"{name}:" + ",".join(f"{key}={options[key]!r}" for key in sorted(options))
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Read seeds: ``10`` is the first ten evaluation seeds, ``3,4,7`` (or ``3,``) these very seeds.
+
+    Raises:
+        ValueError: not of that form, negative, repeated or none.
+    """
+    try:
+        numbers = tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ValueError(f"seeds must be a number such as 10 or a list such as 3,4,7, got {text!r}") from error
+    seeds = numbers if "," in text else evaluation_seeds(numbers[0]) if numbers else ()
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must be one or more different integers >= 0, got {text!r}")
+    return seeds
+
+
+def task_spec(text: str) -> tuple[str, str]:
+    """Canonical spelling and full spec (as canonical JSON) of a task written as text.
+
+    Raises:
+        ValueError: unknown task, or a field out of range.
+        TypeError: unknown field.
+    """
+    from teach_gym.registration import task_kwargs
+    from teach_gym.task import TaskSpec
+
+    name, changes = parse_call(text, "task")
+    kwargs = task_kwargs(name)
+    short = next(key for key in TASKS if key in name and TASKS[key] == kwargs)
+    fields = {field.name for field in dataclasses.fields(TaskSpec)}
+    if not set(changes) <= fields:
+        raise TypeError(f"task {text!r} has no field {sorted(set(changes) - fields)}; allowed: {sorted(fields)}")
+    return format_call(short, changes), TaskSpec(**{**kwargs, **changes}).to_json()
+
+
+def expand(suite: Suite, *, named: Sequence[str] = ()) -> list[Run]:
+    """All runs of a suite, task by task; teachers that do not fit a task are left out for it.
+
+    Args:
+        suite: the suite; ``passive`` and ``greedy`` are added where it lacks them.
+        named: teachers that were asked for by name: each must fit at least one of the tasks.
+
+    Raises:
+        ValueError: unknown name, or a named teacher that fits none of the tasks.
+        DataNotFoundError: the data of a task is missing.
+    """
+    from teach_gym.benchmark.run import cached_task
+    from teach_gym.teachers import make_teacher
+
+    calls = [parse_call(text, "teacher") for text in (PASSIVE, REFERENCE, *suite.teachers)]
+    teachers = {format_call(*call): make_teacher(call[0], **call[1]) for call in calls}
+    runs, refusals = [], dict.fromkeys(teachers, "")
+    for text in suite.tasks:
+        task, spec = task_spec(text)
+        for label, teacher in teachers.items():
+            try:
+                teacher.check(cached_task(spec))
+            except ValueError as error:
+                refusals[label] = refusals[label] or f"{task}: {error}"
+                continue
+            runs += [Run(task, spec, label, seed) for seed in suite.seeds]
+    fitting = {run.teacher for run in runs}
+    for text in named:
+        label = format_call(*parse_call(text, "teacher"))
+        if label not in fitting:
+            raise ValueError(f"teacher {label!r} fits none of the chosen tasks; {refusals[label]}")
+    return list(dict.fromkeys(runs))

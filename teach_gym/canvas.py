@@ -1,0 +1,264 @@
+"""A small anti-aliased drawing surface on Pillow, and the geometry of plots: axes, ticks, clipped lines, contours."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+Floats = npt.NDArray[np.float64]
+Colour = tuple[int, int, int]
+
+SCALE = 2
+"""Everything is drawn this many times larger and averaged down."""
+
+PAPER: Colour = (250, 250, 248)
+WHITE: Colour = (255, 255, 255)
+INK: Colour = (32, 36, 46)
+MUTED: Colour = (112, 119, 132)
+RULE: Colour = (222, 225, 230)
+ACCENT: Colour = (70, 84, 110)
+TARGET: Colour = (20, 150, 96)
+CLASSES: tuple[Colour, ...] = (
+    (59, 111, 212),
+    (238, 132, 52),
+    (142, 91, 201),
+    (214, 76, 127),
+    (43, 166, 181),
+    (201, 162, 39),
+    (122, 139, 60),
+    (150, 85, 50),
+    (120, 125, 135),
+    (224, 70, 70),
+)
+"""Colours of the classes, used again from the start after ten."""
+
+
+class Rect(NamedTuple):
+    """A rectangle in frame pixels."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        """Width in pixels."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        """Height in pixels."""
+        return self.bottom - self.top
+
+
+class Axes(NamedTuple):
+    """A plot area: data limits on the two axes, mapped linearly on a rectangle (y grows upwards).
+
+    Attributes:
+        rect: where the plot is in the frame.
+        low: (2,) data coordinates of the lower left corner.
+        high: (2,) data coordinates of the upper right corner.
+    """
+
+    rect: Rect
+    low: Floats
+    high: Floats
+
+    def pixels(self, points: npt.ArrayLike) -> Floats:
+        """Frame pixels of data points: (..., 2) -> (..., 2)."""
+        share = (np.asarray(points, dtype=np.float64) - self.low) / (self.high - self.low)
+        corner = np.array([self.rect.left, self.rect.bottom])
+        return np.asarray(corner + share * np.array([self.rect.width, -self.rect.height]))
+
+    def clamped(self, points: npt.ArrayLike) -> Floats:
+        """As ``pixels``, with points outside moved to the border."""
+        corners = [[self.rect.left, self.rect.top], [self.rect.right, self.rect.bottom]]
+        return np.asarray(np.clip(self.pixels(points), *corners))
+
+
+@functools.cache
+def font(size: int) -> Any:
+    """Pillow's own font at a size in drawing pixels."""
+    return ImageFont.load_default(size)
+
+
+class Canvas:
+    """A drawing surface in frame pixels, drawn ``SCALE`` times larger.
+
+    Args:
+        width: frame columns.
+        height: frame rows.
+        background: the colour it starts with; None makes a transparent layer.
+    """
+
+    def __init__(self, width: int, height: int, background: Colour | None = PAPER) -> None:
+        size = (SCALE * width, SCALE * height)
+        if background is None:
+            self.image = Image.new("RGBA", size, (255, 255, 255, 0))
+        else:
+            self.image = Image.new("RGB", size, background)
+        self._draw = ImageDraw.Draw(self.image)
+
+    def array(self) -> npt.NDArray[np.uint8]:
+        """The frame, averaged down: (rows, columns, 3) uint8."""
+        return np.array(self.image.reduce(SCALE), dtype=np.uint8)
+
+    def text(self, x: float, y: float, text: str, size: int = 11, fill: Colour = INK, anchor: str = "lm") -> None:
+        """Write one line; ``anchor`` is Pillow's (l, m, r and t, m, b)."""
+        self._draw.text((SCALE * x, SCALE * y), text, fill=fill, font=font(SCALE * size), anchor=anchor)
+
+    def text_width(self, text: str, size: int = 11) -> float:
+        """Width of a line of text in frame pixels."""
+        return float(font(SCALE * size).getlength(text)) / SCALE
+
+    def line(self, points: npt.ArrayLike, fill: Colour, width: float = 1.0) -> None:
+        """Draw a polyline through points (n, 2)."""
+        flat = (SCALE * np.asarray(points, dtype=np.float64)).ravel().tolist()
+        self._draw.line(flat, fill=fill, width=max(round(SCALE * width), 1), joint="curve")
+
+    def segments(self, ends: npt.ArrayLike, fill: Colour, width: float = 1.0) -> None:
+        """Draw separate segments: ends (n, 2, 2)."""
+        thick = max(round(SCALE * width), 1)
+        for pair in (SCALE * np.asarray(ends, dtype=np.float64)).reshape(-1, 4).tolist():
+            self._draw.line(pair, fill=fill, width=thick)
+
+    def dot(
+        self, x: float, y: float, radius: float, fill: Colour | None, outline: Colour | None = None, width: float = 1.0
+    ) -> None:
+        """Draw a disc or a ring."""
+        x, y, radius = SCALE * x, SCALE * y, SCALE * radius
+        box = (x - radius, y - radius, x + radius, y + radius)
+        self._draw.ellipse(box, fill=fill, outline=outline, width=max(round(SCALE * width), 1))
+
+    def box(
+        self, rect: Rect, fill: Colour | None = None, outline: Colour | None = None, radius: float = 0.0
+    ) -> None:
+        """Draw a rectangle with round corners."""
+        edges = tuple(SCALE * v for v in rect)
+        self._draw.rounded_rectangle(edges, SCALE * radius, fill=fill, outline=outline, width=SCALE)
+
+    def polygon(self, points: npt.ArrayLike, fill: Colour) -> None:
+        """Fill a polygon with corners (n, 2)."""
+        self._draw.polygon((SCALE * np.asarray(points, dtype=np.float64)).ravel().tolist(), fill=fill)
+
+    def arrow(self, x0: float, x1: float, y: float, fill: Colour = MUTED) -> None:
+        """Draw a short arrow to the right."""
+        self.line([(x0, y), (x1 - 4, y)], fill, 1.2)
+        self.polygon([(x1, y), (x1 - 5, y - 3.2), (x1 - 5, y + 3.2)], fill)
+
+    def paste(self, image: Image.Image, rect: Rect, *, smooth: bool = False, inset: float = 0.0) -> None:
+        """Scale an image into a rectangle.
+
+        Args:
+            image: what to paste.
+            rect: where.
+            smooth: bilinear instead of nearest-neighbour scaling.
+            inset: pixels of the image to leave out on each side (0.5 puts pixel centres on the border).
+        """
+        size = (round(SCALE * rect.width), round(SCALE * rect.height))
+        kind = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
+        inner = (inset, inset, image.width - inset, image.height - inset)
+        self.image.paste(image.resize(size, kind, box=inner), (round(SCALE * rect.left), round(SCALE * rect.top)))
+
+    def overlay(self, layer: Canvas, left: int, top: int) -> None:
+        """Put a transparent layer on top, its corner at (left, top)."""
+        self.image.paste(layer.image, (SCALE * left, SCALE * top), layer.image)
+
+
+def class_colour(index: int) -> Colour:
+    """Colour of a class."""
+    return CLASSES[index % len(CLASSES)]
+
+
+def blend(weights: npt.ArrayLike, colours: Sequence[Colour]) -> npt.NDArray[np.uint8]:
+    """Mix colours: weights (..., K), non-negative (negative ones count as 0) -> (..., 3) uint8."""
+    shares = np.maximum(np.asarray(weights, dtype=np.float64), 0.0)
+    shares = shares / np.maximum(shares.sum(-1, keepdims=True), 1e-12)
+    return np.asarray(np.rint(shares @ np.array(colours, dtype=np.float64)), dtype=np.uint8)
+
+
+def clip_line(offset: float, normal: npt.ArrayLike, axes: Axes) -> Floats:
+    """The part of the line ``offset + <normal, p> = 0`` inside the axes: (1, 2, 2) ends, or (0, 2, 2).
+
+    Liang-Barsky on the point of the line nearest to the middle and its direction.
+    """
+    n = np.asarray(normal, dtype=np.float64)
+    squared = float(n @ n)
+    nothing = np.empty((0, 2, 2))
+    if not squared > 0.0 or not math.isfinite(squared + offset):
+        return nothing
+    middle = (axes.low + axes.high) / 2
+    point = middle - (offset + float(n @ middle)) / squared * n
+    direction = np.array([-n[1], n[0]]) / math.sqrt(squared)
+    first, last = -math.inf, math.inf
+    for p, v, low, high in zip(point, direction, axes.low, axes.high, strict=True):
+        if abs(v) < 1e-300:
+            if not low <= p <= high:
+                return nothing
+            continue
+        near, far = sorted(((low - p) / v, (high - p) / v))
+        first, last = max(first, near), min(last, far)
+    if not first < last:
+        return nothing
+    return (point + np.outer([first, last], direction))[None]
+
+
+def contour(values: Floats, axes: Axes) -> Floats:
+    """Zero level set of a function known on a grid that spans the axes, by marching triangles.
+
+    Args:
+        values: (rows, columns); row 0 is the lowest y, column 0 the lowest x.
+        axes: the plot the grid spans.
+
+    Returns:
+        (n, 2, 2) ends of segments in data coordinates.
+    """
+    rows, columns = values.shape
+    xs = np.linspace(axes.low[0], axes.high[0], columns)
+    ys = np.linspace(axes.low[1], axes.high[1], rows)
+    nodes = np.stack([*np.meshgrid(xs, ys), values], axis=-1)
+    a, b, c, d = nodes[:-1, :-1], nodes[:-1, 1:], nodes[1:, 1:], nodes[1:, :-1]
+    triangles = np.stack([np.stack([a, b, c], -2), np.stack([a, c, d], -2)]).reshape(-1, 3, 3)
+    above = triangles[..., 2] > 0
+    count = above.sum(-1)
+    mixed = (count == 1) | (count == 2)
+    triangles, above, count = triangles[mixed], above[mixed], count[mixed]
+    alone = np.argmax(above == (count == 1)[:, None], axis=1)
+    each = np.arange(len(triangles))
+    tip = triangles[each, alone]
+    others = np.stack([triangles[each, (alone + 1) % 3], triangles[each, (alone + 2) % 3]], axis=1)
+    share = tip[:, None, 2] / (tip[:, None, 2] - others[..., 2])
+    return np.asarray(tip[:, None, :2] + share[..., None] * (others[..., :2] - tip[:, None, :2]))
+
+
+def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
+    """Round numbers in [low, high], about ``wanted`` of them, 1, 2 or 5 times a power of ten apart."""
+    raw = (high - low) / max(wanted, 1)
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(m * power for m in (1.0, 2.0, 5.0, 10.0) if m * power >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten in [low, high] (both positive), with their multiples by 2 and 5 where few fit."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for multiples in ((1.0,), (1.0, 2.0, 5.0)):
+        found = [m * 10.0**p for p in powers for m in multiples if low <= m * 10.0**p <= high]
+        if len(found) >= 3:
+            stride = math.ceil(len(found) / 6)
+            return found[::stride]
+    return found
+
+
+def short(value: float) -> str:
+    """A number in few characters."""
+    text = f"{value:.3g}"
+    return "0" if text == "-0" else text

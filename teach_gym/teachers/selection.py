@@ -1,0 +1,130 @@
+"""Teachers that scan the whole pool: greedy iterative machine teaching and mixed teaching."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from teach_gym.backend import Array, dot, gather, norm
+from teach_gym.errors import positive
+from teach_gym.learners import MLPLearner
+from teach_gym.task import Example, Task, TeachState, learn
+from teach_gym.teachers.base import Teacher
+from teach_gym.teachers.last import check_constraint, greedy_labels, make_constraint
+
+
+def selection_scores(task: Task, state: TeachState, direction: Array, step: float, y: Array) -> Array:
+    """Squared distance after the step, less a constant, for every row of the pool (LAST Eq. 1: T1 and T2).
+
+    Args:
+        task: the task.
+        state: B runs.
+        direction: (B, P), base - w*.
+        step: step size of one row.
+        y: (N, K) or (B, N, K) labels of the pool's rows.
+
+    Returns:
+        (B, N).
+    """
+    learner = task.learner
+    residual = learner.output.residual(learner.logits(state.w, task.x), y)
+    if isinstance(learner, MLPLearner):
+        parts = learner.parts(state.w, task.x, direction)
+        pull = (parts.gram @ residual[..., None])[..., 0]
+        return step * (step * dot(residual, pull) - 2.0 * dot(parts.alignment, residual))
+    alignment = learner.alignment(task.x, direction)
+    pull = step * task.squared_norms[:, None] * residual - 2.0 * alignment
+    return step * (pull * residual)[..., 0] if task.k == 1 else step * dot(pull, residual)
+
+
+def select_rows(task: Task, state: TeachState, y: Array) -> Array:
+    """The m pool rows of the greedy mini-batch, chosen one after the other: (B, m) (m = 1: exact)."""
+    m = task.spec.batch_size
+    base, step = task.update.affine(state.w, state.velocity)
+    direction, chosen = base - state.target, []
+    for i in range(m):
+        rows = selection_scores(task, state, direction, step / m, y).argmin(-1)
+        chosen.append(rows)
+        if i < m - 1:
+            w, _ = learn(task, state, Example(gather(task.x, rows[:, None]), _labels(y, rows[:, None])))
+            direction = direction + (w - base) / m
+    return np.stack(chosen, axis=-1)
+
+
+def _labels(y: Array, rows: Array) -> Array:
+    """Labels of rows (B, m) from a table (N, K) or one per run (B, N, K): (B, m, K)."""
+    if y.ndim == 2:
+        return gather(y, rows)
+    return np.take_along_axis(y, rows[..., None], axis=1)
+
+
+@dataclass
+class IMT(Teacher):
+    """Greedy iterative machine teaching: the row of the whole pool that brings the learner nearest (IMT 2017).
+
+    One matrix product scores the pool. Mini-batches are chosen greedily, one row after the other.
+    """
+
+    name: str = field(default="imt", init=False)
+
+    def __call__(self, task: Task, state: TeachState) -> Example:
+        """The best rows of the pool with their true labels."""
+        rows = select_rows(task, state, task.y)
+        return Example(gather(task.x, rows), gather(task.y, rows))
+
+    def gradient_evaluations(self, task: Task) -> int:
+        """One per row of the pool, for every row of the mini-batch."""
+        return len(task.x) * task.spec.batch_size
+
+
+@dataclass
+class MixedTeaching(Teacher):
+    """Mixed teaching (LAST 3.5): the best row of the pool by its true label, then the greedy label for it.
+
+    Args:
+        constraint: what labels are allowed, see ``teach_gym.teachers.last.Constraint``.
+        radius: the radius of the magnitude constraints and of the cone.
+        rounds: alternations; with more than one, the row is chosen again for the label found, as long as that helps.
+
+    Raises:
+        ValueError: unknown constraint, or a radius or number of rounds out of range.
+    """
+
+    constraint: str = "none"
+    radius: float = 1.0
+    rounds: int = 1
+    name: str = field(default="mixed", init=False)
+
+    def __post_init__(self) -> None:
+        self._allowed = make_constraint(self.constraint, self.radius)
+        positive("rounds", self.rounds, integer=True)
+
+    def check(self, task: Task) -> None:
+        """Raise a ``ValueError`` where the constraint does not fit, or rounds > 1 meets a mini-batch."""
+        check_constraint(task, self._allowed)
+        if self.rounds > 1 and task.spec.batch_size > 1:
+            raise ValueError(f"rounds={self.rounds} needs batch_size=1, got {task.spec.batch_size}")
+
+    def __call__(self, task: Task, state: TeachState) -> Example:
+        """The chosen rows with their greedy labels."""
+        best = self._relabel(task, state, select_rows(task, state, task.y))
+        for _ in range(self.rounds - 1):
+            table = np.broadcast_to(best.y, (len(state.t), len(task.x), task.k))
+            other = self._relabel(task, state, select_rows(task, state, table))
+            better = _after(task, state, other) < _after(task, state, best)
+            best = Example(*(np.where(better[:, None, None], a, b) for a, b in zip(other, best, strict=True)))
+        return best
+
+    def _relabel(self, task: Task, state: TeachState, rows: Array) -> Example:
+        x = gather(task.x, rows)
+        return Example(x, greedy_labels(task, state, x, gather(task.y, rows), self._allowed))
+
+    def gradient_evaluations(self, task: Task) -> int:
+        """One per row of the pool in every round, and one per row of the mini-batch."""
+        return (len(task.x) + 1) * task.spec.batch_size * self.rounds
+
+
+def _after(task: Task, state: TeachState, example: Example) -> Array:
+    """Distance after learning from an example: (B,)."""
+    return norm(learn(task, state, example)[0] - state.target)
