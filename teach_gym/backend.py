@@ -30,7 +30,7 @@ def namespace(array: Array) -> ModuleType:
     Raises:
         TypeError: ``array`` is neither a numpy array nor a torch tensor.
     """
-    if isinstance(array, np.ndarray | np.generic):
+    if type(array) is np.ndarray or isinstance(array, np.generic):
         return np
     return array_namespace(array)
 
@@ -50,6 +50,8 @@ def matmul(x: Array, weights: Array) -> Array:
 
 def outer_sum(x: Array, residual: Array) -> Array:
     """Sum over rows of x r^T: x (..., m, d), residual (..., m, K) -> (..., d, K)."""
+    if x.shape[-2] == 1:
+        return x[..., 0, :, None] * residual
     xp = namespace(x)
     if xp is np and x.shape[-2] <= _EINSUM_ROWS:
         return np.einsum("...md,...mk->...dk", x, residual)
@@ -67,6 +69,14 @@ def dot(a: Array, b: Array) -> Array:
 def norm(a: Array) -> Array:
     """Euclidean norm over the last axis: (..., P) -> (...)."""
     return namespace(a).sqrt(dot(a, a))
+
+
+def descend(w: Array, rate: float, direction: Array) -> Array:
+    """Move from w: w - rate * direction, (..., P); with numpy in one fresh array instead of two."""
+    if namespace(w) is not np or direction.ndim < w.ndim:
+        return w - rate * direction
+    move = rate * direction
+    return np.subtract(w, move, out=move)
 
 
 def combine(weights: Array, sources: Array) -> Array:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +79,37 @@ def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
             f"{str(path)!r} should hold {shape} bytes of data, holds {data.size}; delete it and fetch it again"
         )
     return data.reshape(shape)
+
+
+def load_npz(
+    file_path: str | Path,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any], npt.NDArray[np.float64] | None]:
+    """Read a user's .npz: ``X`` (n, d), ``y`` (n,) integers or reals, and ``soft`` (n, K) or None.
+
+    Raises:
+        DataNotFoundError: no such file.
+        DamagedDataError: not an .npz file of arrays, or ``X`` or ``y`` is missing.
+        ValueError: shapes or types that do not fit.
+    """
+    path = Path(file_path)
+    if not path.is_file():
+        raise DataNotFoundError(f"no file {str(path)!r}; the array pool reads an .npz with X (n, d) and y (n,)")
+    try:
+        with np.load(path, allow_pickle=False) as file:  # an .npy file has no context manager: TypeError
+            missing = {"X", "y"} - set(file.files)
+            if missing:
+                raise DamagedDataError(f"{str(path)!r} lacks {sorted(missing)}; it holds {file.files}")
+            x, y = np.asarray(file["X"], dtype=np.float64), file["y"]
+            soft = np.asarray(file["soft"], dtype=np.float64) if "soft" in file.files else None
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, DamagedDataError):
+            raise
+        raise DamagedDataError(f"{str(path)!r} is not an .npz file of arrays: {error}") from error
+    if x.ndim != 2 or not x.shape[1] or y.shape != (len(x),) or len(x) < 5:
+        raise ValueError(f"X must be (n, d) and y (n,) with n >= 5, got {x.shape} and {y.shape}")
+    if y.dtype.kind not in "iubf":
+        raise ValueError(f"y must be integers (classes) or real numbers, got dtype {y.dtype}")
+    return x, y.astype(np.int64 if y.dtype.kind in "iub" else np.float64), soft
 
 
 def check(name: str, folder: str | Path | None = None) -> list[str]:

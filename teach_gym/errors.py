@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -31,6 +32,31 @@ def lookup_name(kind: str, name: Any, table: Mapping[str, T]) -> T:
     raise ValueError(f"unknown {kind} {name!r}; allowed: {', '.join(sorted(table))}{hint}")
 
 
+def check_options(kind: str, name: str, maker: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Check that options are keyword-only arguments of ``maker`` (anything goes if it takes ``**options``).
+
+    Raises:
+        TypeError: an option it does not have; the message lists those it has.
+    """
+    parameters = inspect.signature(maker).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    allowed = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    if not set(options) <= allowed:
+        unknown = sorted(set(options) - allowed)
+        raise TypeError(f"{kind} {name!r} has no option {', '.join(unknown)}; allowed: {', '.join(sorted(allowed))}")
+
+
+def number(what: str, value: Any, *, integer: bool = False) -> None:
+    """Check that a value is a number (an integer, if asked) and no bool.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral if integer else Real):
+        raise TypeError(f"{what} must be {'an integer' if integer else 'a number'}, got {value!r}")
+
+
 def positive(what: str, value: Any, *, integer: bool = False) -> None:
     """Check that a number is finite and positive (and an integer, if asked).
 
@@ -38,8 +64,6 @@ def positive(what: str, value: Any, *, integer: bool = False) -> None:
         TypeError: not a number (not an integer).
         ValueError: not positive or not finite.
     """
-    kind = Integral if integer else Real
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise TypeError(f"{what} must be {'an integer' if integer else 'a number'}, got {value!r}")
+    number(what, value, integer=integer)
     if not 0 < float(value) < float("inf"):
         raise ValueError(f"{what} must be > 0 and finite, got {value!r}")

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from array_api_compat import device
 
 from teach_gym.backend import (
     Array,
+    descend,
     dot,
     logsumexp,
     matmul,
@@ -24,7 +26,7 @@ from teach_gym.backend import (
     softmax,
     softplus,
 )
-from teach_gym.errors import lookup_name, positive
+from teach_gym.errors import check_options, lookup_name, number, positive
 from teach_gym.randomness import Streams
 
 
@@ -52,35 +54,50 @@ def _total(a: Array) -> Array:
     return namespace(a).sum(a, axis=-1)
 
 
+def _identity(z: Array) -> Array:
+    return z
+
+
+def _squared_loss(z: Array, y: Array) -> Array:
+    return 0.5 * _total((z - y) ** 2)
+
+
+def _difference(z: Array, y: Array) -> Array:
+    return z - y
+
+
+def _logistic_loss(z: Array, y: Array) -> Array:
+    return _total(softplus(z) - y * z)
+
+
+def _logistic_residual(z: Array, y: Array) -> Array:
+    return sigmoid(z) - y
+
+
+def _signed_prediction(z: Array) -> Array:
+    return 2.0 * sigmoid(z) - 1.0
+
+
+def _margin_loss(z: Array, y: Array) -> Array:
+    return _total(softplus(-y * z))
+
+
+def _margin_residual(z: Array, y: Array) -> Array:
+    return -y * sigmoid(-y * z)
+
+
+def _softmax_loss(z: Array, y: Array) -> Array:
+    return _total(y) * logsumexp(z)[..., 0] - _total(y * z)
+
+
 def _softmax_residual(z: Array, y: Array) -> Array:
     return _total(y)[..., None] * softmax(z) - y
 
 
-IDENTITY = Output(
-    predict=lambda z: z,
-    loss=lambda z, y: 0.5 * _total((z - y) ** 2),
-    residual=lambda z, y: z - y,
-    label_low=None,
-    label_high=None,
-)
-SIGMOID = Output(
-    predict=sigmoid,
-    loss=lambda z, y: _total(softplus(z) - y * z),
-    residual=lambda z, y: sigmoid(z) - y,
-)
-MARGIN = Output(
-    predict=lambda z: 2.0 * sigmoid(z) - 1.0,
-    loss=lambda z, y: _total(softplus(-y * z)),
-    residual=lambda z, y: -y * sigmoid(-y * z),
-    label_low=-1.0,
-    label_high=1.0,
-    linear=False,
-)
-SOFTMAX = Output(
-    predict=softmax,
-    loss=lambda z, y: _total(y) * logsumexp(z)[..., 0] - _total(y * z),
-    residual=_softmax_residual,
-)
+IDENTITY = Output(_identity, _squared_loss, _difference, label_low=None, label_high=None)
+SIGMOID = Output(sigmoid, _logistic_loss, _logistic_residual)
+MARGIN = Output(_signed_prediction, _margin_loss, _margin_residual, label_low=-1.0, linear=False)
+SOFTMAX = Output(softmax, _softmax_loss, _softmax_residual)
 
 
 class Parts(NamedTuple):
@@ -253,7 +270,7 @@ class MLPLearner(Learner):
 def _eye(like: Array) -> Array:
     """Identity matrix (K, K) of the last axis's size and the array's type."""
     xp = namespace(like)
-    return xp.asarray(np.eye(like.shape[-1]), dtype=like.dtype)
+    return xp.eye(like.shape[-1], dtype=like.dtype, device=device(like))
 
 
 def _row_products(x: Array, bias: bool) -> Array:
@@ -306,11 +323,18 @@ def make_learner(name: str, *, bias: bool = False, **options: Any) -> Learner:
         TypeError: an option the learner does not have.
     """
     output = lookup_name("learner", name, LEARNERS)
-    if not name.startswith("mlp"):
-        return Learner(name, output, bias, **options)
-    if "hidden" in options:
-        positive("hidden", options["hidden"], integer=True)
-    return MLPLearner(name, output, bias, **options)
+    has_hidden = name.startswith("mlp")
+    check_options("learner", name, _mlp if has_hidden else _linear_learner, options)
+    return (_mlp if has_hidden else _linear_learner)(name, output, bias, **options)
+
+
+def _linear_learner(name: str, output: Output, bias: bool) -> Learner:
+    return Learner(name, output, bias)
+
+
+def _mlp(name: str, output: Output, bias: bool, *, hidden: int = 16) -> Learner:
+    positive("hidden", hidden, integer=True)
+    return MLPLearner(name, output, bias, hidden)
 
 
 @dataclass(frozen=True)
@@ -338,6 +362,8 @@ class Update:
 
     def __post_init__(self) -> None:
         positive("learning_rate", self.learning_rate)
+        number("momentum", self.momentum)
+        number("weight_decay", self.weight_decay)
         if not 0.0 <= self.momentum < 1.0:
             raise ValueError(f"momentum must lie in [0, 1), got {self.momentum!r}")
         if not 0.0 <= self.weight_decay < float("inf"):
@@ -350,10 +376,10 @@ class Update:
         if self.weight_decay:
             gradient = gradient + self.weight_decay * w
         if velocity is None:
-            return w - self.learning_rate * gradient, None
+            return descend(w, self.learning_rate, gradient), None
         velocity = self.momentum * velocity + gradient
         move = gradient + self.momentum * velocity if self.nesterov else velocity
-        return w - self.learning_rate * move, velocity
+        return descend(w, self.learning_rate, move), velocity
 
     def affine(self, w: Array, velocity: Array | None) -> tuple[Array, float]:
         """The update as an affine function of the gradient: w' = base - step * gradient.

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from teach_gym.backend import Array, combine, lookup, namespace
-from teach_gym.errors import lookup_name, positive
+from teach_gym.errors import check_options, lookup_name, positive
 from teach_gym.learners import Output
 from teach_gym.projections import onto_ball, onto_interval, onto_simplex
 
@@ -479,4 +479,6 @@ def make_medium(name: str, setting: Setting, **options: Any) -> Medium:
         ValueError: unknown name, or an option that does not fit the task.
         TypeError: an option the medium does not have.
     """
-    return lookup_name("medium", name, MEDIA)(setting, **options)
+    maker = lookup_name("medium", name, MEDIA)
+    check_options("medium", name, maker, options)
+    return maker(setting, **options)

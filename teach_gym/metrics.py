@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
-from teach_gym.backend import Array, dot
-from teach_gym.learners import MARGIN, SIGMOID
+from teach_gym.backend import Array, dot, namespace, norm
 from teach_gym.pools import Split
 from teach_gym.task import Task, TeachState, encode_labels
 
@@ -20,8 +17,7 @@ def distance(task: Task, state: TeachState) -> Array:
 def normalized_distance(task: Task, state: TeachState) -> Array:
     """Squared distance of the directions, || w/||w|| - w*/||w*|| ||^2, what the DHT figures plot: (B,)."""
     inner = dot(state.w, state.target)
-    lengths = np.sqrt(dot(state.w, state.w) * dot(state.target, state.target))
-    return 2.0 - 2.0 * inner / np.maximum(lengths, np.finfo(np.float64).tiny)
+    return 2.0 - 2.0 * inner / (norm(state.w) * norm(state.target) + 1e-300)
 
 
 def train_loss(task: Task, state: TeachState) -> Array:
@@ -40,16 +36,18 @@ def test_accuracy(task: Task, state: TeachState) -> Array:
 
 
 def _accuracy(task: Task, state: TeachState, split: Split) -> Array:
-    prediction = task.learner.predict(state.w, split.x.astype(task.x.dtype, copy=False))
+    xp = namespace(state.w)
+    prediction = task.learner.predict(state.w, xp.asarray(split.x, dtype=state.w.dtype))
     if task.pool.n_classes == 0:
-        gap = prediction - encode_labels(task.learner, split, 0)
-        return -(gap**2).mean(axis=(-1, -2))
-    if task.learner.output in (SIGMOID, MARGIN):
-        middle = 0.5 if task.learner.output is SIGMOID else 0.0
-        decided = (prediction[..., 0] > middle).astype(np.int64)
+        gap = prediction - xp.asarray(encode_labels(task.learner, split, 0), dtype=state.w.dtype)
+        return -xp.mean(gap**2, axis=(-1, -2))
+    labels = xp.asarray(split.labels)
+    low, high = task.learner.output.label_low, task.learner.output.label_high
+    if task.k > 1 or low is None or high is None:
+        right = xp.argmax(prediction, axis=-1) == labels
     else:
-        decided = prediction.argmax(-1)
-    return (decided == split.labels).mean(-1)
+        right = (prediction[..., 0] > 0.5 * (low + high)) == (labels == 1)
+    return xp.mean(xp.astype(right, state.w.dtype), axis=-1)
 
 
 test_accuracy.__test__ = False  # type: ignore[attr-defined]  # pytest: this is a metric, not a test

@@ -17,14 +17,16 @@ class Block(NamedTuple):
 
     Attributes:
         name: the block's name.
+        start: its first entry.
         size: number of entries.
         low: lower bound of each entry.
         high: upper bound of each entry.
         meaning: what it holds.
-        values: (task, state) -> (B, ..., ) array of B * size entries.
+        values: (task, state) -> (B, ...) array of B * size entries.
     """
 
     name: str
+    start: int
     size: int
     low: float
     high: float
@@ -32,47 +34,60 @@ class Block(NamedTuple):
     values: Callable[[Task, TeachState], Array]
 
 
-def omniscient(task: Task) -> list[Block]:
+def _w(task: Task, state: TeachState) -> Array:
+    return state.w
+
+
+def _difference(task: Task, state: TeachState) -> Array:
+    return state.difference
+
+
+def _features(task: Task, state: TeachState) -> Array:
+    return state.x
+
+
+def _label(task: Task, state: TeachState) -> Array:
+    return state.y
+
+
+def _velocity(task: Task, state: TeachState) -> Array:
+    return state.velocity
+
+
+def _budget(task: Task, state: TeachState) -> Array:
+    return (task.spec.budget - state.t) / task.spec.budget
+
+
+Entry = tuple[str, int, float, float, str, Callable[[Task, TeachState], Array]]
+"""A block without its place: name, size, low, high, meaning, values."""
+
+
+def omniscient(task: Task) -> list[Entry]:
     """The teacher sees learner, target and sample: the state features h(s) of LAST 4."""
-    sources = task.medium.n_sources * task.spec.batch_size
-    low = task.learner.output.label_low
-    high = task.learner.output.label_high
-    inf = float("inf")
-    blocks = [
-        Block("w", task.size, -inf, inf, "learner parameters w", lambda task, s: s.w),
-        Block("difference", task.size, -inf, inf, "target minus learner, w* - w", lambda task, s: s.target - s.w),
-        Block("features", sources * task.d, -inf, inf, "features x of the offered examples", lambda task, s: s.x),
-        Block(
-            "label",
-            sources * task.k,
-            -inf if low is None else low,
-            inf if high is None else high,
-            "ground-truth labels y of the offered examples",
-            lambda task, s: s.y,
-        ),
+    rows, size, inf = task.medium.n_sources * task.spec.batch_size, task.size, float("inf")
+    low = -inf if task.learner.output.label_low is None else task.learner.output.label_low
+    high = inf if task.learner.output.label_high is None else task.learner.output.label_high
+    entries: list[Entry] = [
+        ("w", size, -inf, inf, "learner parameters w", _w),
+        ("difference", size, -inf, inf, "target minus learner, w* - w", _difference),
+        ("features", rows * task.d, -inf, inf, "features x of the offered examples", _features),
+        ("label", rows * task.k, low, high, "ground-truth labels y of the offered examples", _label),
     ]
     if task.update.momentum:
-        blocks.append(Block("velocity", task.size, -inf, inf, "momentum buffer", lambda task, s: s.velocity))
-    return [*blocks, _budget()]
+        entries.append(("velocity", size, -inf, inf, "the learner's momentum buffer", _velocity))
+    return [*entries, ("budget", 1, 0.0, 1.0, "share of the teaching budget that remains", _budget)]
 
 
-def _budget() -> Block:
-    return Block(
-        "budget",
-        1,
-        0.0,
-        1.0,
-        "share of the teaching budget that remains",
-        lambda task, s: (task.spec.budget - s.t) / task.spec.budget,
-    )
-
-
-OBSERVATIONS: dict[str, Callable[[Task], list[Block]]] = {"omniscient": omniscient}
+OBSERVATIONS: dict[str, Callable[[Task], list[Entry]]] = {"omniscient": omniscient}
 
 
 def layout(task: Task) -> list[Block]:
     """The blocks of the task's observation, in order."""
-    return OBSERVATIONS[task.spec.observation](task)
+    blocks: list[Block] = []
+    for name, size, *rest in OBSERVATIONS[task.spec.observation](task):
+        start = blocks[-1].start + blocks[-1].size if blocks else 0
+        blocks.append(Block(name, start, size, *rest))
+    return blocks
 
 
 def bounds(blocks: list[Block]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -84,15 +99,10 @@ def bounds(blocks: list[Block]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np
 
 def observe(task: Task, state: TeachState, blocks: list[Block]) -> npt.NDArray[np.float32]:
     """The observation (B, O) float32, a fresh array with the batch axis fastest in memory."""
-    n = len(state.t)
-    rows = np.empty((sum(b.size for b in blocks), n), dtype=np.float32)
-    start = 0
+    last = blocks[-1]
+    out = np.empty((last.start + last.size, len(state.t)), dtype=np.float32).T
     for block in blocks:
         values = block.values(task, state)
-        part = rows[start : start + block.size]
-        if values.ndim <= 2:
-            part[...] = values.T
-        else:
-            part.reshape(*values.shape[1:], n)[...] = np.moveaxis(values, 0, -1)
-        start += block.size
-    return rows.T
+        part = out[:, block.start : block.start + block.size]
+        part.reshape(values.shape)[...] = values  # splitting an axis is always a view
+    return out

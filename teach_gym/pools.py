@@ -7,18 +7,16 @@ so a thousand environments share one copy.
 from __future__ import annotations
 
 import functools
-import inspect
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from teach_gym import datasets
-from teach_gym.errors import DamagedDataError, DataNotFoundError, lookup_name, positive
+from teach_gym.errors import check_options, lookup_name, positive
 
 Floats = npt.NDArray[np.float64]
 
@@ -73,7 +71,9 @@ class Pool:
 
 def _freeze(split: Split) -> Split:
     x = np.asfortranarray(split.x, dtype=np.float64)
-    for name, array in (("features", x), ("labels", split.labels)):
+    for name, array in (("features", x), ("labels", split.labels), ("soft labels", split.soft)):
+        if array is None:
+            continue
         if not np.isfinite(array).all():
             raise ValueError(f"the pool's {name} hold NaN or infinite values; all must be finite")
         array.setflags(write=False)
@@ -270,39 +270,23 @@ def array(
         DamagedDataError: not an .npz file with these arrays.
         ValueError: shapes that do not fit, classes that are not 0 ... K-1, or NaN data.
     """
-    x, y, soft = _read_npz(Path(path))
+    x, y, soft = datasets.load_npz(path)
     if not (holdout > 0 and test > 0 and holdout + test < 1):
         raise ValueError(f"holdout and test must be > 0 with sum < 1, got {holdout!r} and {test!r}")
-    n_classes = int(y.max()) + 1 if y.dtype.kind in "iu" else 0
-    if n_classes and len(np.unique(y)) != n_classes:
-        raise ValueError(f"classes must be 0 ... K-1 without gaps, got {np.unique(y).tolist()}")
+    found = np.unique(y) if y.dtype.kind == "i" else np.arange(0)
+    n_classes = len(found)
+    if not np.array_equal(found, np.arange(n_classes)):
+        raise ValueError(f"classes must be 0 ... K-1 without gaps, got {found.tolist()}")
     if soft is not None and soft.shape != (len(x), n_classes):
         raise ValueError(f"soft must have shape {(len(x), n_classes)}, got {soft.shape}")
     order = np.random.default_rng(pool_seed).permutation(len(x))
-    n_hold, n_test = (max(int(round(f * len(x))), 1) for f in (holdout, test))
+    n_hold, n_test = (max(round(f * len(x)), 1) for f in (holdout, test))
     edges = [len(x) - n_hold - n_test, len(x) - n_test]
+    if edges[0] < 1:
+        raise ValueError(f"holdout={holdout!r} and test={test!r} leave no train row of {len(x)}")
     splits = [Split(x[i], y[i], None if soft is None else soft[i]) for i in np.split(order, edges)]
     names = tuple(str(k) for k in range(n_classes))
     return _finish("array", splits, n_classes, standardize, classes=names)
-
-
-def _read_npz(path: Path) -> tuple[Floats, npt.NDArray[Any], Floats | None]:
-    if not path.is_file():
-        raise DataNotFoundError(f"no file {str(path)!r}; the array pool reads an .npz with X (n, d) and y (n,)")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = {"X", "y"} - set(file.files)
-            if missing:
-                raise DamagedDataError(f"{str(path)!r} lacks {sorted(missing)}; it holds {file.files}")
-            x, y = np.asarray(file["X"], dtype=np.float64), file["y"]
-            soft = np.asarray(file["soft"], dtype=np.float64) if "soft" in file.files else None
-    except (OSError, ValueError) as error:
-        if isinstance(error, DamagedDataError):
-            raise
-        raise DamagedDataError(f"{str(path)!r} is not an .npz file of arrays: {error}") from error
-    if x.ndim != 2 or y.shape != (len(x),) or len(x) < 5:
-        raise ValueError(f"X must be (n, d) and y (n,) with n >= 5, got {x.shape} and {y.shape}")
-    return x, y.astype(np.int64 if y.dtype.kind in "iub" else np.float64), soft
 
 
 def _keep_classes(
@@ -338,15 +322,19 @@ def make_pool(name: str, pool_seed: int = 0, **options: Any) -> Pool:
         TypeError: an option that pool does not have.
     """
     maker = lookup_name("pool", name, POOLS)
-    allowed = set(inspect.signature(maker).parameters) - {"pool_seed"}
-    if not set(options) <= allowed:
-        raise TypeError(f"pool {name!r} has no option {sorted(set(options) - allowed)}; allowed: {sorted(allowed)}")
-    for key in ("n", "d", "n_train", "n_holdout", "n_test"):
-        if key in options:
+    check_options("pool", name, maker, options)
+    for key in ("n", "d", "n_train", "n_holdout", "n_test", "n_classes", "projection"):
+        if key in options and not (key == "projection" and options[key] is None):
             positive(key, options[key], integer=True)
-    if "path" in options:  # a file may change between calls
+    for key in ("spread", "separation", "noise"):
+        if options.get(key, 0) != 0:
+            positive(key, options[key])
+    for key, least in (("n", 5), ("n_classes", 2)):
+        if options.get(key, least) < least:
+            raise ValueError(f"{key} must be at least {least}, got {options[key]!r}")
+    if maker is array:  # its file may change between calls
         return maker(pool_seed, **options)
-    if "data_dir" in allowed:
+    if maker is mnist:
         options["data_dir"] = str(datasets.data_dir(options.get("data_dir")))
     return _cached(name, json.dumps([pool_seed, options], sort_keys=True))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array_api_compat import device
+
 from teach_gym.backend import Array, namespace, norm
 
 
@@ -49,7 +51,7 @@ def onto_vertices(v: Array) -> Array:
     """Nearest one-hot vector: v (..., K) -> (..., K)."""
     xp = namespace(v)
     best = xp.argmax(v, axis=-1, keepdims=True)
-    return xp.astype(xp.arange(v.shape[-1]) == best, v.dtype)
+    return xp.astype(xp.arange(v.shape[-1], device=device(v)) == best, v.dtype)
 
 
 def onto_interval(v: Array, low: Array | float, high: Array | float) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 NAMESPACE = "teach_gym"
 VERSION = "v0"
 
-_MOONS = {"pool": "half_moons", "learner": "logistic", "bias": True}
+_MOONS = {"pool": "half_moons", "learner": "logistic", }
 _DIGITS = {"pool": "digits", "pool_options": {"classes": [3, 5]}, "learner": "logistic"}
 _MNIST = {"pool": "mnist", "pool_options": {"classes": [3, 5]}, "learner": "logistic"}
 _DIGITS10 = {"pool": "digits", "learner": "softmax"}
@@ -16,7 +16,7 @@ _DIGITS10 = {"pool": "digits", "learner": "softmax"}
 TASKS: dict[str, dict[str, Any]] = {
     "LabelRegression": {"medium": "label", "pool": "linear_regression", "learner": "least_squares"},
     "LabelMoons": {"medium": "label", **_MOONS},
-    "LabelGaussian": {"medium": "label", "pool": "gaussian_clusters", "learner": "logistic", "bias": True},
+    "LabelGaussian": {"medium": "label", "pool": "gaussian_clusters", "learner": "logistic", },
     "LabelDigits": {"medium": "label", **_DIGITS},
     "LabelDigits10": {"medium": "label", **_DIGITS10},
     "LabelDigitsMLP": {"medium": "label", **_DIGITS, "learner": "mlp_logistic"},

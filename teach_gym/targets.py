@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from teach_gym.backend import Array
-from teach_gym.errors import lookup_name, positive
+from teach_gym.errors import check_options, lookup_name, number, positive
 from teach_gym.learners import Learner
 from teach_gym.randomness import Streams
 
@@ -33,6 +33,7 @@ def optimum(learner: Learner, x: Array, y: Array, start: Array, *, l2: float = 0
     """
     from scipy.optimize import minimize
 
+    number("l2", l2)
     if not 0.0 <= l2 < float("inf"):
         raise ValueError(f"l2 must be a number >= 0, got {l2!r}")
 
@@ -112,5 +113,6 @@ def make_target(name: str, learner: Learner, x: Array, y: Array, pool_seed: int,
         ValueError: unknown name, or the target could not be found.
     """
     maker = lookup_name("target", name, TARGETS)
+    check_options("target", name, maker, options)
     start = learner.init(Streams.from_seeds([pool_seed]), x.shape[1], y.shape[1])[0]
     return maker(learner, x, y, start, **options), start

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from teach_gym.backend import Array, gather, namespace, norm
-from teach_gym.errors import lookup_name, positive
+from teach_gym.errors import lookup_name, number, positive
 from teach_gym.learners import IDENTITY, MARGIN, SOFTMAX, Learner, Update, make_learner
 from teach_gym.media import Medium, Setting, make_medium
 from teach_gym.pools import Pool, Split, make_pool
@@ -98,8 +98,12 @@ class TaskSpec:
                 raise TypeError(f"{name} must be a bool, got {getattr(self, name)!r}")
         if isinstance(self.pool_seed, bool) or not isinstance(self.pool_seed, int) or self.pool_seed < 0:
             raise ValueError(f"pool_seed must be an integer >= 0, got {self.pool_seed!r}")
+        number("tolerance", self.tolerance)
         if not 0.0 <= self.tolerance < math.inf:
-            raise ValueError(f"tolerance must be a number >= 0, got {self.tolerance!r}")
+            raise ValueError(f"tolerance must be >= 0 and finite, got {self.tolerance!r}")
+        for name in ("learner_options", "pool_options", "medium_options", "target_options"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise TypeError(f"{name} must be a mapping of names to values, got {getattr(self, name)!r}")
         for name, allowed in (("init", INITS), ("dtype", DTYPES)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
@@ -133,9 +137,9 @@ class Task:
         pool: the data with all splits.
         medium: what the teacher may change.
         reward: the reward function.
-        x: (N, d) train features in the task's dtype.
-        y: (N, K) train labels as the learner takes them.
-        soft: (N, K) soft labels the medium mixes with, or None.
+        rows: (N, d + K), or (N, d + 2 K) where the medium mixes with soft labels: the train rows' features in the
+            task's dtype, labels as the learner takes them, and soft labels.
+        k: number of label entries K.
         target: (P,) w*.
         start: (P,) where the target was found from.
     """
@@ -146,21 +150,30 @@ class Task:
     pool: Pool
     medium: Medium
     reward: RewardFunction
-    x: Array
-    y: Array
-    soft: Array | None
+    rows: Array
+    k: int
     target: Array
     start: Array
 
     @property
     def d(self) -> int:
         """Number of features."""
-        return int(self.x.shape[1])
+        return self.pool.d
 
-    @property
-    def k(self) -> int:
-        """Number of label entries K."""
-        return int(self.y.shape[1])
+    @functools.cached_property
+    def x(self) -> Array:
+        """Train features: (N, d)."""
+        return self.rows[:, : self.d]
+
+    @functools.cached_property
+    def y(self) -> Array:
+        """Train labels as the learner takes them: (N, K)."""
+        return self.rows[:, self.d : self.d + self.k]
+
+    @functools.cached_property
+    def soft(self) -> Array | None:
+        """Soft labels of the train rows, (N, K), or None where the medium needs none."""
+        return self.rows[:, self.d + self.k :] if self.rows.shape[1] > self.d + self.k else None
 
     @property
     def size(self) -> int:
@@ -189,6 +202,7 @@ class TeachState(NamedTuple):
         x: (B, M, m, d) the sources offered now.
         y: (B, M, m, K) their labels.
         soft: (B, M, m, K) their soft labels, or None where the medium needs none.
+        difference: (B, P) w* - w.
         distance: (B,) ||w - w*||.
         initial_distance: (B,) the distance at reset.
         velocity: (B, P) the momentum buffer, or None for a learner without momentum.
@@ -201,9 +215,24 @@ class TeachState(NamedTuple):
     x: Array
     y: Array
     soft: Array | None
+    difference: Array
     distance: Array
     initial_distance: Array
     velocity: Array | None
+
+
+class Sources(NamedTuple):
+    """The examples that a step offers.
+
+    Attributes:
+        x: (B, M, m, d) features.
+        y: (B, M, m, K) labels.
+        soft: (B, M, m, K) soft labels, or None where the medium needs none.
+    """
+
+    x: Array
+    y: Array
+    soft: Array | None
 
 
 class Example(NamedTuple):
@@ -245,14 +274,14 @@ def encode_labels(learner: Learner, split: Split, n_classes: int) -> Array:
     """
     labels = split.labels
     if n_classes == 0:
-        if learner.output is not IDENTITY:
+        if learner.output != IDENTITY:
             raise ValueError(f"learner {learner.name!r} needs classes, the pool is for regression; use least_squares")
         return labels[:, None].astype(np.float64)
     if learner.output in (SOFTMAX, IDENTITY):
         return np.eye(n_classes)[labels]
     if n_classes != 2:
         raise ValueError(f"learner {learner.name!r} has one output and needs 2 classes, the pool has {n_classes}")
-    low, high = (-1.0, 1.0) if learner.output is MARGIN else (0.0, 1.0)
+    low, high = (-1.0, 1.0) if learner.output == MARGIN else (0.0, 1.0)
     return np.where(labels == 1, high, low)[:, None]
 
 
@@ -282,22 +311,18 @@ def build(spec: TaskSpec) -> Task:
     target, start = make_target(spec.target, learner, pool.train.x, y, spec.pool_seed, **spec.target_options)
     soft = _soft_labels(medium, learner, pool, target)
 
-    def cast(array: Array) -> Array:
-        return np.asfortranarray(array, dtype=spec.dtype)
-
-    medium = _cast_medium(medium, spec.dtype)
+    rows = np.concatenate([pool.train.x, y] if soft is None else [pool.train.x, y, soft], axis=1)
     return Task(
         spec=spec,
         learner=learner,
         update=update,
         pool=pool,
-        medium=medium,
+        medium=_cast_medium(medium, spec.dtype),
         reward=reward,
-        x=cast(pool.train.x),
-        y=cast(y),
-        soft=None if soft is None else cast(soft),
-        target=cast(target),
-        start=cast(start),
+        rows=np.asfortranarray(rows, dtype=spec.dtype),
+        k=y.shape[1],
+        target=target.astype(spec.dtype),
+        start=start.astype(spec.dtype),
     )
 
 
@@ -331,8 +356,11 @@ def reset(task: Task, rng: Streams) -> TeachState:
     t = np.zeros(n, dtype=np.int64)
     target = np.repeat(task.target[:, None], n, axis=1).T
     velocity = np.zeros_like(w) if task.update.momentum else None
-    distance = norm(w - target)
-    return TeachState(w, target, schedule, t, *sources(task, schedule, t), distance, distance, velocity)
+    difference = target - w
+    distance = norm(difference)
+    return TeachState(
+        w, target, schedule, t, *sources(task, schedule, t), difference, distance, distance, velocity
+    )
 
 
 def _initial(task: Task, rng: Streams) -> Array:
@@ -349,19 +377,20 @@ def _initial(task: Task, rng: Streams) -> Array:
     return w.astype(spec.dtype)
 
 
-def sources(task: Task, schedule: Array, t: Array) -> tuple[Array, Array, Array | None]:
-    """The examples offered at step t: schedule (B, H, M, m), t (B,) -> x (B, M, m, d), y and soft (B, M, m, K).
+def sources(task: Task, schedule: Array, t: Array) -> Sources:
+    """The examples offered at step t, by schedule (B, H, M, m) and t (B,).
 
     Past the last step the last step's sources are given (the episode is over).
     """
     last = schedule.shape[1] - 1
     first = min(int(t[0]), last)
-    if len(t) == 1 or bool((t == t[0]).all()):
+    if len(t) == 1 or not np.count_nonzero(t != t[0]):
         rows = schedule[:, first]
     else:
         rows = schedule[np.arange(len(t)), np.minimum(t, last)]
-    soft = None if task.soft is None else gather(task.soft, rows)
-    return gather(task.x, rows), gather(task.y, rows), soft
+    found, d, k = gather(task.rows, rows), task.d, task.k
+    soft = None if task.soft is None else found[..., d + k :]
+    return Sources(found[..., :d], found[..., d : d + k], soft)
 
 
 def decode(task: Task, action: Array) -> Array:
@@ -397,15 +426,31 @@ def teach(task: Task, state: TeachState, value: Array) -> tuple[Array, Array | N
     return learn(task, state, compose(task, state, value))
 
 
+def conclude(
+    task: Task, state: TeachState, example: Example, upcoming: Sources
+) -> tuple[TeachState, Array]:
+    """The state after learning from an example, with the sources that come next, and the reward (B,)."""
+    w, velocity = learn(task, state, example)
+    difference = state.target - w
+    after = TeachState(
+        w,
+        state.target,
+        state.schedule,
+        state.t + 1,
+        *upcoming,
+        difference,
+        norm(difference),
+        state.initial_distance,
+        velocity,
+    )
+    return after, task.reward(task, state, after)
+
+
 def advance(task: Task, state: TeachState, example: Example) -> Transition:
     """One teaching step on a given teaching example, which need not come from the medium."""
-    w, velocity = learn(task, state, example)
-    t = state.t + 1
-    x, y, soft = sources(task, state.schedule, t)
-    distance = norm(w - state.target)
-    after = TeachState(w, state.target, state.schedule, t, x, y, soft, distance, state.initial_distance, velocity)
-    terminated = (distance < task.spec.tolerance) | (t >= task.spec.budget)
-    return Transition(after, task.reward(task, state, after), terminated, example)
+    after, reward = conclude(task, state, example, sources(task, state.schedule, state.t + 1))
+    terminated = (after.distance < task.spec.tolerance) | (after.t >= task.spec.budget)
+    return Transition(after, reward, terminated, example)
 
 
 def step(task: Task, state: TeachState, action: Array) -> Transition:
@@ -424,7 +469,7 @@ def put(state: TeachState, rows: Array, other: TeachState) -> TeachState:
     def merged(a: Array, b: Array) -> Array:
         if a is None:
             return None
-        a = a.copy(order="K")
+        a = namespace(a).asarray(a, copy=True)
         a[rows] = b
         return a
 

@@ -135,7 +135,7 @@ class PlaneView:
 
     def _background(self, task: Task, points: Floats) -> Canvas:
         layer = Canvas(round(PLOT.right), round(PLOT.bottom), None)
-        shown = np.random.default_rng(0).permutation(len(points))[:_POINTS]
+        shown = _subsample(len(points))
         colours = mixed_colours(task, task.y[shown])
         for (px, py), colour in zip(self.axes.clamped(points[shown]), colours.tolist(), strict=True):
             layer.dot(px, py, 2.3, tuple(colour), WHITE, 0.5)
@@ -196,6 +196,11 @@ class PlaneView:
             taught(canvas, at[0], at[1], label_colour(task, example.y[0, i]))
 
 
+def _subsample(n: int) -> Array:
+    """At most ``_POINTS`` of n rows, evenly spread (pools are shuffled)."""
+    return np.unique(np.linspace(0, n - 1, min(n, _POINTS)).astype(np.int64))
+
+
 def _lead(z: Array, c: int) -> Array:
     """By how much class c leads the best other class: (n, K) -> (n,)."""
     return z[:, c] - np.delete(z, c, axis=1).max(axis=1)
@@ -230,7 +235,7 @@ class ScatterView:
         middle = float(y.max() + y.min()) / 2
         rect = Rect(PLOT.left + 26, PLOT.top, PLOT.right, PLOT.bottom - 24)
         axes = Axes(rect, np.full(2, middle - half), np.full(2, middle + half))
-        shown = np.random.default_rng(0).permutation(len(y))[:_POINTS]
+        shown = _subsample(len(y))
         return cls(axes, shown, _scatter_background(task, axes, shown))
 
     def draw(self, canvas: Canvas, task: Task, state: TeachState, film: Film) -> None:

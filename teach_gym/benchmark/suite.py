@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import hashlib
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from keyword import iskeyword
+from typing import TYPE_CHECKING, Any
 
-from teach_gym.registration import TASKS
+from teach_gym.registration import NAMESPACE, TASKS, VERSION, task_kwargs
+
+if TYPE_CHECKING:
+    from teach_gym.task import Task
 
 PASSIVE = "passive"
 REFERENCE = "greedy"
@@ -23,6 +28,8 @@ REFERENCE = "greedy"
 
 FIRST_SEED = 1000
 """Evaluation seeds start here, so that tuning on small seeds does not tune on them."""
+
+_WORD = re.compile(r"[A-Za-z_][\w-]*")
 
 FORMAT = 1
 """Version of the result rows; part of a run's id."""
@@ -40,14 +47,16 @@ class Suite:
     Attributes:
         name: the suite's name.
         tasks: tasks as text.
-        teachers: teachers as text; those that do not fit a task are left out for it.
+        teachers: teachers as text, for every task that they fit.
         seeds: evaluation seeds, the same for every task and teacher.
+        extra: more teachers, by the task's medium or its name.
     """
 
     name: str
     tasks: tuple[str, ...]
     teachers: tuple[str, ...]
     seeds: tuple[int, ...]
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,33 +84,36 @@ class Run:
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
 
 
-_BASELINES = (PASSIVE, "random", "label_smoothing", "distillation", "self_training")
-_ORACLES = (REFERENCE, "last", "imt", "mixed", "dht", "anticipating", "planning")
+_EMBEDDED = (
+    "LabelRegression",
+    "LabelMoons",
+    "LabelGaussian",
+    "LabelDigits",
+    "LabelDigits10",
+    "MixupMoons",
+    "PerturbMoons",
+    "SelectMoons",
+    "SelectDigits",
+    "MixedMoons",
+    "LabelMomentum",
+    "SelectMomentum",
+)
+_COMMON = (PASSIVE, "random", REFERENCE, "planning")
+_EXTRA = {
+    "label": ("label_smoothing", "distillation", "self_training", "last:constraint=soft", "last"),
+    "perturb": ("dht",),
+    "select": ("imt",),
+    "mixed": ("imt", "mixed:constraint=soft", "mixed"),
+    "LabelMomentum": ("anticipating",),
+    "SelectMomentum": ("anticipating",),
+}
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
-        Suite(
-            "default",
-            (
-                "LabelRegression",
-                "LabelMoons",
-                "LabelGaussian",
-                "LabelDigits",
-                "LabelDigits10",
-                "MixupMoons",
-                "PerturbMoons",
-                "SelectMoons",
-                "SelectDigits",
-                "MixedMoons",
-                "LabelMomentum",
-                "SelectMomentum",
-            ),
-            _BASELINES + _ORACLES,
-            evaluation_seeds(10),
-        ),
-        Suite("full", tuple(TASKS), _BASELINES + _ORACLES, evaluation_seeds(20)),
-        Suite("smoke", ("LabelMoons", "SelectMoons"), (PASSIVE, "random", REFERENCE), evaluation_seeds(3)),
+        Suite("default", _EMBEDDED, _COMMON, evaluation_seeds(10), _EXTRA),
+        Suite("full", tuple(TASKS), _COMMON, evaluation_seeds(20), _EXTRA),
+        Suite("smoke", ("LabelMoons", "SelectMoons"), _COMMON[:3], evaluation_seeds(3)),
     )
 }
 """The named suites: ``default`` needs no data on disk, ``full`` has every registered task."""
@@ -137,7 +149,7 @@ def _literal(node: ast.expr, source: str, form: str) -> Any:
         return ast.literal_eval(node)
     except ValueError as error:
         word = ast.get_source_segment(source, node) or ""
-        if re.fullmatch(r"[A-Za-z_][\w-]*", word):
+        if _WORD.fullmatch(word):
             return word
         raise ValueError(f"{form}; {word!r} is neither a Python literal nor a word") from error
 
@@ -146,7 +158,16 @@ def format_call(name: str, options: dict[str, Any]) -> str:
     """The canonical spelling of a name with options, the inverse of ``parse_call``."""
     if not options:
         return name
-    return f"{name}:" + ",".join(f"{key}={options[key]!r}" for key in sorted(options))
+    return f"{name}:" + ",".join(f"{key}={_spelling(options[key])}" for key in sorted(options))
+
+
+def _spelling(value: Any) -> str:
+    return value if isinstance(value, str) and _WORD.fullmatch(value) and not iskeyword(value) else repr(value)
+
+
+def canonical_teacher(text: str) -> str:
+    """The canonical spelling of a teacher written as text."""
+    return format_call(*parse_call(text, "teacher"))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -172,16 +193,26 @@ def task_spec(text: str) -> tuple[str, str]:
         ValueError: unknown task, or a field out of range.
         TypeError: unknown field.
     """
-    from teach_gym.registration import task_kwargs
     from teach_gym.task import TaskSpec
 
     name, changes = parse_call(text, "task")
     kwargs = task_kwargs(name)
-    short = next(key for key in TASKS if key in name and TASKS[key] == kwargs)
-    fields = {field.name for field in dataclasses.fields(TaskSpec)}
+    short = name.removeprefix(f"{NAMESPACE}/").removesuffix(f"-{VERSION}")
+    fields = {part.name for part in dataclasses.fields(TaskSpec)}
     if not set(changes) <= fields:
         raise TypeError(f"task {text!r} has no field {sorted(set(changes) - fields)}; allowed: {sorted(fields)}")
     return format_call(short, changes), TaskSpec(**{**kwargs, **changes}).to_json()
+
+
+@functools.lru_cache(maxsize=8)
+def cached_task(spec: str) -> Task:
+    """The task of a spec in JSON, on one BLAS thread so that its target does not depend on their number."""
+    from threadpoolctl import threadpool_limits
+
+    from teach_gym.task import TaskSpec, build
+
+    with threadpool_limits(limits=1):
+        return build(TaskSpec.from_json(spec))
 
 
 def expand(suite: Suite, *, named: Sequence[str] = ()) -> list[Run]:
@@ -195,24 +226,27 @@ def expand(suite: Suite, *, named: Sequence[str] = ()) -> list[Run]:
         ValueError: unknown name, or a named teacher that fits none of the tasks.
         DataNotFoundError: the data of a task is missing.
     """
-    from teach_gym.benchmark.run import cached_task
-    from teach_gym.teachers import make_teacher
+    from teach_gym.teachers import Teacher, make_teacher
 
-    calls = [parse_call(text, "teacher") for text in (PASSIVE, REFERENCE, *suite.teachers)]
-    teachers = {format_call(*call): make_teacher(call[0], **call[1]) for call in calls}
-    runs, refusals = [], dict.fromkeys(teachers, "")
+    chosen: dict[str, Teacher] = {}
+    refusals: dict[str, str] = {}
+    runs: list[Run] = []
     for text in suite.tasks:
         task, spec = task_spec(text)
-        for label, teacher in teachers.items():
+        name, medium = parse_call(task, "task")[0], json.loads(spec)["medium"]
+        offered = (PASSIVE, REFERENCE, *suite.teachers, *suite.extra.get(medium, ()), *suite.extra.get(name, ()))
+        for label in dict.fromkeys(map(canonical_teacher, offered)):
+            if label not in chosen:
+                teacher_name, options = parse_call(label, "teacher")
+                chosen[label] = make_teacher(teacher_name, **options)
             try:
-                teacher.check(cached_task(spec))
+                chosen[label].check(cached_task(spec))
             except ValueError as error:
-                refusals[label] = refusals[label] or f"{task}: {error}"
+                refusals.setdefault(label, f"{task}: {error}")
                 continue
             runs += [Run(task, spec, label, seed) for seed in suite.seeds]
     fitting = {run.teacher for run in runs}
-    for text in named:
-        label = format_call(*parse_call(text, "teacher"))
+    for label in map(canonical_teacher, named):
         if label not in fitting:
             raise ValueError(f"teacher {label!r} fits none of the chosen tasks; {refusals[label]}")
     return list(dict.fromkeys(runs))

@@ -8,25 +8,15 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Box, Discrete
-from gymnasium.utils.seeding import np_random
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 
 from teach_gym.backend import Array
-from teach_gym.errors import lookup_name, positive
 from teach_gym.film import Film
-from teach_gym.observe import bounds, layout, observe
+from teach_gym.observe import bounds, layout
 from teach_gym.randomness import Streams, draw_keys
-from teach_gym.task import Example, Task, TeachState, Transition, make_task, put, reset, step, take
+from teach_gym.runs import make_run
+from teach_gym.task import Example, Task, TeachState, make_task
 
 RENDER_MODES = ("rgb_array", "ansi")
-AUTORESET_MODES = {
-    "next_step": AutoresetMode.NEXT_STEP,
-    "same_step": AutoresetMode.SAME_STEP,
-    "disabled": AutoresetMode.DISABLED,
-}
-_KEY_BLOCK = 64
-"""Episode keys drawn from a sub-environment's generator at once (the same keys as one by one)."""
 
 
 def action_space(task: Task) -> Box | Discrete:
@@ -57,8 +47,9 @@ def check_actions(task: Task, action: Any, n: int, space: Box | Discrete) -> Arr
             raise ValueError(f"actions must have shape ({n},), got {action.shape}")
         if action.dtype.kind not in "iu":
             raise TypeError(f"actions must be integers in [0, {space.n}), got dtype {action.dtype}")
-        if n and not (action.min() >= 0 and action.max() < space.n):
-            raise ValueError(f"actions must lie in [0, {space.n}), got {action[(action < 0) | (action >= space.n)]}")
+        unsigned = action.view(f"u{action.dtype.itemsize}")  # negative numbers become large ones
+        if np.count_nonzero(unsigned >= space.n):
+            raise ValueError(f"actions must lie in [0, {space.n}), got {action[unsigned >= space.n]}")
         return action
     action = np.asarray(action, dtype=task.spec.dtype)
     if action.shape != (n, *space.shape):
@@ -68,9 +59,16 @@ def check_actions(task: Task, action: Any, n: int, space: Box | Discrete) -> Arr
     return action
 
 
-def _check_mode(render_mode: str | None) -> None:
+def check_render_mode(render_mode: str | None) -> None:
+    """Raise a ``ValueError`` for an unknown render mode."""
     if render_mode is not None and render_mode not in RENDER_MODES:
         raise ValueError(f"render_mode must be None or one of {', '.join(RENDER_MODES)}, got {render_mode!r}")
+
+
+def check_options(options: dict[str, Any] | None) -> None:
+    """Raise a ``ValueError`` for reset options that nobody knows."""
+    if options:
+        raise ValueError(f"reset does not know the options {sorted(options)}; give the task's arguments to gym.make")
 
 
 class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
@@ -84,15 +82,25 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
     metadata: ClassVar[dict[str, Any]] = {"render_modes": list(RENDER_MODES), "render_fps": 10}
 
     def __init__(self, render_mode: str | None = None, **spec: Any) -> None:
-        _check_mode(render_mode)
+        check_render_mode(render_mode)
         self.render_mode = render_mode
         self.task = make_task(**spec)
         self.layout = layout(self.task)
         self.action_space = action_space(self.task)
         self.observation_space = observation_space(self.task)
-        self.state: TeachState | None = None
-        self._over = False
+        self._run = make_run(self.task, self.layout)
+        self._playing = False
+        self._n_actions = None if self.task.spec.continuous else self.task.n_actions
         self._film = Film()
+
+    @property
+    def state(self) -> TeachState:
+        """The teaching state (a batch of one run), what teachers are called with.
+
+        Raises:
+            RuntimeError: before the first reset.
+        """
+        return self._run.state
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -104,36 +112,31 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
             options: none are known; a non-empty dictionary is refused.
         """
         super().reset(seed=seed)
-        _check_options(options)
-        self.state = reset(self.task, Streams(draw_keys(self.np_random, 1)))
-        self._over = False
-        distance = float(self.state.distance[0])
+        check_options(options)
+        observation, distance = self._run.start(Streams(draw_keys(self.np_random, 1)))
+        self._playing = True
         if self.render_mode is not None:
             self._film = Film([distance])
-        return self._observe(self.state), {"distance": distance}
+        return observation, {"distance": distance}
 
     def step(self, action: Any) -> tuple[npt.NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Show the learner the example that the action makes.
 
         Raises:
             ValueError: an action outside the action space.
+            TypeError: an action that is not an integer where one is needed.
             RuntimeError: the episode is over or was not started.
         """
-        if self.state is None or self._over:
+        if not self._playing:
             raise RuntimeError("call reset() before step(): the episode is over or was not started")
-        checked = check_actions(self.task, np.asarray(action)[None], 1, self.action_space)
-        transition = step(self.task, self.state, checked)
-        self.state = transition.state
-        self._over = bool(transition.terminated[0])
-        x, y = transition.example
-        info = {"distance": float(transition.state.distance[0]), "label": y[0], "features": x[0]}
+        if self._n_actions is None or type(action) is not int or not 0 <= action < self._n_actions:
+            action = check_actions(self.task, np.asarray(action)[None], 1, self.action_space)[0]
+        observation, reward, terminated, distance, x, y = self._run.step(action)
+        self._playing = not terminated
         if self.render_mode is not None:
-            self._film.distances.append(info["distance"])
-            self._film.example = Example(x[:1], y[:1])
-        return self._observe(self.state), float(transition.reward[0]), self._over, False, info
-
-    def _observe(self, state: TeachState) -> npt.NDArray[np.float32]:
-        return observe(self.task, state, self.layout)[0]
+            self._film.distances.append(distance)
+            self._film.example = Example(x[None], y[None])
+        return observation, reward, terminated, False, {"distance": distance, "label": y, "features": x}
 
     def render(self) -> Any:
         """The frame: an RGB array (rows, columns, 3) or one line of text.
@@ -144,224 +147,6 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         if self.render_mode is None:
             gym.logger.warn("render() was called without a render_mode; pass render_mode='rgb_array' to make()")
             return None
-        if self.state is None:
-            raise RuntimeError("call reset() before render()")
         from teach_gym.render import render
 
         return render(self.task, self.state, self._film, self.render_mode)
-
-
-def _check_options(options: dict[str, Any] | None) -> None:
-    if options:
-        raise ValueError(f"reset takes no options, got {sorted(options)}; set the task's arguments in gym.make")
-
-
-class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
-    """Many teaching runs stepped by the same functions as one; sub-environment i is seeded with seed + i.
-
-    Args:
-        num_envs: number B of sub-environments.
-        render_mode: ``rgb_array``, ``ansi`` or None; ``render`` gives a tuple with a frame each.
-        autoreset_mode: ``next_step``, ``same_step`` or ``disabled``.
-        **spec: the task, see ``teach_gym.task.TaskSpec``.
-    """
-
-    metadata: ClassVar[dict[str, Any]] = {**TeachEnv.metadata, "autoreset_mode": AutoresetMode.NEXT_STEP}
-
-    def __init__(
-        self,
-        num_envs: int = 1,
-        render_mode: str | None = None,
-        autoreset_mode: str | AutoresetMode = "next_step",
-        **spec: Any,
-    ) -> None:
-        _check_mode(render_mode)
-        positive("num_envs", num_envs, integer=True)
-        if isinstance(autoreset_mode, AutoresetMode):
-            autoreset_mode = autoreset_mode.name.lower()
-        self.autoreset_mode = lookup_name("autoreset_mode", autoreset_mode, AUTORESET_MODES)
-        self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}  # type: ignore[misc]
-        self.num_envs = num_envs
-        self.render_mode = render_mode
-        self.task = make_task(**spec)
-        self.layout = layout(self.task)
-        self.single_action_space = action_space(self.task)
-        self.single_observation_space = observation_space(self.task)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.state: TeachState | None = None
-        self._over = np.zeros(num_envs, dtype=np.bool_)
-        self._generators: list[np.random.Generator] = []
-        self._keys = np.empty((num_envs, 0), dtype=np.uint64)
-        self._used = np.zeros(num_envs, dtype=np.int64)
-        self._films: list[Film] = []
-
-    def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
-        """Start an episode in every sub-environment, or in those of ``options["reset_mask"]``.
-
-        Args:
-            seed: sub-environment i is seeded with seed + i (or with the i-th entry of a list); None goes on
-                with the generators there are.
-            options: ``reset_mask``, (B,) bool, as in Gymnasium's vector environments.
-
-        Raises:
-            ValueError: a list of seeds or a mask that does not fit, or an unknown option.
-        """
-        options = dict(options or {})
-        mask = options.pop("reset_mask", None)
-        _check_options(options)
-        super().reset(seed=seed if isinstance(seed, int) else None)
-        self._seed(seed)
-        if mask is None:
-            self.state = self._start(np.arange(self.num_envs))
-            self._over[:] = False
-            self._films = [Film() for _ in range(self.num_envs)] if self.render_mode is not None else []
-        else:
-            mask = np.asarray(mask)
-            if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
-                raise ValueError(f"reset_mask must be ({self.num_envs},) bool with a True entry, got {mask!r}")
-            if self.state is None:
-                raise RuntimeError("call reset() without a mask first")
-            self._restart(mask)
-        self._record(np.ones(self.num_envs, dtype=np.bool_) if mask is None else mask, None)
-        info: dict[str, Any] = {}
-        self._add(info, mask, distance=self.state.distance.copy())
-        return observe(self.task, self.state, self.layout), info
-
-    def step(
-        self, actions: Any
-    ) -> tuple[npt.NDArray[np.float32], Array, npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]]:
-        """One step of every sub-environment, with the autoreset of the chosen mode.
-
-        Raises:
-            ValueError: an action outside the action space.
-            RuntimeError: before the first reset, or (mode ``disabled``) a sub-environment's episode is over.
-        """
-        if self.state is None:
-            raise RuntimeError("call reset() before step()")
-        actions = check_actions(self.task, actions, self.num_envs, self.single_action_space)
-        starting = self._over
-        any_starting = bool(starting.any())
-        if any_starting and self.autoreset_mode is not AutoresetMode.NEXT_STEP:
-            raise RuntimeError(f"sub-environments {np.flatnonzero(starting)} are over: reset them by reset_mask")
-        if any_starting and starting.all():
-            return self._step_of_resets()
-        transition = step(self.task, self.state, actions)
-        self.state, reward, terminated = transition.state, transition.reward, transition.terminated
-        shown = None
-        if any_starting:
-            self._restart(starting)
-            reward[starting], terminated[starting] = 0.0, False
-            shown = ~starting
-        self._over = terminated
-        self._record(starting, transition)
-        info: dict[str, Any] = {}
-        example = {"label": transition.example.y, "features": transition.example.x}
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and terminated.any():
-            self._finish(info, terminated, example)
-            shown = ~terminated
-            self._over = np.zeros(self.num_envs, dtype=np.bool_)
-        self._add(info, None, distance=self.state.distance.copy())
-        self._add(info, shown, **example)
-        truncated = np.zeros(self.num_envs, dtype=np.bool_)
-        return observe(self.task, self.state, self.layout), reward, terminated.copy(), truncated, info
-
-    def render(self) -> tuple[Any, ...] | None:
-        """A frame of every sub-environment (see ``TeachEnv.render``)."""
-        if self.render_mode is None:
-            gym.logger.warn("render() was called without a render_mode; pass render_mode='rgb_array' to make_vec()")
-            return None
-        if self.state is None:
-            raise RuntimeError("call reset() before render()")
-        from teach_gym.render import render
-
-        return tuple(
-            render(self.task, take(self.state, np.array([i])), film, self.render_mode)
-            for i, film in enumerate(self._films)
-        )
-
-    def _seed(self, seed: int | list[int | None] | None) -> None:
-        """Give every sub-environment its generator."""
-        if seed is None and self._generators:
-            return
-        seeds: list[int | None]
-        if seed is None:
-            seeds = [None] * self.num_envs
-        elif isinstance(seed, int):
-            seeds = [seed + i for i in range(self.num_envs)]
-        else:
-            seeds = list(seed)
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"a list of seeds must have {self.num_envs} entries, got {len(seeds)}")
-        self._generators = [np_random(s)[0] for s in seeds]
-        self._keys = np.empty((self.num_envs, 0), dtype=np.uint64)
-        self._used[:] = 0
-
-    def _start(self, rows: npt.NDArray[np.int64]) -> TeachState:
-        """Fresh episodes for the sub-environments ``rows``, each from its own next key."""
-        if (self._used[rows] >= self._keys.shape[1]).any():
-            fresh = np.stack([draw_keys(g, _KEY_BLOCK) for g in self._generators])
-            self._keys = np.concatenate([self._keys, fresh], axis=1)
-        keys = self._keys[rows, self._used[rows]]
-        self._used[rows] += 1
-        spent = int(self._used.min())
-        if spent >= _KEY_BLOCK:
-            self._keys = self._keys[:, spent:].copy()
-            self._used -= spent
-        return reset(self.task, Streams(keys))
-
-    def _restart(self, mask: npt.NDArray[np.bool_]) -> None:
-        """Start new episodes where ``mask`` is set and keep the others."""
-        assert self.state is not None
-        rows = np.flatnonzero(mask)
-        fresh = self._start(rows)
-        self.state = fresh if len(rows) == self.num_envs else put(self.state, rows, fresh)
-        self._over = self._over & ~mask
-
-    def _step_of_resets(
-        self,
-    ) -> tuple[npt.NDArray[np.float32], Array, npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]]:
-        """The step after all episodes ended together (mode ``next_step``): nothing is taught."""
-        every = np.ones(self.num_envs, dtype=np.bool_)
-        self._restart(every)
-        self._record(every, None)
-        assert self.state is not None
-        info: dict[str, Any] = {}
-        self._add(info, None, distance=self.state.distance.copy())
-        flags = np.zeros((2, self.num_envs), dtype=np.bool_)
-        reward = np.zeros(self.num_envs, dtype=self.state.w.dtype)
-        return observe(self.task, self.state, self.layout), reward, flags[0], flags[1], info
-
-    def _finish(self, info: dict[str, Any], ended: npt.NDArray[np.bool_], example: dict[str, Array]) -> None:
-        """Mode ``same_step``: keep what the ended episodes showed last, then start new ones."""
-        assert self.state is not None
-        final = observe(self.task, self.state, self.layout)
-        last = np.full(self.num_envs, None, dtype=object)
-        for i in np.flatnonzero(ended):
-            last[i] = final[i].copy()
-        final_info: dict[str, Any] = {}
-        self._add(final_info, ended, distance=self.state.distance.copy(), **example)
-        self._add(info, ended, final_obs=last, final_info=final_info)
-        self._restart(ended)
-        self._record(ended, None)
-
-    def _add(self, info: dict[str, Any], mask: npt.NDArray[np.bool_] | None, **entries: Any) -> None:
-        """Add entries and Gymnasium's masks of the sub-environments they hold for (None: all)."""
-        for key, value in entries.items():
-            info[key] = value
-            info[f"_{key}"] = np.ones(self.num_envs, dtype=np.bool_) if mask is None else mask.copy()
-
-    def _record(self, started: npt.NDArray[np.bool_], transition: Transition | None) -> None:
-        """Keep what ``render`` draws: new films where episodes started, a frame elsewhere."""
-        if self.render_mode is None:
-            return
-        assert self.state is not None
-        for i in range(self.num_envs):
-            if started[i]:
-                self._films[i] = Film([float(self.state.distance[i])])
-            elif transition is not None:
-                x, y = transition.example
-                self._films[i].distances.append(float(transition.state.distance[i]))
-                self._films[i].example = Example(x[i : i + 1], y[i : i + 1])

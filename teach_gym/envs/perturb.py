@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from teach_gym.envs.base import TeachEnv, TeachVectorEnv
+from teach_gym.envs.base import TeachEnv
+from teach_gym.envs.vector import TeachVectorEnv
 
 
 class PerturbEnv(TeachEnv):

@@ -58,7 +58,7 @@ class _LabelPolicy(Teacher):
 
     def check(self, task: Task) -> None:
         """Raise a ``ValueError`` for regression, where these label policies are not defined."""
-        if task.learner.output is IDENTITY:
+        if task.learner.output == IDENTITY:
             raise ValueError(f"teacher {self.name!r} synthesises class labels; the task's learner is least_squares")
 
     def __call__(self, task: Task, state: TeachState) -> Example:
@@ -90,7 +90,7 @@ class LabelSmoothing(_LabelPolicy):
 
     def labels(self, task: Task, state: TeachState) -> Array:
         """The smoothed ground truth."""
-        uniform = 1.0 / task.k if task.k > 1 else 0.0 if task.learner.output is MARGIN else 0.5
+        uniform = 1.0 / task.k if task.k > 1 else 0.0 if task.learner.output == MARGIN else 0.5
         return self.mu * state.y[:, 0] + (1.0 - self.mu) * uniform
 
 

@@ -128,7 +128,7 @@ def greedy_labels(
         gram=learner.cross_gram(state.w, x, beta),
         alignment=learner.parts(state.w, x, direction, beta).alignment,
         s=step / x.shape[-2],
-        sums=learner.output is SOFTMAX,
+        sums=learner.output == SOFTMAX,
     )
     if not learner.output.linear:
         return _searched(task, problem, logits, constraint, truth)
@@ -147,7 +147,7 @@ def _one_row(
     prediction = learner.predict(state.w, x)
     parts = learner.parts(state.w, x, direction)
     push = parts.alignment / (step * parts.gram[..., 0, :1])
-    if learner.output is not SOFTMAX or constraint.kind in ("soft", "one_hot"):
+    if learner.output != SOFTMAX or constraint.kind in ("soft", "one_hot"):
         return project(task, constraint, prediction - push, prediction, truth)
     push = push - push.mean(-1, keepdims=True)
     if constraint.kind == "none":
@@ -227,7 +227,7 @@ def _one_hot(task: Task, problem: _Problem) -> Array:
 
 def _quadratic_programme(problem: _Problem) -> Array:
     """Convex quadratic over a product of simple sets, by accelerated projected gradient with restarts (FISTA)."""
-    b, m, k = problem.alignment.shape
+    b, _, k = problem.alignment.shape
     p = problem.prediction
     scale = 2.0 * problem.s**2 * np.einsum("bmkmk->b", problem.gram)
     if problem.sums:
@@ -284,7 +284,7 @@ def _search_row(
     span: tuple[Array, Array],
     constraint: Constraint,
 ) -> Array:
-    """argmin over y in an interval of quadratic r(y)^2 + 2 linear r(y): all (B,)."""
+    """Minimise over y in an interval of quadratic r(y)^2 + 2 linear r(y): all (B,)."""
     low, high = span
     points, zooms = (2, 1) if constraint.kind == "one_hot" else (257, 8)
     fractions = np.linspace(0.0, 1.0, points)[:, None]

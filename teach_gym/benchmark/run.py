@@ -1,0 +1,259 @@
+"""Carrying out runs: one row of results per run, written so that a killed benchmark can be taken up again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import multiprocessing
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from teach_gym.benchmark.store import Row, Store
+from teach_gym.benchmark.suite import FORMAT, Run, cached_task, parse_call
+from teach_gym.errors import lookup_name, positive
+from teach_gym.metrics import METRICS
+from teach_gym.randomness import Streams
+from teach_gym.task import Task, TeachState, advance, finite, reset
+from teach_gym.teachers import Teacher, example_of, make_teacher
+
+Outcome = tuple[Run, Row | Exception]
+Executor = Callable[[Sequence[Run], int], Generator[Outcome, None, None]]
+
+EVERY_STEP = ("distance", "normalized_distance")
+EVALUATIONS = 50
+"""The other metrics are taken at about this many iterations of a run, the first and the last among them."""
+
+
+class RunError(RuntimeError):
+    """Runs of a benchmark raised an exception; they have no row and are tried again next time."""
+
+
+def versions() -> dict[str, str]:
+    """Versions that results may depend on."""
+    import gymnasium
+
+    from teach_gym import __version__
+
+    return {
+        "teach_gym": __version__,
+        "numpy": np.__version__,
+        "gymnasium": gymnasium.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def evaluation_iterations(budget: int) -> list[int]:
+    """Iterations at which the costlier metrics are taken: all of 0..H, or about ``EVALUATIONS`` of them."""
+    points = np.linspace(0, budget, min(budget, EVALUATIONS) + 1)
+    return [int(t) for t in np.unique(np.round(points))]
+
+
+class _Curves:
+    """The metrics of one run as it goes on."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.iterations = evaluation_iterations(task.spec.budget)
+        self.values: dict[str, list[float | None]] = {name: [] for name in METRICS}
+
+    def add(self, state: TeachState, t: int) -> None:
+        """Take the metrics due at iteration t."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            for name in METRICS if t in self.iterations else EVERY_STEP:
+                value = float(METRICS[name](self.task, state)[0])
+                self.values[name].append(value if math.isfinite(value) else None)
+
+    def fill(self) -> None:
+        """Repeat the last value up to the budget: a learner that arrived stays where it is."""
+        for name, curve in self.values.items():
+            n = self.task.spec.budget + 1 if name in EVERY_STEP else len(self.iterations)
+            curve += [curve[-1]] * (n - len(curve))
+
+
+def execute(run: Run) -> Row:
+    """Carry out one run and return its row of results.
+
+    The learner and the examples offered depend on the seed alone, never on how runs are grouped. A run whose
+    learner leaves the finite numbers ends there with ``finished`` false and ``error`` set.
+
+    Raises:
+        ValueError: the teacher does not fit the task.
+    """
+    from threadpoolctl import threadpool_limits
+
+    began = time.perf_counter()
+    task = cached_task(run.spec)
+    name, options = parse_call(run.teacher, "teacher")
+    teacher = make_teacher(name, **options)
+    teacher.check(task)
+    with threadpool_limits(limits=1):
+        curves, outcome, timing = _roll(task, teacher, run.seed)
+    return {
+        "format": FORMAT,
+        "id": run.id,
+        "task": run.task,
+        "spec": json.loads(run.spec),
+        "teacher": run.teacher,
+        "seed": run.seed,
+        **outcome,
+        "iterations": curves.iterations,
+        "curves": curves.values,
+        "gradient_evaluations": int(teacher.gradient_evaluations(task)),
+        "versions": versions(),
+        "platform": platform.platform(),
+        "timing": {
+            **timing,
+            "wall_seconds": time.perf_counter() - began,
+            "ended_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        },
+    }
+
+
+def _roll(task: Task, teacher: Teacher, seed: int) -> tuple[_Curves, Row, Row]:
+    """Teach one learner for the whole budget: its curves, how it ended, and seconds per step."""
+    rng = Streams.from_seeds([seed])
+    state = reset(task, rng)
+    teacher.start(task, rng)
+    curves = _Curves(task)
+    curves.add(state, 0)
+    teaching = learning = 0.0
+    steps, error, over = 0, None, bool(state.distance[0] < task.spec.tolerance)
+    while not over:
+        with np.errstate(over="ignore", invalid="ignore"):
+            first = time.perf_counter()
+            choice = teacher(task, state)
+            middle = time.perf_counter()
+            transition = advance(task, state, example_of(task, state, choice))
+            last = time.perf_counter()
+        teaching, learning, steps = teaching + middle - first, learning + last - middle, steps + 1
+        state = transition.state
+        if not finite(task, state):
+            error = f"the learner diverged at step {steps}: its parameters are no longer finite numbers"
+            break
+        curves.add(state, steps)
+        over = bool(transition.terminated[0])
+    if error is None:
+        curves.fill()
+    outcome = {"finished": error is None, "error": error, "steps": steps}
+    per_step = {"teacher_seconds_per_step": teaching, "learner_seconds_per_step": learning}
+    return curves, outcome, {key: seconds / max(steps, 1) for key, seconds in per_step.items()}
+
+
+def _attempt(run: Run) -> Row | Exception:
+    try:
+        return execute(run)
+    except Exception as error:
+        return error
+
+
+def _serial(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None]:
+    """One run after the other in this process."""
+    for run in runs:
+        yield run, _attempt(run)
+
+
+def _die_with_parent(lifeline: Connection) -> None:
+    """Set up a worker: leave Ctrl-C to the parent, and end at once when the parent closes the pipe or is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        wait([lifeline])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _process(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None]:
+    """Many runs at a time, each in one of ``workers`` spawned processes."""
+    if not runs:
+        return
+    context = multiprocessing.get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(min(workers, len(runs)), context, _die_with_parent, (reader,))
+    try:
+        futures = {pool.submit(_attempt, run): run for run in runs}
+        for future in as_completed(futures):
+            yield futures.pop(future), future.result()
+    except BrokenProcessPool as error:
+        raise RunError("a worker process died (out of memory?); start the benchmark again to go on") from error
+    finally:
+        writer.close()
+        pool.shutdown(wait=True, cancel_futures=True)
+        reader.close()
+
+
+EXECUTORS: dict[str, Executor] = {"process": _process, "serial": _serial}
+"""How runs are carried out, by name: (runs, workers) -> pairs of a run and its row or exception, in any order."""
+
+
+def run_suite(
+    runs: Sequence[Run],
+    out: str | Path,
+    *,
+    executor: str = "process",
+    workers: int | None = None,
+    progress: bool = True,
+) -> list[Row]:
+    """Carry out the runs that the results file does not have yet, and return the rows of all of them.
+
+    A row is on disk before it counts, and only this process writes. Killed at any moment and called again it
+    goes on where it was. Scripts that use the ``process`` executor need the usual ``if __name__ == "__main__":``.
+
+    Args:
+        runs: what to run, see ``teach_gym.benchmark.suite.expand``.
+        out: the results file, JSON lines; rows of other runs in it are left alone.
+        executor: a key of ``EXECUTORS``.
+        workers: number of processes (default: one per CPU).
+        progress: show a progress bar on a terminal.
+
+    Returns:
+        One row per run, in the order of ``runs``.
+
+    Raises:
+        ValueError: unknown executor, or a number of workers that is not positive.
+        RunError: some runs raised an exception; the others are done.
+        BlockingIOError: another process is writing the results file.
+        DamagedDataError: the results file is not what a benchmark writes.
+    """
+    carry_out = lookup_name("executor", executor, EXECUTORS)
+    workers = workers if workers is not None else os.cpu_count() or 1
+    positive("workers", workers, integer=True)
+    with Store(out) as store:
+        rows = {row["id"]: row for row in store.rows}
+        todo = [run for run in runs if run.id not in rows]
+        failures = []
+        bar = _progress_bar(len(runs), len(runs) - len(todo), progress)
+        with bar, contextlib.closing(carry_out(todo, workers)) as outcomes:
+            for run, outcome in outcomes:
+                if isinstance(outcome, Exception):
+                    failures.append((run, outcome))
+                else:
+                    store.append(outcome)
+                    rows[run.id] = outcome
+                bar.set_postfix_str(f"{run.task} {run.teacher}", refresh=False)
+                bar.update()
+    if failures:
+        run, first = failures[0]
+        raise RunError(
+            f"{len(failures)} of {len(runs)} runs raised an exception, first {run.task} {run.teacher} seed {run.seed}: "
+            f"{type(first).__name__}: {first}"
+        ) from first
+    return [rows[run.id] for run in runs]
+
+
+def _progress_bar(total: int, done: int, progress: bool) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, initial=done, unit="run", disable=None if progress else True, dynamic_ncols=True)

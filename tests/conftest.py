@@ -1,0 +1,112 @@
+"""Fixtures shared by all tests: the registered names, small tasks of every medium, and the MNIST skip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from teach_gym.datasets import MNIST_MD5, data_dir
+from teach_gym.randomness import Streams
+from teach_gym.registration import TASKS
+
+MNIST_FOUND = all((data_dir() / "MNIST" / "raw" / name).is_file() for name in MNIST_MD5)
+
+CONTINUOUS_MEDIA = ("label", "mixup", "perturb")
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "label-grid": {"medium": "label", "bias": True},
+    "label-grid-one-hot": {
+        "medium": "label",
+        "learner": "softmax",
+        "medium_options": {"kind": "grid"},
+        "target": "trained",
+    },
+    "label-grid-margin": {"medium": "label", "learner": "margin_logistic"},
+    "label-mix-uniform": {"medium": "label", "learner": "softmax", "bias": True, "target": "trained"},
+    "label-mix-target": {"medium": "label", "medium_options": {"kind": "mix", "p": "target"}, "batch_size": 3},
+    "label-mix-prediction": {"medium": "label", "medium_options": {"kind": "mix", "p": "prediction"}},
+    "label-offset-prediction": {"medium": "label", "pool": "linear_regression", "learner": "least_squares"},
+    "label-offset-truth": {
+        "medium": "label",
+        "pool": "linear_regression",
+        "learner": "least_squares",
+        "medium_options": {"centre": "truth", "radius": 0.7},
+        "batch_size": 2,
+    },
+    "mixup": {"medium": "mixup", "learner": "softmax", "target": "trained"},
+    "mixup-batch": {"medium": "mixup", "batch_size": 3, "bias": True},
+    "perturb-ball": {"medium": "perturb", "bias": True},
+    "perturb-axes": {"medium": "perturb", "pool": "linear_regression", "learner": "least_squares", "batch_size": 2},
+    "perturb-box": {"medium": "perturb", "medium_options": {"region": "box"}, "bias": True},
+    "perturb-box-global": {"medium": "perturb", "medium_options": {"region": "box", "box": "global"}},
+    "select": {"medium": "select", "bias": True},
+    "select-batch": {"medium": "select", "batch_size": 3, "medium_options": {"n_sources": 5}},
+    "mixed-grid": {"medium": "mixed", "bias": True},
+    "mixed-mix": {
+        "medium": "mixed",
+        "learner": "softmax",
+        "target": "trained",
+        "medium_options": {"n_sources": 3, "kind": "mix"},
+        "batch_size": 2,
+    },
+    "mlp": {"medium": "label", "learner": "mlp", "learner_options": {"hidden": 4}, "bias": True, "target": "trained"},
+    "momentum": {"medium": "select", "momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "bias": True},
+}
+"""Every flavour of every medium, on small pools."""
+
+
+def variant(name: str, **changes: Any) -> dict[str, Any]:
+    """The task arguments of a variant, with a pool small enough to be fast."""
+    pool = VARIANTS[name].get("pool", "half_moons")
+    options = {"n": 60, "d": 4} if pool == "linear_regression" else {"n": 100}
+    return {"budget": 8, "pool_options": options, **VARIANTS[name], **changes}
+
+
+def continuous_variants() -> list[str]:
+    """The variants that have a continuous flavour."""
+    return [name for name, kwargs in VARIANTS.items() if kwargs["medium"] in CONTINUOUS_MEDIA]
+
+
+def streams(n: int, seed: int = 0) -> Streams:
+    """B random streams for ``task.reset``."""
+    return Streams.from_seeds(seed + np.arange(n))
+
+
+def names(**conditions: Any) -> list[Any]:
+    """Registered short names as pytest parameters; those on MNIST carry the skip."""
+    chosen = []
+    for name, kwargs in TASKS.items():
+        if all(kwargs.get(key) in allowed for key, allowed in conditions.items()):
+            marks = [pytest.mark.needs_data] if kwargs["pool"] == "mnist" else []
+            chosen.append(pytest.param(name, marks=marks))
+    return chosen
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs_data: reads MNIST; skipped where TEACH_GYM_DATA holds none")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    skip = pytest.mark.skip(reason=f"no MNIST in {str(data_dir())!r}: set TEACH_GYM_DATA or run: teach-gym data mnist")
+    for item in items:
+        if not MNIST_FOUND and item.get_closest_marker("needs_data"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(params=names())
+def name(request: pytest.FixtureRequest) -> str:
+    """The short name of every registered task, one by one."""
+    return str(request.param)
+
+
+@pytest.fixture(params=names(medium=CONTINUOUS_MEDIA))
+def continuous_name(request: pytest.FixtureRequest) -> str:
+    """The short name of every registered task whose medium has a continuous flavour."""
+    return str(request.param)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20231)
