@@ -2,7 +2,8 @@
 
 A teaching step on a small learner is a few dozen multiplications; for a single run numpy's call overhead costs
 ten times as much. So ``compose``, ``conclude`` and the observation are run once on arrays of symbols, and the
-expressions that come out are compiled to plain Python on floats. The formulas stay where they are written, once.
+expressions that come out are compiled to plain Python on floats (double precision, whatever the task's dtype).
+The formulas stay where they are written, once.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ OUTPUTS = ("w", "velocity", "difference", "distance", "reward", "x", "y", "obser
 def trace(task: Task, blocks: list[Block]) -> Program | None:
     """Trace a task's step; None where it is too large or branches on values."""
     entries = task.medium.n_sources * task.spec.batch_size * (task.d + task.k)
-    if task.size + entries > LIMIT or task.spec.dtype != "float64":
+    if task.size + entries > LIMIT:
         return None
     inputs, state, value, upcoming = _symbols(task)
     try:

@@ -448,6 +448,8 @@ def mixed(setting: Setting, *, n_sources: int = 4, **label_options: Any) -> Medi
         n_sources: number M of offered examples.
         **label_options: options of the label medium; kind ``grid`` or ``mix`` with the uniform label.
     """
+    if setting.continuous:
+        raise ValueError("medium 'mixed' is a choice and has no continuous flavour")
     chosen = select(setting, n_sources=n_sources)
     inner = label(setting, **label_options)
     if inner.reference is not None:

@@ -104,5 +104,7 @@ def observe(task: Task, state: TeachState, blocks: list[Block]) -> npt.NDArray[n
     for block in blocks:
         values = block.values(task, state)
         part = out[:, block.start : block.start + block.size]
-        part.reshape(values.shape)[...] = values  # splitting an axis is always a view
+        if values.ndim != 2:
+            part = part.reshape(values.shape)  # splitting an axis is always a view
+        part[...] = values
     return out

@@ -2,37 +2,93 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from typing import Any
 
 NAMESPACE = "teach_gym"
 VERSION = "v0"
 
-_MOONS = {"pool": "half_moons", "learner": "logistic", }
-_DIGITS = {"pool": "digits", "pool_options": {"classes": [3, 5]}, "learner": "logistic"}
-_MNIST = {"pool": "mnist", "pool_options": {"classes": [3, 5]}, "learner": "logistic"}
-_DIGITS10 = {"pool": "digits", "learner": "softmax"}
+_MOONS: dict[str, Any] = {
+    "pool": "half_moons",
+    "learner": "logistic",
+    "target_options": {"l2": 0.02},
+    "learning_rate": 0.7,
+    "budget": 60,
+}
+_MOMENTUM = {**_MOONS, "momentum": 0.9, "learning_rate": 0.05}
+_DIGITS: dict[str, Any] = {
+    "pool": "digits",
+    "pool_options": {"classes": [3, 5]},
+    "learner": "logistic",
+    "target_options": {"l2": 0.1},
+    "learning_rate": 0.1,
+    "init_scale": 0.05,
+    "budget": 100,
+}
+_DIGITS10 = {
+    **_DIGITS,
+    "pool_options": {},
+    "learner": "softmax",
+    "learning_rate": 0.07,
+    "init_scale": 0.02,
+}
+_MLP = {
+    **_DIGITS,
+    "learner": "mlp_logistic",
+    "target": "trained",
+    "target_options": {"steps": 100, "learning_rate": 0.5},
+    "learning_rate": 0.15,
+    "init": "perturbed",
+    "init_scale": 0.02,
+}
+_MNIST: dict[str, Any] = {
+    "pool": "mnist",
+    "pool_options": {"classes": [3, 5]},
+    "learner": "logistic",
+    "learning_rate": 0.05,
+    "budget": 100,
+    "dtype": "float32",
+}
 
 TASKS: dict[str, dict[str, Any]] = {
-    "LabelRegression": {"medium": "label", "pool": "linear_regression", "learner": "least_squares"},
+    "LabelRegression": {
+        "medium": "label",
+        "medium_options": {"radius": 2.0},
+        "pool": "linear_regression",
+        "learner": "least_squares",
+        "learning_rate": 0.02,
+        "budget": 50,
+    },
     "LabelMoons": {"medium": "label", **_MOONS},
-    "LabelGaussian": {"medium": "label", "pool": "gaussian_clusters", "learner": "logistic", },
+    "LabelGaussian": {
+        "medium": "label",
+        **_MOONS,
+        "pool": "gaussian_clusters",
+        "pool_options": {"separation": 1.2},
+        "learning_rate": 0.5,
+    },
     "LabelDigits": {"medium": "label", **_DIGITS},
     "LabelDigits10": {"medium": "label", **_DIGITS10},
-    "LabelDigitsMLP": {"medium": "label", **_DIGITS, "learner": "mlp_logistic"},
+    "LabelDigitsMLP": {"medium": "label", **_MLP},
     "LabelMNIST": {"medium": "label", **_MNIST},
     "MixupMoons": {"medium": "mixup", **_MOONS},
     "MixupDigits10": {"medium": "mixup", **_DIGITS10},
     "PerturbMoons": {"medium": "perturb", **_MOONS},
-    "PerturbDigits": {"medium": "perturb", **_DIGITS},
-    "PerturbMNIST": {"medium": "perturb", **_MNIST},
+    "PerturbDigits": {"medium": "perturb", "medium_options": {"radius": 1.0}, **_DIGITS},
+    "PerturbMNIST": {
+        "medium": "perturb",
+        "medium_options": {"radius": 2.0, "axes": 8},
+        **_MNIST,
+        "learning_rate": 0.07,
+    },
     "SelectMoons": {"medium": "select", **_MOONS},
     "SelectDigits": {"medium": "select", **_DIGITS},
     "SelectMNIST": {"medium": "select", **_MNIST},
     "MixedMoons": {"medium": "mixed", **_MOONS},
     "MixedDigits": {"medium": "mixed", **_DIGITS},
-    "LabelMomentum": {"medium": "label", **_MOONS, "momentum": 0.9, "learning_rate": 0.05},
-    "SelectMomentum": {"medium": "select", **_MOONS, "momentum": 0.9, "learning_rate": 0.05},
+    "LabelMomentum": {"medium": "label", **_MOMENTUM},
+    "SelectMomentum": {"medium": "select", **_MOMENTUM, "budget": 40},
 }
 """Every registered task by its short name; ``teach_gym/<name>-v0`` is the id."""
 
@@ -53,8 +109,6 @@ def task_kwargs(name: str) -> dict[str, Any]:
         close = difflib.get_close_matches(short, TASKS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"unknown task {name!r}; allowed: {', '.join(TASKS)}{hint}")
-    import copy
-
     return copy.deepcopy(TASKS[short])
 
 

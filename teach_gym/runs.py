@@ -100,7 +100,7 @@ class ProgramRun:
         first, row = self._first, min(self._t, self.task.spec.budget - 1)
 
         def batch(entries: Any, like: Array | None) -> Any:
-            return None if like is None else np.array(entries, dtype=np.float64).reshape(like.shape)
+            return None if like is None else np.array(entries, dtype=like.dtype).reshape(like.shape)
 
         return first._replace(
             w=batch(self._w, first.w),
@@ -109,7 +109,7 @@ class ProgramRun:
             y=batch(self._ys[row], first.y),
             soft=batch(self._softs[row], first.soft),
             difference=batch(self._difference, first.difference),
-            distance=np.array([self._distance]),
+            distance=batch([self._distance], first.distance),
             velocity=batch(self._velocity, first.velocity),
         )
 

@@ -155,7 +155,7 @@ class Task:
     target: Array
     start: Array
 
-    @property
+    @functools.cached_property
     def d(self) -> int:
         """Number of features."""
         return self.pool.d
@@ -175,7 +175,7 @@ class Task:
         """Soft labels of the train rows, (N, K), or None where the medium needs none."""
         return self.rows[:, self.d + self.k :] if self.rows.shape[1] > self.d + self.k else None
 
-    @property
+    @functools.cached_property
     def size(self) -> int:
         """Number of learner parameters P."""
         return int(self.target.shape[0])
@@ -337,11 +337,15 @@ def _cast_medium(medium: Medium, dtype: str) -> Medium:
 def _soft_labels(medium: Medium, learner: Learner, pool: Pool, target: Array) -> Array | None:
     if medium.reference == "target":
         return learner.predict(target[None], pool.train.x)[0]
-    if medium.reference == "given":
-        if pool.train.soft is None:
-            raise ValueError(f"p='given' needs a pool with soft labels; pool {pool.name!r} has none")
-        return pool.train.soft
-    return None
+    if medium.reference != "given":
+        return None
+    soft = pool.train.soft
+    if soft is None:
+        raise ValueError(f"p='given' needs a pool with soft labels; pool {pool.name!r} has none")
+    low, high = learner.output.label_low, learner.output.label_high
+    if learner.output == SOFTMAX or low is None or high is None:
+        return soft
+    return low + (high - low) * soft[:, 1:]  # one output: the probability of class 1 on the scale of the labels
 
 
 # ----------------------------------------------------------------------------------------------------------------

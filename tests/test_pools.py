@@ -272,7 +272,7 @@ def test_array_pool_refuses_bad_shares(
 
 BAD_OPTIONS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("half_moon", {}, ValueError, "half_moon'.*half_moons"),
-    ("half_moons", {"d": 2}, TypeError, "'d'.*noise"),
+    ("half_moons", {"d": 2}, TypeError, r"\bd\b.*noise"),
     ("half_moons", {"n": 4}, ValueError, "n must be.*4"),
     ("half_moons", {"n": 0}, ValueError, "n must be.*0"),
     ("half_moons", {"n": 10.5}, TypeError, r"n must be.*10\.5"),

@@ -69,7 +69,9 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.state: TeachState | None = None
-        self._over = np.zeros(num_envs, dtype=np.bool_)
+        self._everyone = np.ones(num_envs, dtype=np.bool_)
+        self._nobody = np.zeros(num_envs, dtype=np.bool_)
+        self._over = self._nobody.copy()
         self._generators: list[np.random.Generator] = []
         self._keys = np.empty((num_envs, _KEY_BLOCK), dtype=np.uint64)
         self._used = np.full(num_envs, _KEY_BLOCK)
@@ -105,7 +107,7 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
             self._films = [Film() for _ in range(self.num_envs)] if self.render_mode is not None else []
         else:
             self._restart(mask)
-        self._record(np.ones(self.num_envs, dtype=np.bool_) if mask is None else mask, None)
+        self._record(self._everyone if mask is None else mask, None)
         info: dict[str, Any] = {}
         self._add(info, mask, distance=self.state.distance.copy())
         return observe(self.task, self.state, self.layout), info
@@ -136,15 +138,15 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
             shown = ~starting
         self._over = terminated
         self._record(starting, transition)
+        x, y = transition.example
         info: dict[str, Any] = {}
-        example = {"label": transition.example.y, "features": transition.example.x}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and np.count_nonzero(terminated):
-            self._finish(info, terminated, example)
+            self._finish(info, terminated, {"label": y, "features": x})
             shown = ~terminated
-            self._over = np.zeros(self.num_envs, dtype=np.bool_)
+            self._over = self._nobody.copy()
         self._add(info, None, distance=self.state.distance.copy())
-        self._add(info, shown, **example)
-        truncated = np.zeros(self.num_envs, dtype=np.bool_)
+        self._add(info, shown, label=y, features=x)
+        truncated = self._nobody.copy()
         return observe(self.task, self.state, self.layout), reward, terminated.copy(), truncated, info
 
     def render(self) -> tuple[Any, ...] | None:
@@ -203,15 +205,14 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
         self,
     ) -> tuple[npt.NDArray[np.float32], Array, npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]]:
         """The step after all episodes ended together (mode ``next_step``): nothing is taught."""
-        every = np.ones(self.num_envs, dtype=np.bool_)
-        self._restart(every)
-        self._record(every, None)
+        self._restart(self._everyone)
+        self._record(self._everyone, None)
         assert self.state is not None
         info: dict[str, Any] = {}
         self._add(info, None, distance=self.state.distance.copy())
-        flags = np.zeros((2, self.num_envs), dtype=np.bool_)
         reward = np.zeros(self.num_envs, dtype=self.state.w.dtype)
-        return observe(self.task, self.state, self.layout), reward, flags[0], flags[1], info
+        observation = observe(self.task, self.state, self.layout)
+        return observation, reward, self._nobody.copy(), self._nobody.copy(), info
 
     def _finish(self, info: dict[str, Any], ended: npt.NDArray[np.bool_], example: dict[str, Array]) -> None:
         """Mode ``same_step``: keep what the ended episodes showed last, then start new ones."""
@@ -230,7 +231,7 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
         """Add entries and Gymnasium's masks of the sub-environments they hold for (None: all)."""
         for key, value in entries.items():
             info[key] = value
-            info[f"_{key}"] = np.ones(self.num_envs, dtype=np.bool_) if mask is None else mask.copy()
+            info[f"_{key}"] = (self._everyone if mask is None else mask).copy()
 
     def _record(self, started: npt.NDArray[np.bool_], transition: Transition | None) -> None:
         """Keep what ``render`` draws: new films where episodes started, a frame elsewhere."""

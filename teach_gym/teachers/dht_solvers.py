@@ -29,14 +29,14 @@ from teach_gym.projections import onto_ball_around, onto_interval
 _T = np.linspace(-1.0, 1.0, 57)
 _BENDS = 24.0 * _T * (0.3 + 0.7 * _T**2)
 """Logits where a sigmoid bends: spacing 0.26 around zero, wider where it saturates."""
-_DECADES = np.sign(_T) * 10.0 ** (7.0 * np.abs(_T) - 7.0)
-"""Least squares bends where its residual changes sign, on a scale that shrinks with the distance to the target."""
+_DECADES = np.concatenate([-np.logspace(0.3, -7, 24), np.logspace(-7, 0.3, 24)])
+"""Offsets from where the residual changes sign: wells there narrow with the distance to the target."""
 _UNIFORM, _KEPT, _ZOOM, _LEVELS = 61, 4, 13, 9
-SCAN_POINTS = _UNIFORM + len(_BENDS) + _LEVELS * _KEPT * _ZOOM
+SCAN_POINTS = _UNIFORM + len(_BENDS) + len(_DECADES) + _LEVELS * _KEPT * _ZOOM
 """Hyperplanes looked at by the exact solver."""
 
-RANDOM_STARTS = 6
-_FIRST, _SECOND, _SURVIVORS = 15, 60, 3
+RANDOM_POINTS, RANDOM_STARTS = 128, 8
+_FIRST, _SECOND, _SURVIVORS = 15, 60, 4
 _TINY = 1e-30
 
 
@@ -232,13 +232,11 @@ def _scan(problem: Problem, d: int) -> Array:
 
     low, high = (dot(u, problem.region.support(sign * u[:, None])[:, 0])[:, None] for sign in (-1.0, 1.0))
     middle, half = 0.5 * (low + high), 0.5 * (high - low)
-    if problem.learner.output is IDENTITY:
-        bends = problem.y - shift[:, None] + 2.0 * half * _DECADES
-    else:
-        bends = _BENDS - shift[:, None]
+    root = _root(problem) - shift[:, None]
+    bends = np.concatenate([np.broadcast_to(_BENDS, (len(u), len(_BENDS))) - shift[:, None], root + half * _DECADES], -1)
     sine = (bends - middle) / np.where(half > 0, half, 1.0)
     even = np.broadcast_to(np.linspace(-0.5 * np.pi, 0.5 * np.pi, _UNIFORM), (len(u), _UNIFORM))
-    filler = np.linspace(-1.5, 1.5, len(_BENDS))
+    filler = np.linspace(-1.5, 1.5, bends.shape[-1])
     more = np.where(np.abs(sine) < 1.0, np.arcsin(np.clip(sine, -1.0, 1.0)), filler)
     angle = np.sort(np.concatenate([even, more], axis=-1), axis=-1)[:, None]
     best, best_value = angle[:, 0, :1], np.full_like(low, np.inf)
@@ -251,6 +249,16 @@ def _scan(problem: Problem, d: int) -> Array:
         if level < _LEVELS:
             angle = _zoom(angle, value.reshape(angle.shape))
     return slices(middle + half * np.sin(best))[0]
+
+
+def _root(problem: Problem) -> Array:
+    """Where the residual changes sign (far out if it never does): (B, 1), on the scale of the logit scanned."""
+    y = problem.y
+    if problem.learner.output is IDENTITY:
+        return y
+    share = y[:, :1] if y.shape[-1] == 1 else y[:, :1] / np.maximum(y.sum(-1, keepdims=True), _TINY)
+    share = np.clip(share, 1e-12, 1.0 - 1e-12)
+    return np.log(share / (1.0 - share))
 
 
 def _layer(flat: Array, d: int, k: int) -> tuple[Array, Array]:
@@ -312,9 +320,10 @@ def _two_layers(learner: MLPLearner, flat: Array, d: int, k: int) -> tuple[Array
 
 
 def descent_starts(problem: Problem, d: int) -> Array:
-    """Fixed starts of the descent: random points, and the region's ends towards each class: (B, C, d)."""
+    """Starts of the descent: the best of a fixed set of random points, the region's ends for each class: (B, C, d)."""
     b, k = problem.y.shape
-    points = np.broadcast_to(problem.region.points(RANDOM_STARTS), (b, RANDOM_STARTS, d))
+    points = np.broadcast_to(problem.region.points(RANDOM_POINTS), (b, RANDOM_POINTS, d))
+    points = _pick(points, np.argsort(objective(problem, points), axis=-1)[:, :RANDOM_STARTS])
     if isinstance(problem.learner, MLPLearner):
         return points
     kernel, _ = _layer(problem.w, d, k)
@@ -329,7 +338,7 @@ def n_fixed_starts(learner: Learner, k: int) -> int:
 
 def descent_evaluations(n_starts: int) -> int:
     """Most points at which ``solve`` evaluates the slope for one run."""
-    return n_starts * (_FIRST + 1) + min(n_starts, _SURVIVORS) * (_SECOND + 1) + n_starts + _SURVIVORS
+    return RANDOM_POINTS + n_starts * (_FIRST + 1) + min(n_starts, _SURVIVORS) * (_SECOND + 1) + n_starts + _SURVIVORS
 
 
 def _descend(problem: Problem, starts: Array) -> Array:
