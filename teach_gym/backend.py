@@ -42,7 +42,9 @@ def matmul(x: Array, weights: Array) -> Array:
     """
     xp = namespace(x)
     if x.ndim == 2 and weights.ndim == 3:
-        return xp.moveaxis(xp.tensordot(x, weights, axes=([1], [1])), 0, 1)
+        b, d, k = weights.shape
+        columns = xp.permute_dims(weights, (0, 2, 1)).reshape((b * k, d))
+        return xp.permute_dims((columns @ x.T).reshape((b, k, len(x))), (0, 2, 1))
     if xp is np and x.shape[-2] <= _EINSUM_ROWS:
         return np.einsum("...md,...dk->...mk", x, weights)
     return xp.matmul(x, weights)
@@ -60,14 +62,15 @@ def outer_sum(x: Array, residual: Array) -> Array:
 
 def dot(a: Array, b: Array) -> Array:
     """Inner product over the last axis: (..., P), (..., P) -> (...)."""
-    xp = namespace(a)
-    if xp is np:
+    if type(a) is np.ndarray:
         return np.einsum("...p,...p->...", a, b)
-    return xp.sum(a * b, axis=-1)
+    return namespace(a).sum(a * b, axis=-1)
 
 
 def norm(a: Array) -> Array:
     """Euclidean norm over the last axis: (..., P) -> (...)."""
+    if type(a) is np.ndarray:
+        return np.sqrt(np.einsum("...p,...p->...", a, a))
     return namespace(a).sqrt(dot(a, a))
 
 
@@ -89,7 +92,12 @@ def combine(weights: Array, sources: Array) -> Array:
 
 def sigmoid(z: Array) -> Array:
     """Logistic function, without overflow: (...) -> (...) in [0, 1]."""
-    return 0.5 * namespace(z).tanh(0.5 * z) + 0.5
+    p = namespace(z).tanh(0.5 * z)
+    if type(p) is np.ndarray:
+        p *= 0.5
+        p += 0.5
+        return p
+    return 0.5 * p + 0.5
 
 
 def softplus(z: Array) -> Array:

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 Floats = npt.NDArray[np.float64]
 Colour = tuple[int, int, int]
 
-SCALE = 2
+SCALE = 3
 """Everything is drawn this many times larger and averaged down."""
 
 PAPER: Colour = (250, 250, 248)
@@ -79,8 +79,8 @@ class Axes(NamedTuple):
 
     def clamped(self, points: npt.ArrayLike) -> Floats:
         """As ``pixels``, with points outside moved to the border."""
-        corners = [[self.rect.left, self.rect.top], [self.rect.right, self.rect.bottom]]
-        return np.asarray(np.clip(self.pixels(points), *corners))
+        low, high = (self.rect.left, self.rect.top), (self.rect.right, self.rect.bottom)
+        return np.asarray(np.clip(self.pixels(points), low, high))
 
 
 @functools.cache
@@ -137,9 +137,7 @@ class Canvas:
         box = (x - radius, y - radius, x + radius, y + radius)
         self._draw.ellipse(box, fill=fill, outline=outline, width=max(round(SCALE * width), 1))
 
-    def box(
-        self, rect: Rect, fill: Colour | None = None, outline: Colour | None = None, radius: float = 0.0
-    ) -> None:
+    def box(self, rect: Rect, fill: Colour | None = None, outline: Colour | None = None, radius: float = 0.0) -> None:
         """Draw a rectangle with round corners."""
         edges = tuple(SCALE * v for v in rect)
         self._draw.rounded_rectangle(edges, SCALE * radius, fill=fill, outline=outline, width=SCALE)
@@ -184,30 +182,51 @@ def blend(weights: npt.ArrayLike, colours: Sequence[Colour]) -> npt.NDArray[np.u
     return np.asarray(np.rint(shares @ np.array(colours, dtype=np.float64)), dtype=np.uint8)
 
 
-def clip_line(offset: float, normal: npt.ArrayLike, axes: Axes) -> Floats:
-    """The part of the line ``offset + <normal, p> = 0`` inside the axes: (1, 2, 2) ends, or (0, 2, 2).
+Vertex = tuple[float, float, int]
+"""A corner (x, y) of a polygon and the mark of the edge that starts there."""
 
-    Liang-Barsky on the point of the line nearest to the middle and its direction.
+
+def cells(offsets: npt.ArrayLike, normals: npt.ArrayLike, axes: Axes) -> Floats:
+    """Borders between the regions where each of several affine functions is the largest, inside the axes.
+
+    The region of function c is the plot's rectangle cut by one half plane per other function
+    (Sutherland-Hodgman); its edges on those half planes are the borders.
+
+    Args:
+        offsets: (K,) values at the origin.
+        normals: (K, 2) slopes.
+        axes: the plot.
+
+    Returns:
+        (n, 2, 2) ends of the border segments in data coordinates.
     """
-    n = np.asarray(normal, dtype=np.float64)
-    squared = float(n @ n)
-    nothing = np.empty((0, 2, 2))
-    if not squared > 0.0 or not math.isfinite(squared + offset):
-        return nothing
-    middle = (axes.low + axes.high) / 2
-    point = middle - (offset + float(n @ middle)) / squared * n
-    direction = np.array([-n[1], n[0]]) / math.sqrt(squared)
-    first, last = -math.inf, math.inf
-    for p, v, low, high in zip(point, direction, axes.low, axes.high, strict=True):
-        if abs(v) < 1e-300:
-            if not low <= p <= high:
-                return nothing
-            continue
-        near, far = sorted(((low - p) / v, (high - p) / v))
-        first, last = max(first, near), min(last, far)
-    if not first < last:
-        return nothing
-    return (point + np.outer([first, last], direction))[None]
+    o = np.asarray(offsets, dtype=np.float64).tolist()
+    n = np.asarray(normals, dtype=np.float64).tolist()
+    (x0, y0), (x1, y1) = axes.low.tolist(), axes.high.tolist()
+    found = []
+    for c in range(len(o)):
+        polygon: list[Vertex] = [(x0, y0, -1), (x1, y0, -1), (x1, y1, -1), (x0, y1, -1)]
+        for other in range(len(o)):
+            lead = (o[c] - o[other], n[c][0] - n[other][0], n[c][1] - n[other][1])
+            polygon = _cut(polygon, lead, other)
+        following = polygon[1:] + polygon[:1]
+        found += [(a[:2], b[:2]) for a, b in zip(polygon, following, strict=True) if a[2] > c]
+    return np.array(found, dtype=np.float64).reshape(-1, 2, 2)
+
+
+def _cut(polygon: list[Vertex], lead: tuple[float, float, float], mark: int) -> list[Vertex]:
+    """The part of a convex polygon where offset + a x + b y >= 0; the new edge gets the mark."""
+    values = [lead[0] + lead[1] * x + lead[2] * y for x, y, _ in polygon]
+    kept: list[Vertex] = []
+    for i, (x, y, edge) in enumerate(polygon):
+        j = (i + 1) % len(polygon)
+        inside, next_inside = values[i] >= 0.0, values[j] >= 0.0
+        if inside:
+            kept.append((x, y, edge))
+        if inside != next_inside:
+            share = values[i] / (values[i] - values[j])
+            kept.append((x + share * (polygon[j][0] - x), y + share * (polygon[j][1] - y), mark if inside else edge))
+    return kept
 
 
 def contour(values: Floats, axes: Axes) -> Floats:

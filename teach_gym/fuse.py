@@ -110,7 +110,7 @@ def trace(task: Task, blocks: list[Block]) -> Program | None:
     inputs, state, value, upcoming = _symbols(task)
     try:
         example = compose(task, state, value)
-        after, reward = conclude(task, state, example, upcoming)
+        after, reward = conclude(task, state, example, state.t + 1, upcoming)
         observation = np.concatenate([np.ravel(b.values(task, after)[0]) for b in blocks])
     except (UntraceableError, TypeError, AttributeError):
         return None

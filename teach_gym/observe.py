@@ -99,12 +99,13 @@ def bounds(blocks: list[Block]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np
 
 def observe(task: Task, state: TeachState, blocks: list[Block]) -> npt.NDArray[np.float32]:
     """The observation (B, O) float32, a fresh array with the batch axis fastest in memory."""
-    last = blocks[-1]
-    out = np.empty((last.start + last.size, len(state.t)), dtype=np.float32).T
+    rows = []
     for block in blocks:
         values = block.values(task, state)
-        part = out[:, block.start : block.start + block.size]
-        if values.ndim != 2:
-            part = part.reshape(values.shape)  # splitting an axis is always a view
-        part[...] = values
-    return out
+        if values.ndim == 2:
+            rows.append(values.T)
+        elif values.ndim == 1:
+            rows.append(values[None])
+        else:
+            rows.append(values.transpose(*range(1, values.ndim), 0).reshape(block.size, -1))
+    return np.concatenate(rows, dtype=np.float32, casting="same_kind").T

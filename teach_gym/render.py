@@ -7,8 +7,6 @@ and the label taught, the course of the distance and what is left of the budget.
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +20,6 @@ from teach_gym.canvas import (
     ACCENT,
     INK,
     MUTED,
-    PAPER,
     RULE,
     TARGET,
     WHITE,
@@ -35,6 +32,7 @@ from teach_gym.canvas import (
     ticks,
 )
 from teach_gym.errors import lookup_name, positive
+from teach_gym.files import writing
 from teach_gym.film import Film
 from teach_gym.randomness import Streams
 from teach_gym.task import Example, Task, TeachState, reset
@@ -146,13 +144,15 @@ def _legend(canvas: Canvas, task: Task) -> None:
         taught(canvas, x + 8, y, class_colour(1))
         canvas.text(x + 20, y, "taught label", 11, MUTED)
         return
-    names = [_class_name(task, c) for c in range(task.pool.n_classes)]
-    room = PLOT.right - x - 6
-    x = PLOT.right - min(len(names) * 26.0, room)
-    for c, name in enumerate(names[: int(room // 17)]):
-        canvas.dot(x + 4, y, 3.5, class_colour(c))
-        canvas.text(x + 9.5, y, name[:4], 10, MUTED)
-        x += min(26.0, room / len(names))
+    if task.k > 1:  # the label's columns name the classes
+        return
+    for c in (1, 0):
+        x = PLOT.right - 2 if c else x
+        name = _class_name(task, c)
+        canvas.text(x, y, name, 11, MUTED, "rm")
+        x -= canvas.text_width(name) + 6
+        canvas.dot(x, y, 3.5, class_colour(c))
+        x -= 12
 
 
 def _status(canvas: Canvas, task: Task, state: TeachState) -> None:
@@ -256,7 +256,7 @@ def _label_bars(canvas: Canvas, task: Task, offered: list[Array], given: Array |
     base = y + height
     for c in range(k):
         left, right = _LEFT + c * pitch, _LEFT + (c + 1) * pitch - min(5.0, 0.3 * pitch)
-        canvas.line([(left, base), (right, base)], RULE, 1.0)
+        canvas.box(Rect(left, base, right, base + 3), class_colour(c))
         weight = 0.0 if given is None else float(np.nan_to_num(np.clip(given[c], 0.0, 1.0)))
         if weight * height >= 1.0:
             canvas.box(Rect(left, base - weight * height, right, base), class_colour(c))
@@ -264,8 +264,8 @@ def _label_bars(canvas: Canvas, task: Task, offered: list[Array], given: Array |
             if float(label[c]) > 0.0:
                 canvas.box(Rect(left, base - float(label[c]) * height, right, base), None, INK)
         if pitch >= 10.0:
-            canvas.text((left + right) / 2, base + 8, _class_name(task, c)[:4], 10, MUTED, "mm")
-    return base + 22
+            canvas.text((left + right) / 2, base + 11, _class_name(task, c)[:4], 10, MUTED, "mm")
+    return base + 25
 
 
 def _curve(canvas: Canvas, task: Task, film: Film, rect: Rect) -> None:
@@ -276,7 +276,7 @@ def _curve(canvas: Canvas, task: Task, film: Film, rect: Rect) -> None:
     good = values[kept] if kept.any() else np.ones(1)
     log = good.max() / good.min() > _LOG_RATIO
     low, high = (good.min() / 1.3, good.max() * 1.3) if log else (0.0, 1.08 * good.max())
-    marks = log_ticks(low, high) if log else ticks(low, high, max(int(rect.height // 28), 2))
+    marks = log_ticks(low, high) if log else ticks(low, high, max(int(rect.height // 24), 3))
 
     def height(v: npt.ArrayLike) -> Array:
         return np.log10(v) if log else np.asarray(v)
@@ -358,18 +358,11 @@ def save_animation(frames: Sequence[npt.NDArray[np.uint8]], path: str | Path, fp
     if not frames:
         raise ValueError("no frames to write; give at least one")
     positive("fps", fps)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=kind)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            if kind == ".png":
-                Image.fromarray(frames[-1]).save(file, "PNG", optimize=True)
-            else:
-                _write_gif(frames, file, fps)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with writing(path) as file:
+        if kind == ".png":
+            Image.fromarray(frames[-1]).save(file, "PNG", optimize=True)
+        else:
+            _write_gif(frames, file, fps)
 
 
 def _write_gif(frames: Sequence[npt.NDArray[np.uint8]], file: Any, fps: float) -> None:

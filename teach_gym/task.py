@@ -107,6 +107,10 @@ class TaskSpec:
         for name, allowed in (("init", INITS), ("dtype", DTYPES)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        for name in ("learning_rate", "momentum", "weight_decay"):
+            number(name, getattr(self, name))
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} must be finite, got {getattr(self, name)!r}")
         try:
             json.dumps(dataclasses.asdict(self), allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -180,7 +184,7 @@ class Task:
         """Number of learner parameters P."""
         return int(self.target.shape[0])
 
-    @property
+    @functools.cached_property
     def n_actions(self) -> int:
         """Number of discrete actions A."""
         return len(self.medium.candidates)
@@ -386,12 +390,11 @@ def sources(task: Task, schedule: Array, t: Array) -> Sources:
 
     Past the last step the last step's sources are given (the episode is over).
     """
-    last = schedule.shape[1] - 1
-    first = min(int(t[0]), last)
-    if len(t) == 1 or not np.count_nonzero(t != t[0]):
-        rows = schedule[:, first]
-    else:
+    last, first = schedule.shape[1] - 1, t[0]
+    if np.count_nonzero(t != first):
         rows = schedule[np.arange(len(t)), np.minimum(t, last)]
+    else:
+        rows = schedule[:, min(first, last)]
     found, d, k = gather(task.rows, rows), task.d, task.k
     soft = None if task.soft is None else found[..., d + k :]
     return Sources(found[..., :d], found[..., d : d + k], soft)
@@ -431,16 +434,16 @@ def teach(task: Task, state: TeachState, value: Array) -> tuple[Array, Array | N
 
 
 def conclude(
-    task: Task, state: TeachState, example: Example, upcoming: Sources
+    task: Task, state: TeachState, example: Example, t: Array, upcoming: Sources
 ) -> tuple[TeachState, Array]:
-    """The state after learning from an example, with the sources that come next, and the reward (B,)."""
+    """The state at time t after learning from an example, with the sources that come next, and the reward (B,)."""
     w, velocity = learn(task, state, example)
     difference = state.target - w
     after = TeachState(
         w,
         state.target,
         state.schedule,
-        state.t + 1,
+        t,
         *upcoming,
         difference,
         norm(difference),
@@ -452,8 +455,9 @@ def conclude(
 
 def advance(task: Task, state: TeachState, example: Example) -> Transition:
     """One teaching step on a given teaching example, which need not come from the medium."""
-    after, reward = conclude(task, state, example, sources(task, state.schedule, state.t + 1))
-    terminated = (after.distance < task.spec.tolerance) | (after.t >= task.spec.budget)
+    t = state.t + 1
+    after, reward = conclude(task, state, example, t, sources(task, state.schedule, t))
+    terminated = (after.distance < task.spec.tolerance) | (t >= task.spec.budget)
     return Transition(after, reward, terminated, example)
 
 

@@ -23,8 +23,8 @@ from teach_gym.canvas import (
     Floats,
     Rect,
     blend,
+    cells,
     class_colour,
-    clip_line,
     contour,
     short,
     ticks,
@@ -38,6 +38,7 @@ PLOT = Rect(16, 36, 306, 326)
 """Where the large plot is in the frame."""
 
 _POINTS = 400
+_SCATTER_POINTS = 200
 _GRID = 64
 _SHOWN_ROWS = 16
 """Rows of a mini-batch that are drawn."""
@@ -139,7 +140,7 @@ class PlaneView:
         colours = mixed_colours(task, task.y[shown])
         for (px, py), colour in zip(self.axes.clamped(points[shown]), colours.tolist(), strict=True):
             layer.dot(px, py, 2.3, tuple(colour), WHITE, 0.5)
-        layer.segments(self.axes.pixels(self.boundary(task, task.target)), TARGET, 3.0)
+        layer.segments(self.axes.pixels(self.boundary(task, task.target)), TARGET, 3.0 if task.k <= 2 else 2.4)
         return layer
 
     def project(self, x: Array) -> Floats:
@@ -148,12 +149,13 @@ class PlaneView:
 
     def boundary(self, task: Task, w: Array) -> Floats:
         """Decision boundary of a learner w (P,): (n, 2, 2) ends of segments in plane coordinates."""
-        if task.k == 1 and not isinstance(task.learner, MLPLearner):
+        if not isinstance(task.learner, MLPLearner):
             corners = logits(task, w, self.centre + np.concatenate([np.zeros((1, task.d)), self.basis]))
             if corners is None:
                 return np.empty((0, 2, 2))
-            at_centre, *along = corners[:, 0]
-            return clip_line(float(at_centre), np.array(along) - at_centre, self.axes)
+            if task.k == 1:  # against a class whose logit is zero
+                corners = np.concatenate([np.zeros((3, 1)), corners], axis=1)
+            return cells(corners[0], (corners[1:] - corners[0]).T, self.axes)
         z = logits(task, w, self.grid)
         if z is None:
             return np.empty((0, 2, 2))
@@ -165,7 +167,7 @@ class PlaneView:
         self._tint(canvas, task, state.w[0])
         canvas.overlay(self.layer, 0, 0)
         learner = self.boundary(task, state.w[0])
-        canvas.segments(self.axes.pixels(learner), INK, 1.6)
+        canvas.segments(self.axes.pixels(learner), INK, 1.7)
         if film.example is not None:
             self._example(canvas, task, state, film.example)
 
@@ -192,13 +194,13 @@ class PlaneView:
             at = self.axes.clamped(self.project(example.x[0, i]))
             for source in self.axes.clamped(self.project(task.x[list(came.rows)])) if came.moved else ():
                 canvas.line([source, at], INK, 1.4)
-                canvas.dot(*source, 3.5, WHITE, INK, 1.2)
+                canvas.dot(source[0], source[1], 3.5, WHITE, INK, 1.2)
             taught(canvas, at[0], at[1], label_colour(task, example.y[0, i]))
 
 
-def _subsample(n: int) -> Array:
-    """At most ``_POINTS`` of n rows, evenly spread (pools are shuffled)."""
-    return np.unique(np.linspace(0, n - 1, min(n, _POINTS)).astype(np.int64))
+def _subsample(n: int, most: int = _POINTS) -> Array:
+    """At most so many of n rows, evenly spread (pools are shuffled)."""
+    return np.linspace(0, n - 1, min(n, most)).astype(np.int64)
 
 
 def _lead(z: Array, c: int) -> Array:
@@ -235,7 +237,7 @@ class ScatterView:
         middle = float(y.max() + y.min()) / 2
         rect = Rect(PLOT.left + 26, PLOT.top, PLOT.right, PLOT.bottom - 24)
         axes = Axes(rect, np.full(2, middle - half), np.full(2, middle + half))
-        shown = _subsample(len(y))
+        shown = _subsample(len(y), _SCATTER_POINTS)
         return cls(axes, shown, _scatter_background(task, axes, shown))
 
     def draw(self, canvas: Canvas, task: Task, state: TeachState, film: Film) -> None:
@@ -254,7 +256,7 @@ class ScatterView:
             true = float(task.y[came.rows[0], 0]) if came.rows else label
             start, end = self.axes.clamped([[true, true], [true, label]])
             canvas.line([start, end], INK, 1.4)
-            canvas.dot(*start, 3.5, WHITE, INK, 1.2)
+            canvas.dot(start[0], start[1], 3.5, WHITE, INK, 1.2)
             taught(canvas, end[0], end[1], class_colour(1))
 
 

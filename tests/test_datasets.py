@@ -56,9 +56,7 @@ def test_reads_idx_files(folder: Path, rng: np.random.Generator) -> None:
     assert [len(s) for s in (pool.train, pool.holdout, pool.test)] == [20, 5, 10]
 
 
-def test_the_pool_cache_keeps_data_folders_apart(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_pool_cache_keeps_data_folders_apart(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEACH_GYM_DATA", str(folder))
     assert make_pool("mnist", **SMALL).d == 24
     monkeypatch.setenv("TEACH_GYM_DATA", str(tmp_path / "elsewhere"))

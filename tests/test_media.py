@@ -124,7 +124,8 @@ def inside(task: Task, value: np.ndarray) -> np.ndarray:
     if kind == "LabelGrid" and task.k > 1:
         return ((value >= -e).all(-1) & (np.abs(value.sum(-1) - 1) < e)).all(-1)
     if kind == "LabelOffset":
-        return ((np.abs(value[..., 0] - 0.5) <= 0.5 + e) & (np.linalg.norm(value[..., 1:], axis=-1) <= medium.radius + e)).all(-1)
+        gate, length = value[..., 0], np.linalg.norm(value[..., 1:], axis=-1)
+        return ((np.abs(gate - 0.5) <= 0.5 + e) & (length <= medium.radius + e)).all(-1)
     if kind == "Perturb" and medium.region == "ball":
         return ((value[..., 0] == 1) & (np.linalg.norm(value[..., 1:], axis=-1) <= medium.radius + e)).all(-1)
     if kind == "Perturb":
@@ -213,7 +214,14 @@ def test_compass_directions_in_the_plane() -> None:
     offsets = dict(zip(medium.labels, medium.candidates[:, 0, 1:], strict=True))
     assert len(offsets) == 9 and offsets["no offset"].tolist() == [0, 0]
     s = 0.3 / np.sqrt(2)
-    for text, where in {"E": (0.3, 0), "N": (0, 0.3), "W": (-0.3, 0), "S": (0, -0.3), "NE": (s, s), "SW": (-s, -s)}.items():
+    for text, where in {
+        "E": (0.3, 0),
+        "N": (0, 0.3),
+        "W": (-0.3, 0),
+        "S": (0, -0.3),
+        "NE": (s, s),
+        "SW": (-s, -s),
+    }.items():
         np.testing.assert_allclose(offsets[f"0.3 towards {text}"], where, atol=1e-12)
 
 

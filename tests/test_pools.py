@@ -255,16 +255,14 @@ def test_array_pool_refuses_other_files(tmp_path: Path, own: dict[str, np.ndarra
     for path in (text, npy):
         with pytest.raises(DamagedDataError, match=path.name):
             make_pool("array", path=str(path))
-    with pytest.raises(DataNotFoundError, match="none.npz"):
+    with pytest.raises(DataNotFoundError, match=r"none\.npz"):
         make_pool("array", path=str(tmp_path / "none.npz"))
     with pytest.raises(TypeError, match="path"):
         make_pool("array")
 
 
 @pytest.mark.parametrize(("holdout", "test"), [(0.0, 0.2), (0.5, 0.5), (-0.1, 0.2), (0.5, 0.45)])
-def test_array_pool_refuses_bad_shares(
-    holdout: float, test: float, tmp_path: Path, own: dict[str, np.ndarray]
-) -> None:
+def test_array_pool_refuses_bad_shares(holdout: float, test: float, tmp_path: Path, own: dict[str, np.ndarray]) -> None:
     few = {"X": own["X"][:6], "y": np.arange(6) % 2}
     with pytest.raises(ValueError, match=f"{holdout}.*{test}"):
         make_pool("array", path=save(tmp_path, **few), holdout=holdout, test=test)

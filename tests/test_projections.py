@@ -15,7 +15,11 @@ from teach_gym import projections as p
 RADIUS, TOTAL = 0.8, 2.5
 SETS: dict[str, tuple[Callable[[Any], Any], list[dict[str, Any]], tuple[float | None, float | None]]] = {
     "simplex": (p.onto_simplex, [{"type": "eq", "fun": lambda v: v.sum() - 1}], (0, None)),
-    "scaled simplex": (lambda v: p.onto_simplex(v, TOTAL), [{"type": "eq", "fun": lambda v: v.sum() - TOTAL}], (0, None)),
+    "scaled simplex": (
+        lambda v: p.onto_simplex(v, TOTAL),
+        [{"type": "eq", "fun": lambda v: v.sum() - TOTAL}],
+        (0, None),
+    ),
     "ball": (lambda v: p.onto_ball(v, RADIUS), [{"type": "ineq", "fun": lambda v: RADIUS**2 - v @ v}], (None, None)),
     "cone and ball": (
         lambda v: p.onto_cone_ball(v, RADIUS),

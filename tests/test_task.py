@@ -358,7 +358,8 @@ def test_float32_tasks_compute_in_float32(which: str, rng: np.random.Generator) 
         action = actions(exact, rng)
         transition, twin = step(task, state, action), step(exact, twin, action).state
         state = transition.state
-        floating = [a for a in (*state, *transition.example, transition.reward) if a is not None and a.dtype.kind == "f"]
+        arrays = [a for a in (*state, *transition.example, transition.reward) if a is not None]
+        floating = [a for a in arrays if a.dtype.kind == "f"]
         assert {a.dtype for a in floating} == {np.dtype("float32")}
     close(state, twin, atol=1e-4)
 

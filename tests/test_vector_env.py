@@ -14,12 +14,12 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from teach_gym.envs.base import TeachEnv
 from teach_gym.envs.label import LabelVectorEnv
 from teach_gym.envs.vector import TeachVectorEnv
-from teach_gym.registration import env_id
+from teach_gym.registration import env_id, task_kwargs
 
 MODES = ["next_step", "same_step", "disabled"]
 modes = pytest.mark.parametrize("mode", MODES)
 FLAVOURS = [(which, False) for which in VARIANTS] + [(which, True) for which in continuous_variants()]
-STAGGERED: dict[str, Any] = {"tolerance": 1.2, "learning_rate": 1.0, "budget": 7}
+STAGGERED: dict[str, Any] = {"tolerance": 2.0, "learning_rate": 1.0, "budget": 7}
 """With these, episodes end at different steps, by the tolerance or by the budget."""
 
 
@@ -38,7 +38,7 @@ def test_sub_env_i_is_the_single_env_seeded_seed_plus_i(which: str, continuous: 
     singles = [TeachEnv(**kwargs) for _ in range(n)]
     vector.action_space.seed(0)
     observations, info = vector.reset(seed=seed)
-    over = [False] * n
+    over, nobody = [False] * n, np.zeros(n, dtype=bool)
     for i, env in enumerate(singles):
         observation, single_info = env.reset(seed=seed + i)
         np.testing.assert_allclose(observations[i], observation, rtol=1e-6)
@@ -50,7 +50,7 @@ def test_sub_env_i_is_the_single_env_seeded_seed_plus_i(which: str, continuous: 
         for i, env in enumerate(singles):
             if over[i]:
                 env.reset()
-                assert rewards[i] == 0.0 and not terminated[i] and not info["_label"][i]
+                assert rewards[i] == 0.0 and not terminated[i] and not info.get("_label", nobody)[i]
                 over[i] = False
             else:
                 _, reward, over[i], _, single_info = env.step(actions[i])
@@ -70,6 +70,7 @@ def test_sub_envs_of_every_id_are_single_envs(name: str) -> None:
     vector = gym.make_vec(env_id(name), num_envs=2, vectorization_mode="vector_entry_point", budget=3)
     env = gym.make(env_id(name), budget=3)
     vector.action_space.seed(0)
+    exact = env.unwrapped.task.spec.dtype == "float64"
     vector.reset(seed=10)
     env.reset(seed=11)
     for _ in range(3):
@@ -77,8 +78,8 @@ def test_sub_envs_of_every_id_are_single_envs(name: str) -> None:
         observations, rewards, terminated, _, _ = vector.step(actions)
         observation, reward, over, _, _ = env.step(actions[1])
         np.testing.assert_allclose(observations[1], observation, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(vector.unwrapped.state.w[1], env.unwrapped.state.w[0], atol=1e-12)
-        assert rewards[1] == pytest.approx(reward, abs=1e-9) and terminated[1] == over
+        np.testing.assert_allclose(vector.unwrapped.state.w[1], env.unwrapped.state.w[0], atol=1e-12 if exact else 1e-5)
+        assert rewards[1] == pytest.approx(reward, abs=1e-9 if exact else 1e-2) and terminated[1] == over
 
 
 def test_a_sub_env_does_not_depend_on_how_many_there_are() -> None:
@@ -143,7 +144,7 @@ def same_step(mine: tuple[Any, ...], theirs: tuple[Any, ...], n: int) -> None:
 
 @modes
 @pytest.mark.parametrize("which", ["label-grid", "momentum", "mixup-batch", "label-mix-prediction"])
-@pytest.mark.parametrize("tolerance", [1.2, 0.0], ids=["staggered ends", "common ends"])
+@pytest.mark.parametrize("tolerance", [2.0, 0.0], ids=["staggered ends", "common ends"])
 def test_autoreset_is_gymnasiums(mode: str, which: str, tolerance: float) -> None:
     n = 5
     mine, theirs = pair(mode, n, which, tolerance=tolerance)
@@ -201,7 +202,7 @@ def test_reset_mask_is_gymnasiums_with_and_without_seeds(mode: str, seed: Any) -
     mine.reset(seed=1)
     theirs.reset(seed=1)
     rng = np.random.default_rng(0)
-    for t in range(2):
+    for _ in range(2):
         actions = rng.integers(5, size=n)
         same_step(mine.step(actions), theirs.step(actions), n)
     mask = np.array([True, False, True])
@@ -210,9 +211,9 @@ def test_reset_mask_is_gymnasiums_with_and_without_seeds(mode: str, seed: Any) -
     b = theirs.reset(seed=seeds, options={"reset_mask": mask})
     np.testing.assert_allclose(a[0], b[0], rtol=1e-6)
     same_info(a[1], b[1], n)
-    for t in range(12 if mode != "disabled" else 4):
+    for _ in range(12 if mode != "disabled" else 4):
         actions = rng.integers(5, size=n)
-        same_step(mine.step(actions), theirs.step(actions), n), t
+        same_step(mine.step(actions), theirs.step(actions), n)
 
 
 @modes
@@ -385,9 +386,8 @@ def test_make_vec(mode: str | None) -> None:
     assert env.num_envs == 3
     assert isinstance(env.unwrapped, SyncVectorEnv if mode == "sync" else LabelVectorEnv)
     observations, _ = env.reset(seed=0)
-    reference, _ = TeachVectorEnv(num_envs=3, **{"medium": "label", "bias": True, "budget": 4}).reset(seed=0)
-    assert observations.shape == reference.shape
-    np.testing.assert_allclose(observations[:, :3], reference[:, :3], rtol=1e-6)
+    reference, _ = TeachVectorEnv(num_envs=3, **{**task_kwargs("LabelMoons"), "budget": 4}).reset(seed=0)
+    np.testing.assert_allclose(observations, reference, rtol=1e-6)
     env.step(env.action_space.sample())
     env.close()
 

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from teach_gym.benchmark.score import Estimate
 from teach_gym.benchmark.suite import PASSIVE, REFERENCE
+from teach_gym.benchmark.summary import display, with_interval
 
 if TYPE_CHECKING:
-    from teach_gym.benchmark.report import Entry, Summary
     from teach_gym.benchmark.store import Row
+    from teach_gym.benchmark.summary import Entry, Summary
 
 BAND = (10.0, 90.0)
 """Percentiles over the seeds that a curve's band spans."""
 
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#6a3d9a", "#b2a100")
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#6a3d9a")
 _DASHES = ("", "6 2", "2 2", "6 2 2 2")
 _SPECIAL = {PASSIVE: "#8a8a8a", REFERENCE: "#111111"}
 
@@ -58,8 +60,6 @@ def styles(summary: Summary) -> dict[str, Style]:
 
 def legend(teachers: Iterable[str], summary: Summary) -> list[Key]:
     """The legend of the given teachers."""
-    from teach_gym.benchmark.report import display
-
     chosen = styles(summary)
     return [Key(display(name), *chosen[name]) for name in teachers]
 
@@ -109,6 +109,7 @@ def _inline(svg: str, name: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'href="#', f'href="#{name}-', svg).replace("url(#", f"url(#{name}-")
+    svg = re.sub(r'\bd="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path.group()), svg)
     head, _, body = svg.partition(">")
     box = re.search(r'viewBox="[^"]*"', head)
     return f'<svg {box.group() if box else ""} aria-hidden="true">{body}'
@@ -127,8 +128,8 @@ def _band(rows: Sequence[Row], metric: str) -> tuple[npt.NDArray[np.float64], ..
 
 
 PANELS = {
-    "distance": "Distance ‖w − w*‖",
-    "normalized_distance": "Normalized distance ‖w/‖w‖ − w*/‖w*‖‖²",
+    "distance": "Distance ‖w - w*‖",
+    "normalized_distance": "Normalized distance ‖w/‖w‖ - w*/‖w*‖‖²",
     "holdout_accuracy": "Hold-out accuracy",
 }
 """The metrics drawn against the iteration, with their titles."""
@@ -140,30 +141,29 @@ def curve_charts(name: str, task: str, teachers: Mapping[str, list[Row]], summar
     regression = next(iter(teachers.values()))[0]["spec"]["pool"] == "linear_regression"
     charts = []
     for metric, title in PANELS.items():
-        if metric == "holdout_accuracy" and regression:
-            title = "Minus the hold-out mean squared error"
+        squared_error = regression and metric == "holdout_accuracy"
+        sign = -1.0 if squared_error else 1.0
+        title = "Hold-out mean squared error" if squared_error else title
 
-        def paint(axes: Any, metric: str = metric, title: str = title) -> None:
+        def paint(axes: Any, metric: str = metric, title: str = title, sign: float = sign) -> None:
             for teacher, rows in teachers.items():
                 color, dash = chosen[teacher]
                 t, mean, low, high = _band(rows, metric)
                 line = (0, [float(part) / 1.3 for part in dash.split()]) if dash else "-"
-                axes.plot(t, mean, color=color, linestyle=line, linewidth=1.5)
-                axes.fill_between(t, low, high, color=color, alpha=0.13, linewidth=0)
-            if metric != "holdout_accuracy":
+                axes.plot(t, sign * mean, color=color, linestyle=line, linewidth=1.5)
+                axes.fill_between(t, sign * low, sign * high, color=color, alpha=0.13, linewidth=0)
+            if metric != "holdout_accuracy" or sign < 0:
                 axes.set_yscale("log")
             axes.margins(x=0)
             axes.set_title(title, loc="left")
             axes.set_xlabel("iteration")
 
-        charts.append(Chart(f"{task}: {title} against iteration", draw(f"{name}-{metric}", (4.2, 2.9), paint)))
+        charts.append(Chart(f"{task}: {title} against iteration", draw(f"{name}-{metric}", (5.2, 3.2), paint)))
     return charts
 
 
-def _bars(axes: Any, names: Sequence[str], values: Sequence[tuple[float, float, float]], title: str) -> None:
+def _bars(axes: Any, names: Sequence[str], values: Sequence[Estimate], title: str) -> None:
     """Horizontal bars with intervals, first one on top; values beyond the axis end in an arrow's text."""
-    from teach_gym.benchmark.report import display, with_interval
-
     finite = [v for v, _, _ in values if np.isfinite(v)]
     left = max(min([0.0, *finite]), -1.0) - 0.1
     right = min(max([1.0, *finite]), 2.5) + 0.1
@@ -193,19 +193,17 @@ def _bars(axes: Any, names: Sequence[str], values: Sequence[tuple[float, float, 
 
 def score_chart(name: str, task: str, entries: Sequence[Entry]) -> Chart:
     """The teaching scores of one task with their intervals."""
-    values = [(entry.score, entry.score_low, entry.score_high) for entry in entries]
+    values = [Estimate(entry.score, entry.score_low, entry.score_high) for entry in entries]
     names = [entry.teacher for entry in entries]
     height = 0.8 + 0.24 * len(names)
-    svg = draw(f"{name}-score", (4.8, height), lambda axes: _bars(axes, names, values, "Teaching score"))
+    svg = draw(f"{name}-score", (5.2, height), lambda axes: _bars(axes, names, values, "Teaching score"))
     return Chart(f"{task}: teaching scores", svg)
 
 
 def aggregate_chart(summary: Summary) -> Chart:
     """The interquartile mean over tasks per teacher, with its interval."""
-    from teach_gym.benchmark.report import display
-
     names = list(summary.aggregate)
-    values = [tuple(summary.aggregate[name]) for name in names]
+    values = [summary.aggregate[name] for name in names]
 
     def paint(axes: Any) -> None:
         _bars(axes, names, values, "Teaching score, interquartile mean over tasks")

@@ -18,6 +18,7 @@ from teach_gym.task import Example, Task, TeachState, make_task
 
 RENDER_MODES = ("rgb_array", "ansi")
 _INTEGERS = (int, np.integer)
+_UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 def action_space(task: Task) -> Box | Discrete:
@@ -48,9 +49,10 @@ def check_actions(task: Task, action: Any, n: int, space: Box | Discrete) -> Arr
             raise ValueError(f"actions must have shape ({n},), got {action.shape}")
         if action.dtype.kind not in "iu":
             raise TypeError(f"actions must be integers in [0, {space.n}), got dtype {action.dtype}")
-        unsigned = action.view(f"u{action.dtype.itemsize}")  # negative numbers become large ones
-        if np.count_nonzero(unsigned >= space.n):
-            raise ValueError(f"actions must lie in [0, {space.n}), got {action[unsigned >= space.n]}")
+        unsigned = action.view(_UNSIGNED[action.dtype.itemsize])  # negative numbers become large ones
+        wrong = unsigned >= task.n_actions
+        if np.count_nonzero(wrong):
+            raise ValueError(f"actions must lie in [0, {space.n}), got {action[wrong]}")
         return action
     action = np.asarray(action, dtype=task.spec.dtype)
     if action.shape != (n, *space.shape):

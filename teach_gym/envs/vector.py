@@ -136,18 +136,20 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
             self._restart(starting)
             reward[starting], terminated[starting] = 0.0, False
             shown = ~starting
-        self._over = terminated
-        self._record(starting, transition)
+        self._over = terminated.copy()
+        if self.render_mode is not None:
+            self._record(starting, transition)
         x, y = transition.example
         info: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and np.count_nonzero(terminated):
             self._finish(info, terminated, {"label": y, "features": x})
             shown = ~terminated
             self._over = self._nobody.copy()
-        self._add(info, None, distance=self.state.distance.copy())
-        self._add(info, shown, label=y, features=x)
-        truncated = self._nobody.copy()
-        return observe(self.task, self.state, self.layout), reward, terminated.copy(), truncated, info
+        shown = self._everyone if shown is None else shown
+        info["distance"], info["_distance"] = self.state.distance.copy(), self._everyone.copy()
+        info["label"], info["_label"] = y, shown.copy()
+        info["features"], info["_features"] = x, shown.copy()
+        return observe(self.task, self.state, self.layout), reward, terminated, self._nobody.copy(), info
 
     def render(self) -> tuple[Any, ...] | None:
         """A frame of every sub-environment (see ``TeachEnv.render``)."""

@@ -14,6 +14,7 @@ from teach_gym.randomness import Streams
 from teach_gym.task import Example, Task, TeachState, learn, take
 from teach_gym.teachers import dht_solvers as solvers
 from teach_gym.teachers.base import Teacher
+from teach_gym.teachers.dht_regions import Ball, Box
 from teach_gym.teachers.last import check_constraint, greedy_labels, make_constraint
 from teach_gym.teachers.selection import selection_scores
 
@@ -131,11 +132,11 @@ class GreedyDHT(Teacher):
         w = np.array(state.w, dtype=np.float64, order="C")
         base, step = task.update.affine(state.w, state.velocity)
         gap = np.array(base - state.target, dtype=np.float64, order="C")
-        box = solvers.Box(*(bound.astype(np.float64) for bound in data_bounds(task.x, self.box)))
+        box = Box(*(bound.astype(np.float64) for bound in data_bounds(task.x, self.box)))
         x = centre.copy()
         for _ in range(1 if m == 1 else _SWEEPS):
             for row in range(m):
-                region = box if self.region == "box" else solvers.Ball(centre[:, row], self.radius)
+                region = box if self.region == "box" else Ball(centre[:, row], self.radius)
                 rest = gap
                 if m > 1:
                     others = np.arange(m) != row
@@ -150,7 +151,7 @@ class GreedyDHT(Teacher):
         if solvers.exact(task.learner, task.k):
             return x[:, None]
         scores = selection_scores(task, state, problem.gap, problem.eta, problem.y[:, None])
-        if isinstance(problem.region, solvers.Ball):
+        if isinstance(problem.region, Ball):
             centre = problem.region.centre
             squared = task.squared_norms - 2.0 * centre @ task.x.T + dot(centre, centre)[:, None]
             scores = np.where(squared <= self.radius**2, scores, np.inf)

@@ -16,15 +16,13 @@ Everything is numpy in float64.
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from teach_gym.backend import Array, dot, norm
 from teach_gym.learners import IDENTITY, SOFTMAX, Learner, MLPLearner
-from teach_gym.projections import onto_ball_around, onto_interval
+from teach_gym.teachers.dht_regions import TINY, Ball, Box
 
 _T = np.linspace(-1.0, 1.0, 57)
 _BENDS = 24.0 * _T * (0.3 + 0.7 * _T**2)
@@ -35,108 +33,8 @@ _UNIFORM, _KEPT, _ZOOM, _LEVELS = 61, 4, 13, 9
 SCAN_POINTS = _UNIFORM + len(_BENDS) + len(_DECADES) + _LEVELS * _KEPT * _ZOOM
 """Hyperplanes looked at by the exact solver."""
 
-RANDOM_POINTS, RANDOM_STARTS = 128, 8
-_FIRST, _SECOND, _SURVIVORS = 15, 60, 4
-_TINY = 1e-30
-
-
-@dataclass(frozen=True, eq=False)
-class Box:
-    """The box low <= x <= high; bounds (d,), the same for all runs."""
-
-    low: Array
-    high: Array
-
-    def project(self, x: Array) -> Array:
-        """Nearest point: x (B, C, d) -> (B, C, d)."""
-        return onto_interval(x, self.low, self.high)
-
-    def support(self, u: Array) -> Array:
-        """Furthest point in a direction: u (B, C, d) -> (B, C, d)."""
-        return np.where(u > 0, self.high, self.low)
-
-    def points(self, n: int) -> Array:
-        """The same n random points in every call: (1, n, d)."""
-        return self.low + (self.high - self.low) * _uniform_points(n, len(self.low))
-
-    def slice(self, u: Array, s: Array, q: Array, alpha: Array) -> Array:
-        """Minimise alpha ||x||^2 - 2 <q, x> over the box and the hyperplane <u, x> = s.
-
-        x(t) = clip((q + t u) / alpha) for a multiplier t, and <u, x(t)> is nondecreasing and piecewise linear: a binary
-        search of its sorted break points finds the segment that holds s, on which x is linear.
-
-        Args:
-            u: (B, d) normal, s: (B, S) attainable values, q: (B, S, d), alpha: (B, S) positive.
-
-        Returns:
-            x (B, S, d).
-        """
-        u, curvature = u[:, None], alpha[..., None]
-        slope = np.where(u == 0, 1.0, u)
-        ends = np.concatenate([curvature * self.low - q, curvature * self.high - q], axis=-1)
-        breaks = np.sort(ends / np.concatenate([slope, slope], axis=-1), axis=-1)
-
-        def at(index: Array) -> tuple[Array, Array]:
-            t = np.take_along_axis(breaks, index[..., None], axis=-1)
-            x = np.minimum(np.maximum((q + t * u) / curvature, self.low), self.high)
-            return x, dot(x, u)
-
-        left = np.zeros(s.shape, dtype=np.int64)
-        right = np.full(s.shape, breaks.shape[-1] - 1)
-        for _ in range(int(breaks.shape[-1] - 1).bit_length()):
-            middle = (left + right) // 2
-            below = at(middle)[1] <= s
-            left, right = np.where(below, middle, left), np.where(below, right, middle)
-        (x0, s0), (x1, s1) = at(left), at(right)
-        width = s1 - s0
-        share = np.clip((s - s0) / np.where(width > 0, width, 1.0), 0.0, 1.0)
-        return x0 + share[..., None] * (x1 - x0)
-
-
-@dataclass(frozen=True, eq=False)
-class Ball:
-    """The ball of a radius around a centre (B, d), one for each run."""
-
-    centre: Array
-    radius: float
-
-    def project(self, x: Array) -> Array:
-        """Nearest point: x (B, C, d) -> (B, C, d)."""
-        return onto_ball_around(x, self.centre[:, None], self.radius)
-
-    def support(self, u: Array) -> Array:
-        """Furthest point in a direction: u (B, C, d) -> (B, C, d)."""
-        return self.centre[:, None] + self.radius * u / np.maximum(norm(u), _TINY)[..., None]
-
-    def points(self, n: int) -> Array:
-        """Random points, the same offsets in every call: (B, n, d)."""
-        return self.centre[:, None] + self.radius * _ball_points(n, self.centre.shape[-1])
-
-    def slice(self, u: Array, s: Array, q: Array, alpha: Array) -> Array:
-        """Minimise alpha ||x||^2 - 2 <q, x> over the ball and the hyperplane; see ``Box.slice``.
-
-        The free optimum q / alpha is projected on their intersection, a ball within the hyperplane.
-        """
-        length = np.maximum(norm(u), _TINY)
-        unit = (u / length[:, None])[:, None]
-        along = (s - dot(u, self.centre)[:, None]) / length[:, None]
-        offset = q / alpha[..., None] - self.centre[:, None]
-        across = offset - dot(offset, unit)[..., None] * unit
-        room = np.sqrt(np.maximum(self.radius**2 - along**2, 0.0))
-        shrink = np.minimum(1.0, room / np.maximum(norm(across), _TINY))
-        return self.centre[:, None] + along[..., None] * unit + shrink[..., None] * across
-
-
-@functools.lru_cache(maxsize=64)
-def _uniform_points(n: int, d: int) -> Array:
-    return np.random.default_rng(0).random((1, n, d))
-
-
-@functools.lru_cache(maxsize=64)
-def _ball_points(n: int, d: int) -> Array:
-    rng = np.random.default_rng(0)
-    directions = rng.standard_normal((1, n, d))
-    return directions / norm(directions)[..., None] * rng.random((1, n, 1)) ** (1.0 / d)
+RANDOM_POINTS, RANDOM_STARTS = 256, 16
+_FIRST, _SECOND, _SURVIVORS = 25, 150, 6
 
 
 class Problem(NamedTuple):
@@ -224,7 +122,7 @@ def _scan(problem: Problem, d: int) -> Array:
         z = (s + shift[:, None])[..., None]
         z = z if k == 1 else np.concatenate([z, np.zeros_like(z)], axis=-1)
         r = problem.learner.output.residual(z, problem.y[:, None])
-        size = np.maximum(norm(r), _TINY)
+        size = np.maximum(norm(r), TINY)
         q = (r / size[..., None]) @ pull.transpose(0, 2, 1)
         x = problem.region.slice(u, s, q, eta * size)
         squared = eta * size * (dot(x, x) + has_bias)
@@ -233,7 +131,9 @@ def _scan(problem: Problem, d: int) -> Array:
     low, high = (dot(u, problem.region.support(sign * u[:, None])[:, 0])[:, None] for sign in (-1.0, 1.0))
     middle, half = 0.5 * (low + high), 0.5 * (high - low)
     root = _root(problem) - shift[:, None]
-    bends = np.concatenate([np.broadcast_to(_BENDS, (len(u), len(_BENDS))) - shift[:, None], root + half * _DECADES], -1)
+    bends = np.concatenate(
+        [np.broadcast_to(_BENDS, (len(u), len(_BENDS))) - shift[:, None], root + half * _DECADES], -1
+    )
     sine = (bends - middle) / np.where(half > 0, half, 1.0)
     even = np.broadcast_to(np.linspace(-0.5 * np.pi, 0.5 * np.pi, _UNIFORM), (len(u), _UNIFORM))
     filler = np.linspace(-1.5, 1.5, bends.shape[-1])
@@ -256,7 +156,7 @@ def _root(problem: Problem) -> Array:
     y = problem.y
     if problem.learner.output is IDENTITY:
         return y
-    share = y[:, :1] if y.shape[-1] == 1 else y[:, :1] / np.maximum(y.sum(-1, keepdims=True), _TINY)
+    share = y[:, :1] if y.shape[-1] == 1 else y[:, :1] / np.maximum(y.sum(-1, keepdims=True), TINY)
     share = np.clip(share, 1e-12, 1.0 - 1e-12)
     return np.log(share / (1.0 - share))
 
@@ -359,7 +259,7 @@ def _projected_gradient(problem: Problem, x: Array, iterations: int) -> tuple[Ar
     region = problem.region
     value, g = slope(problem, x)
     reach = norm(region.support(np.ones_like(x)) - region.support(-np.ones_like(x)))
-    t = 0.1 * reach / np.maximum(norm(g), _TINY)
+    t = 0.1 * reach / np.maximum(norm(g), TINY)
     for _ in range(iterations):
         new = region.project(x - t[..., None] * g)
         move = new - x

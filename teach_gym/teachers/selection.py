@@ -15,7 +15,7 @@ from teach_gym.teachers.last import check_constraint, greedy_labels, make_constr
 
 
 def selection_scores(task: Task, state: TeachState, direction: Array, step: float, y: Array) -> Array:
-    """Squared distance after the step, less a constant, for every row of the pool (LAST Eq. 1: T1 and T2).
+    """T1 - (2 / step) T2 of LAST Eq. 1 for every row: what orders rows by the distance after the step.
 
     Args:
         task: the task.
@@ -28,14 +28,20 @@ def selection_scores(task: Task, state: TeachState, direction: Array, step: floa
         (B, N).
     """
     learner = task.learner
-    residual = learner.output.residual(learner.logits(state.w, task.x), y)
     if isinstance(learner, MLPLearner):
+        residual = learner.output.residual(learner.logits(state.w, task.x), y)
         parts = learner.parts(state.w, task.x, direction)
         pull = (parts.gram @ residual[..., None])[..., 0]
-        return step * (step * dot(residual, pull) - 2.0 * dot(parts.alignment, residual))
-    alignment = learner.alignment(task.x, direction)
-    pull = step * task.squared_norms[:, None] * residual - 2.0 * alignment
-    return step * (pull * residual)[..., 0] if task.k == 1 else step * dot(pull, residual)
+        return step * dot(residual, pull) - 2.0 * dot(parts.alignment, residual)
+    n = len(state.w)  # a linear learner's alignment is the logits of the direction: one product for both
+    both = learner.logits(np.concatenate([state.w, (2.0 / step) * direction]), task.x)
+    residual = learner.output.residual(both[:n], y)
+    pull = task.squared_norms[:, None] * residual
+    pull -= both[n:]
+    if task.k == 1:
+        pull *= residual
+        return pull[..., 0]
+    return dot(pull, residual)
 
 
 def select_rows(task: Task, state: TeachState, y: Array) -> Array:

@@ -1,0 +1,202 @@
+"""From rows of results to one line per task and teacher, and the aggregate over tasks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from teach_gym.benchmark.score import KINDS, Estimate, Paired, aggregate_score, shortfall, task_score
+from teach_gym.benchmark.store import Row
+from teach_gym.benchmark.suite import PASSIVE, REFERENCE
+from teach_gym.errors import lookup_name
+
+MISSING = "\N{EN DASH}"
+UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the summary: a task and a teacher, over the seeds.
+
+    Attributes:
+        task: the task's label.
+        teacher: the teacher's label.
+        seeds: number of runs.
+        diverged: how many of them diverged; these count as an infinite distance.
+        final_distance: mean final distance of the runs that did not diverge.
+        final_distance_std: its standard deviation (n - 1).
+        normalized_distance: mean final normalized distance.
+        holdout_accuracy: mean final hold-out accuracy (regression: minus the mean squared error).
+        test_accuracy: mean final test accuracy (regression: minus the mean squared error).
+        score: teaching score.
+        score_low: lower end of its interval.
+        score_high: upper end of its interval.
+        score_kind: what the score is taken of, ``final`` or ``auc``.
+        teacher_microseconds: wall time of the teacher per step and learner, median over the runs.
+        gradient_evaluations: per-example gradients the teacher computes per step.
+    """
+
+    task: str
+    teacher: str
+    seeds: int
+    diverged: int
+    final_distance: float
+    final_distance_std: float
+    normalized_distance: float
+    holdout_accuracy: float
+    test_accuracy: float
+    score: float
+    score_low: float
+    score_high: float
+    score_kind: str
+    teacher_microseconds: float
+    gradient_evaluations: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a report shows.
+
+    Attributes:
+        kind: what the score is taken of.
+        runs: task -> teacher -> its rows in the order of the seeds.
+        entries: one per task and teacher.
+        aggregate: teacher -> interquartile mean over its tasks, with interval.
+        coverage: teacher -> the tasks in its aggregate.
+    """
+
+    kind: str
+    runs: dict[str, dict[str, list[Row]]]
+    entries: list[Entry]
+    aggregate: dict[str, Estimate]
+    coverage: dict[str, list[str]]
+
+
+def group(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
+    """Rows by task and teacher, in the order of the seeds; of rows with the same id the last one counts.
+
+    Tasks of the same name with another spec or version are told apart by a short hash in their label.
+    """
+    latest = {row["id"]: row for row in rows}.values()
+    keys = {row["id"]: json.dumps([row["spec"], row["versions"]["teach_gym"]], sort_keys=True) for row in latest}
+    variants: dict[str, set[str]] = {}
+    for row in latest:
+        variants.setdefault(row["task"], set()).add(keys[row["id"]])
+    runs: dict[str, dict[str, list[Row]]] = {}
+    for row in latest:
+        label = row["task"]
+        if len(variants[label]) > 1:
+            label += f" [{hashlib.sha256(keys[row['id']].encode()).hexdigest()[:6]}]"
+        runs.setdefault(label, {}).setdefault(row["teacher"], []).append(row)
+    return {
+        task: {name: sorted(found, key=lambda row: row["seed"]) for name, found in sorted(teachers.items(), key=_rank)}
+        for task, teachers in runs.items()
+    }
+
+
+def _rank(item: tuple[str, Any]) -> tuple[int, str]:
+    """Passive and the reference first, then by name."""
+    first = (PASSIVE, REFERENCE)
+    return (first.index(item[0]) if item[0] in first else len(first), item[0])
+
+
+def _pairs(teachers: dict[str, list[Row]], teacher: str, kind: str) -> Paired | None:
+    """D of the seeds that passive, the reference and the teacher all have, or None if there are none."""
+    values = []
+    for name in (PASSIVE, REFERENCE, teacher):
+        found = {}
+        for row in teachers.get(name, ()):
+            floor = row["spec"]["tolerance"] or 1e-12
+            found[row["seed"]] = float(shortfall(row["curves"]["distance"], kind, floor)) if row["finished"] else np.inf
+        values.append(found)
+    seeds = sorted(set.intersection(*(set(found) for found in values)))
+    return Paired(*(np.array([found[seed] for seed in seeds]) for found in values)) if seeds else None
+
+
+def last_value(row: Row, metric: str) -> float:
+    """The last value of a metric's curve; NaN where it was not a finite number."""
+    value = row["curves"][metric][-1]
+    return float("nan") if value is None else float(value)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
+
+
+def _entry(task: str, teacher: str, rows: list[Row], score: Estimate, kind: str) -> Entry:
+    done = [row for row in rows if row["finished"]]
+    distances = [last_value(row, "distance") for row in done]
+    return Entry(
+        task=task,
+        teacher=teacher,
+        seeds=len(rows),
+        diverged=len(rows) - len(done),
+        final_distance=_mean(distances),
+        final_distance_std=float(np.std(distances, ddof=1)) if len(done) > 1 else float("nan"),
+        normalized_distance=_mean([last_value(row, "normalized_distance") for row in done]),
+        holdout_accuracy=_mean([last_value(row, "holdout_accuracy") for row in done]),
+        test_accuracy=_mean([last_value(row, "test_accuracy") for row in done]),
+        score=score.value,
+        score_low=score.low,
+        score_high=score.high,
+        score_kind=kind,
+        teacher_microseconds=1e6 * float(np.median([row["timing"]["teacher_seconds_per_step"] for row in rows])),
+        gradient_evaluations=rows[-1]["gradient_evaluations"],
+    )
+
+
+def summarize(rows: Sequence[Row], kind: str = "final") -> Summary:
+    """Scores and means of all tasks and teachers in the rows.
+
+    Args:
+        rows: rows of results.
+        kind: what the score is taken of, see ``teach_gym.benchmark.score.KINDS``.
+
+    Raises:
+        ValueError: no rows, or unknown kind.
+    """
+    lookup_name("score kind", kind, KINDS)
+    if not rows:
+        raise ValueError("there are no rows to report")
+    runs = group(rows)
+    entries = []
+    measured: dict[str, dict[str, Paired]] = {}
+    for task, teachers in runs.items():
+        for teacher, found in teachers.items():
+            pairs = _pairs(teachers, teacher, kind)
+            score = task_score(pairs) if pairs else UNKNOWN
+            entries.append(_entry(task, teacher, found, score, kind))
+            if pairs and not np.isnan(score.value):
+                measured.setdefault(teacher, {})[task] = pairs
+    ordered = dict(sorted(measured.items(), key=_rank))
+    aggregate = {teacher: aggregate_score(list(tasks.values())) for teacher, tasks in ordered.items()}
+    return Summary(kind, runs, entries, aggregate, {teacher: list(tasks) for teacher, tasks in ordered.items()})
+
+
+def display(teacher: str) -> str:
+    """A teacher's name for people; the reference is an oracle of one step, not the best possible."""
+    return f"{teacher} oracle" if teacher == REFERENCE else teacher
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number for people; a dash where there is none."""
+    if np.isnan(value):
+        return MISSING
+    if 1e3 <= abs(value) < 1e7:
+        return f"{float(f'{value:.{digits}g}'):,.0f}"
+    return "0" if value == 0 else f"{value:.{digits}g}"
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """``value [low, high]`` with two decimals, or the value alone."""
+    if np.isnan(value):
+        return MISSING
+    if not np.isfinite(value):
+        return "diverged"
+    shown = f"{value:.2f}"
+    return shown if np.isnan(low) else f"{shown} [{low:.2f}, {high:.2f}]"

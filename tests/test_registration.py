@@ -1,0 +1,116 @@
+"""The registry, the laziness of imports, and the table of tasks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+import teach_gym
+from teach_gym.registration import TASKS, env_id, task_kwargs
+
+FIRST_NAMES = """
+    LabelRegression LabelMoons LabelGaussian LabelDigits LabelDigits10 LabelDigitsMLP LabelMNIST MixupMoons
+    MixupDigits10 PerturbMoons PerturbDigits PerturbMNIST SelectMoons SelectDigits SelectMNIST MixedMoons
+    MixedDigits LabelMomentum SelectMomentum
+"""
+HEAVY = ["torch", "torchvision", "stable_baselines3", "wandb", "matplotlib", "sklearn", "scipy", "ray", "PIL"]
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_ids_of_the_first_release_are_registered() -> None:
+    assert set(FIRST_NAMES.split()) <= set(TASKS)
+    assert {f"teach_gym/{n}-v0" for n in TASKS} == {i for i in gym.registry if i.startswith("teach_gym/")}
+
+
+def test_specs_are_strings_and_plain_json(name: str) -> None:
+    spec = gym.spec(env_id(name))
+    assert isinstance(spec.entry_point, str) and isinstance(spec.vector_entry_point, str)
+    assert spec.additional_wrappers == ()
+    assert json.loads(json.dumps(spec.kwargs)) == spec.kwargs == TASKS[name]
+    again = gym.envs.registration.EnvSpec.from_json(spec.to_json())
+    assert again.kwargs == spec.kwargs and again.id == spec.id
+    assert spec.max_episode_steps is None
+
+
+def test_made_envs_know_their_spec_and_medium(name: str) -> None:
+    env = gym.make(env_id(name))
+    assert env.spec is not None and env.spec.id == env_id(name) and env.spec.additional_wrappers == ()
+    assert type(env.unwrapped).__module__ == f"teach_gym.envs.{TASKS[name]['medium']}"
+    assert "##" in (type(env.unwrapped).__doc__ or "")
+    twin = gym.make(env.spec)
+    assert twin.unwrapped.task.spec == env.unwrapped.task.spec
+
+
+def test_any_argument_can_be_overridden() -> None:
+    env = gym.make("teach_gym/LabelMoons-v0", budget=7, learning_rate=0.123, pool_seed=3, reward="distance", bias=False)
+    spec = env.unwrapped.task.spec
+    assert (spec.budget, spec.learning_rate, spec.pool_seed, spec.reward, spec.bias) == (7, 0.123, 3, "distance", False)
+
+
+def test_task_kwargs_by_name_id_and_module_spelling(name: str) -> None:
+    for spelling in (name, env_id(name), f"teach_gym:{env_id(name)}"):
+        kwargs = task_kwargs(spelling)
+        assert kwargs == TASKS[name]
+    kwargs["medium"] = "changed"
+    kwargs.setdefault("pool_options", {})["n"] = -1
+    assert task_kwargs(name)["medium"] != "changed" and task_kwargs(name).get("pool_options", {}).get("n") != -1
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(ValueError, match=r"LabelMoon'.*did you mean 'LabelMoons'"):
+        task_kwargs("LabelMoon")
+    with pytest.raises(gym.error.NameNotFound, match="LabelMoons"):
+        gym.make("teach_gym/LabelMoon-v0")
+
+
+def test_make_task_takes_the_kwargs_of_the_table() -> None:
+    task = teach_gym.make_task(**teach_gym.TASKS["SelectMoons"])
+    assert isinstance(task, teach_gym.Task) and task.spec == teach_gym.TaskSpec(**TASKS["SelectMoons"])
+
+
+def test_public_names_exist() -> None:
+    for name in teach_gym.__all__:
+        assert getattr(teach_gym, name) is not None
+    with pytest.raises(AttributeError, match="make_tusk"):
+        teach_gym.make_tusk  # noqa: B018
+
+
+def loaded_after(statement: str) -> list[Any]:
+    code = f"import sys, json\n{statement}\nprint(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
+    return json.loads(python(code).splitlines()[-1])
+
+
+def test_import_loads_nothing_heavy_and_registers_the_ids() -> None:
+    assert loaded_after("import teach_gym") == []
+    registered = python("import teach_gym, gymnasium\nprint(*[i for i in gymnasium.registry if 'teach_gym' in i])")
+    assert set(registered.split()) == {env_id(n) for n in TASKS}
+
+
+@pytest.mark.parametrize(
+    "module", ["task", "media", "observe", "metrics", "targets", "pools", "envs.label", "envs.base", "envs.vector"]
+)
+def test_core_modules_load_nothing_heavy(module: str) -> None:
+    assert loaded_after(f"import teach_gym.{module}") == []
+
+
+def test_an_env_runs_without_torch() -> None:
+    code = (
+        "import gymnasium as gym, teach_gym\nenv = gym.make('teach_gym/LabelMoons-v0')\nenv.reset(seed=0)\nenv.step(0)"
+    )
+    assert not {"torch", "torchvision", "stable_baselines3", "matplotlib", "PIL"} & set(loaded_after(code))
+
+
+def test_the_module_spelling_imports_the_package() -> None:
+    code = "import gymnasium as gym\nprint(gym.make('teach_gym:teach_gym/LabelMoons-v0').spec.id)"
+    assert python(code).splitlines()[-1] == "teach_gym/LabelMoons-v0"
