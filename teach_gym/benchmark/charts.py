@@ -64,6 +64,19 @@ def legend(teachers: Iterable[str], summary: Summary) -> list[Key]:
     return [Key(display(name), *chosen[name]) for name in teachers]
 
 
+def load_matplotlib() -> Any:
+    """Import matplotlib.
+
+    Raises:
+        ImportError: it is not installed; the message names the extra.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ImportError("the HTML report needs matplotlib: pip install 'teach_gym[plots]'") from error
+    return matplotlib
+
+
 def draw(name: str, size: tuple[float, float], paint: Callable[[Any], None]) -> str:
     """An SVG element to put into a page.
 
@@ -75,12 +88,10 @@ def draw(name: str, size: tuple[float, float], paint: Callable[[Any], None]) -> 
     Raises:
         ImportError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("the HTML report needs matplotlib: pip install 'teach_gym[plots]'") from error
+    matplotlib = load_matplotlib()
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
     look = {
         "svg.fonttype": "none",
         "svg.hashsalt": name,

@@ -108,10 +108,7 @@ def to_html(summary: Summary, command: str) -> str:
                 "name": task,
                 "spec": {key: value for key, value in first["spec"].items() if value not in ({}, False)},
                 "legend": legend(teachers, summary),
-                "charts": [
-                    *curve_charts(f"t{index}", task, teachers, summary),
-                    score_chart(f"t{index}", task, entries),
-                ],
+                "charts": charts,
                 "rows": [cells(entry) for entry in entries],
             }
         )
@@ -134,7 +131,9 @@ def to_html(summary: Summary, command: str) -> str:
     )
 
 
-def write_report(rows: Sequence[Row], folder: str | Path, *, command: str, kind: str = "final") -> dict[str, Path]:
+def write_report(
+    rows: Sequence[Row], folder: str | Path, *, command: str, kind: str = "final", html: bool = True
+) -> dict[str, Path]:
     """Write ``summary.csv``, ``report.md`` and ``report.html`` into a folder and return their paths by suffix.
 
     Args:
@@ -142,6 +141,7 @@ def write_report(rows: Sequence[Row], folder: str | Path, *, command: str, kind:
         folder: where to; made if need be.
         command: the command that asked for it, for the heading.
         kind: what the score is taken of, ``final`` or ``auc``.
+        html: write the HTML page too.
 
     Raises:
         ValueError: no rows, or unknown kind.
@@ -151,5 +151,6 @@ def write_report(rows: Sequence[Row], folder: str | Path, *, command: str, kind:
     paths = {name.rpartition(".")[2]: Path(folder) / name for name in ("summary.csv", "report.md", "report.html")}
     write_text(paths["csv"], to_csv(summary))
     write_text(paths["md"], to_markdown(summary))
-    write_text(paths["html"], to_html(summary, command))
+    if html:
+        write_text(paths["html"], to_html(summary, command))
     return paths

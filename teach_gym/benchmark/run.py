@@ -11,12 +11,13 @@ import platform
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,7 +29,15 @@ from teach_gym.randomness import Streams
 from teach_gym.task import Task, TeachState, advance, finite, reset
 from teach_gym.teachers import Teacher, example_of, make_teacher
 
-Outcome = tuple[Run, Row | Exception]
+
+class Failure(NamedTuple):
+    """A run that raised an exception, in words (exceptions need not survive the way between processes)."""
+
+    message: str
+    trace: str
+
+
+Outcome = tuple[Run, Row | Failure]
 Executor = Callable[[Sequence[Run], int], Generator[Outcome, None, None]]
 
 EVERY_STEP = ("distance", "normalized_distance")
@@ -151,11 +160,11 @@ def _roll(task: Task, teacher: Teacher, seed: int) -> tuple[_Curves, Row, Row]:
     return curves, outcome, {key: seconds / max(steps, 1) for key, seconds in per_step.items()}
 
 
-def _attempt(run: Run) -> Row | Exception:
+def _attempt(run: Run) -> Row | Failure:
     try:
         return execute(run)
     except Exception as error:
-        return error
+        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
 def _serial(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None]:
@@ -175,6 +184,19 @@ def _die_with_parent(lifeline: Connection) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+@contextlib.contextmanager
+def _interrupts_held() -> Generator[None, None, None]:
+    """Hold Ctrl-C back; processes started meanwhile never see it, not even while they import."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _process(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None]:
     """Many runs at a time, each in one of ``workers`` spawned processes."""
     if not runs:
@@ -183,7 +205,8 @@ def _process(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None
     reader, writer = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(min(workers, len(runs)), context, _die_with_parent, (reader,))
     try:
-        futures = {pool.submit(_attempt, run): run for run in runs}
+        with _interrupts_held():
+            futures = {pool.submit(_attempt, run): run for run in runs}
         for future in as_completed(futures):
             yield futures.pop(future), future.result()
     except BrokenProcessPool as error:
@@ -196,6 +219,11 @@ def _process(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None
 
 EXECUTORS: dict[str, Executor] = {"process": _process, "serial": _serial}
 """How runs are carried out, by name: (runs, workers) -> pairs of a run and its row or exception, in any order."""
+
+
+def cpus() -> int:
+    """The number of CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_suite(
@@ -228,7 +256,7 @@ def run_suite(
         DamagedDataError: the results file is not what a benchmark writes.
     """
     carry_out = lookup_name("executor", executor, EXECUTORS)
-    workers = workers if workers is not None else os.cpu_count() or 1
+    workers = cpus() if workers is None else workers
     positive("workers", workers, integer=True)
     with Store(out) as store:
         rows = {row["id"]: row for row in store.rows}
@@ -237,7 +265,7 @@ def run_suite(
         bar = _progress_bar(len(runs), len(runs) - len(todo), progress)
         with bar, contextlib.closing(carry_out(todo, workers)) as outcomes:
             for run, outcome in outcomes:
-                if isinstance(outcome, Exception):
+                if isinstance(outcome, Failure):
                     failures.append((run, outcome))
                 else:
                     store.append(outcome)
@@ -248,8 +276,8 @@ def run_suite(
         run, first = failures[0]
         raise RunError(
             f"{len(failures)} of {len(runs)} runs raised an exception, first {run.task} {run.teacher} seed {run.seed}: "
-            f"{type(first).__name__}: {first}"
-        ) from first
+            f"{first.message}"
+        ) from RunError(first.trace)
     return [rows[run.id] for run in runs]
 
 

@@ -15,7 +15,7 @@ from teach_gym.task import Example, Task, TeachState, learn, take
 from teach_gym.teachers import dht_solvers as solvers
 from teach_gym.teachers.base import Teacher
 from teach_gym.teachers.dht_regions import Ball, Box
-from teach_gym.teachers.last import check_constraint, greedy_labels, make_constraint
+from teach_gym.teachers.last import Constraint, check_constraint, greedy_labels, make_constraint
 from teach_gym.teachers.selection import selection_scores
 
 REGIONS = ("box", "ball")
@@ -43,8 +43,9 @@ class GreedyDHT(Teacher):
         label_source: ``offered`` (the offered row's ground truth) or ``uniform`` (drawn from the label set as in
             DHT Eq. 4, once per episode and step; regression has no label set and keeps the offered label).
         labels: whether labels are synthesised too: features for the label, then the greedy label for them.
-        constraint: allowed labels, see ``teach_gym.teachers.last.Constraint`` (DHT 5.1: ``cone`` of radius 2).
-        label_radius: radius of that constraint.
+        constraint: allowed labels, see ``teach_gym.teachers.last.Constraint``. None is ``cone`` (DHT 5.1), and where
+            labels may be negative ``soft`` (``margin_logistic``) or ``magnitude_truth`` (regression).
+        label_radius: radius of that constraint (DHT 5.1: 2).
         rounds: alternations of features and label; the best round is kept. 1 is the paper's.
 
     Raises:
@@ -57,7 +58,7 @@ class GreedyDHT(Teacher):
     radius: float = 0.5
     label_source: str = "offered"
     labels: bool = False
-    constraint: str = "cone"
+    constraint: str | None = None
     label_radius: float = 2.0
     rounds: int = 1
     name: str = field(default="dht", init=False)
@@ -77,12 +78,12 @@ class GreedyDHT(Teacher):
         positive("rounds", self.rounds, integer=True)
         if self.rounds > 1 and not self.labels:
             raise ValueError(f"rounds={self.rounds} alternates features and labels: set labels=True")
-        self._allowed = make_constraint(self.constraint, self.label_radius)
+        make_constraint(self.constraint or "cone", self.label_radius)
 
     def check(self, task: Task) -> None:
         """Raise a ``ValueError`` where the label constraint does not fit the learner."""
         if self.labels:
-            check_constraint(task, self._allowed)
+            check_constraint(task, self._allowed(task))
 
     def start(self, task: Task, rng: Streams) -> None:
         """Draw the labels of the whole episode, if they are drawn: (B, H, m, K)."""
@@ -108,6 +109,11 @@ class GreedyDHT(Teacher):
             best = Example(*(np.where(better[:, None, None], a, b) for a, b in zip(other, best, strict=True)))
         return Example(best.x.astype(task.spec.dtype), best.y.astype(task.spec.dtype))
 
+    def _allowed(self, task: Task) -> Constraint:
+        """The label constraint for a task."""
+        default = "soft" if task.learner.output == MARGIN else "cone" if task.pool.n_classes else "magnitude_truth"
+        return make_constraint(self.constraint or default, self.label_radius)
+
     def _labels(self, task: Task, state: TeachState) -> Array:
         """Labels the features are made for: (B, m, K)."""
         if self.label_source == "offered" or label_set(task) is None:
@@ -122,7 +128,7 @@ class GreedyDHT(Teacher):
         cost = max(2 * task.d * solvers.SCAN_POINTS, len(task.x) * task.k)
         x = solvers.in_blocks(lambda runs: self._features(task, take(state, runs), y[runs]), len(y), cost)
         if self.labels:
-            y = greedy_labels(task, state, x, truth, self._allowed)
+            y = greedy_labels(task, state, x, truth, self._allowed(task))
         return Example(x, y)
 
     def _features(self, task: Task, state: TeachState, y: Array) -> Array:
@@ -177,7 +183,7 @@ def label_set(task: Task) -> Array | None:
         return None
     if task.k > 1:
         return np.eye(task.k)
-    return np.array([[-1.0], [1.0]] if task.learner.output is MARGIN else [[0.0], [1.0]])
+    return np.array([[-1.0], [1.0]] if task.learner.output == MARGIN else [[0.0], [1.0]])
 
 
 def _after(task: Task, state: TeachState, example: Example) -> Array:

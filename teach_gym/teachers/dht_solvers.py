@@ -34,7 +34,7 @@ SCAN_POINTS = _UNIFORM + len(_BENDS) + len(_DECADES) + _LEVELS * _KEPT * _ZOOM
 """Hyperplanes looked at by the exact solver."""
 
 RANDOM_POINTS, RANDOM_STARTS = 256, 16
-_FIRST, _SECOND, _SURVIVORS = 25, 150, 6
+_FIRST, _SECOND, _SURVIVORS = 20, 100, 4
 
 
 class Problem(NamedTuple):
@@ -74,7 +74,7 @@ def _forward(problem: Problem, x: Array) -> tuple[Array, Array, Array, Array]:
 
 def exact(learner: Learner, k: int) -> bool:
     """Whether the residual of a learner with k outputs depends on one linear function of x: the exact case."""
-    return not isinstance(learner, MLPLearner) and (k == 1 or (k == 2 and learner.output is SOFTMAX))
+    return not isinstance(learner, MLPLearner) and (k == 1 or (k == 2 and learner.output == SOFTMAX))
 
 
 def solve(problem: Problem, starts: Array) -> Array:
@@ -154,7 +154,7 @@ def _scan(problem: Problem, d: int) -> Array:
 def _root(problem: Problem) -> Array:
     """Where the residual changes sign (far out if it never does): (B, 1), on the scale of the logit scanned."""
     y = problem.y
-    if problem.learner.output is IDENTITY:
+    if problem.learner.output == IDENTITY:
         return y
     share = y[:, :1] if y.shape[-1] == 1 else y[:, :1] / np.maximum(y.sum(-1, keepdims=True), TINY)
     share = np.clip(share, 1e-12, 1.0 - 1e-12)
@@ -270,7 +270,7 @@ def _projected_gradient(problem: Problem, x: Array, iterations: int) -> tuple[Ar
         t = np.where(good, np.clip(spectral, 0.01 * t, 100.0 * t), 0.2 * t)
         x, g = (np.where(good[..., None], a, b) for a, b in ((new, x), (new_g, g)))
         value = np.where(good, new_value, value)
-        if not (np.sqrt(squared) > 1e-10 * reach).any():
+        if not (np.sqrt(squared) > 1e-8 * reach).any():
             break
     return x, value
 

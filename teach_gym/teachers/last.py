@@ -30,7 +30,7 @@ KINDS: tuple[str, ...] = ("none", "soft", "one_hot", "magnitude_prediction", "ma
 _SWEEPS = 4
 _ENUMERATED = 4096
 _FISTA_STEPS = 3000
-_FREE_RANGE = 40.0
+_BISECTIONS = 100
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def greedy_labels(
 
     Returns:
         (B, m, K) labels. Exact, but for one-hot labels of large mini-batches (coordinate descent where there are
-        more than 4,096 combinations) and ``margin_logistic`` (a search per row, swept over the rows).
+        more than 4,096 combinations) and ``margin_logistic`` (exact for one row, swept over the rows of a mini-batch).
 
     Raises:
         ValueError: a constraint that does not fit the learner.
@@ -146,7 +146,8 @@ def _one_row(
     learner = task.learner
     prediction = learner.predict(state.w, x)
     parts = learner.parts(state.w, x, direction)
-    push = parts.alignment / (step * parts.gram[..., 0, :1])
+    squared = parts.gram[..., 0, :1]  # zero for x = 0, which teaches nothing whatever its label
+    push = parts.alignment / (step * np.maximum(squared, np.finfo(squared.dtype).tiny))
     if learner.output != SOFTMAX or constraint.kind in ("soft", "one_hot"):
         return project(task, constraint, prediction - push, prediction, truth)
     push = push - push.mean(-1, keepdims=True)
@@ -255,51 +256,56 @@ def _quadratic_programme(problem: _Problem) -> Array:
 
 
 def _searched(task: Task, problem: _Problem, logits: Array, constraint: Constraint, truth: Array) -> Array:
-    """Residuals that are not linear in y (``margin_logistic``): a safeguarded search per row, swept over rows.
-
-    Each row's objective is a function of its residual alone; the label is found by a scan of the allowed interval
-    and golden-section-like zooms around the best point.
-    """
-    low, high = _interval(task, constraint, problem.prediction, truth)
-    y = onto_interval(truth, low, high)
-    if constraint.kind == "one_hot":
-        low, high = np.full_like(y, -1.0), np.full_like(y, 1.0)
-    output, m = task.learner.output, y.shape[1]
+    """Residuals that are not linear in y (``margin_logistic``): a safeguarded search per row, swept over the rows."""
+    output, m = task.learner.output, logits.shape[1]
+    y = truth.copy()
     r = output.residual(logits, y)
     for _ in range(1 if m == 1 else _SWEEPS):
         for i in range(m):
-            own = problem.gram[:, i, 0, i, 0]
-            rest = problem.half_gradient(r)[:, i, 0] - problem.s**2 * own * r[:, i, 0]
-            span = (low[:, i, 0], high[:, i, 0])
-            y[:, i, 0] = _search_row(output.residual, logits[:, i, 0], problem.s**2 * own, rest, span, constraint)
+            own = problem.s**2 * problem.gram[:, i, 0, i, 0]
+            rest = problem.half_gradient(r)[:, i, 0] - own * r[:, i, 0]
+            wanted = -rest / own
+            z = logits[:, i, 0]
+            low, high = _interval(constraint, problem.prediction[:, i, 0], truth[:, i, 0], z, wanted)
+            y[:, i, 0] = _reach(output.residual, z, wanted, low, high, constraint.kind == "one_hot")
             r = output.residual(logits, y)
     return y
 
 
-def _search_row(
-    residual: Callable[[Array, Array], Array],
-    z: Array,
-    quadratic: Array,
-    linear: Array,
-    span: tuple[Array, Array],
-    constraint: Constraint,
+def _reach(
+    residual: Callable[[Array, Array], Array], z: Array, wanted: Array, low: Array, high: Array, ends_only: bool
 ) -> Array:
-    """Minimise over y in an interval of quadratic r(y)^2 + 2 linear r(y): all (B,)."""
-    low, high = span
-    points, zooms = (2, 1) if constraint.kind == "one_hot" else (257, 8)
-    fractions = np.linspace(0.0, 1.0, points)[:, None]
-    best = low
-    for _ in range(zooms):
-        y = low + fractions * (high - low)
-        r = residual(z[None, :, None], y[..., None])[..., 0]
-        best = np.take_along_axis(y, (quadratic * r**2 + 2.0 * linear * r).argmin(0)[None], axis=0)[0]
-        width = 2.0 * (high - low) / (points - 1)
-        low, high = np.maximum(best - width, low), np.minimum(best + width, high)
-    return best
+    """The label in [low, high] whose residual is nearest to the wanted one: all (B,).
+
+    r(y) = -y sigmoid(-y z) has one turning point, y z = 1.278...: on each side of it a bisection is exact.
+    """
+
+    def r(y: Array) -> Array:
+        return residual(z[:, None], y[:, None])[:, 0]
+
+    turn = onto_interval(_turning(z), low, high)
+    found = [low, high]
+    for a, b in () if ends_only else ((low, turn), (turn, high)):
+        rising = r(b) > r(a)
+        for _ in range(_BISECTIONS):
+            middle = 0.5 * (a + b)
+            right = (r(middle) < wanted) == rising
+            a, b = np.where(right, middle, a), np.where(right, b, middle)
+        found += [a, b]
+    labels = np.stack(found)
+    gaps = np.stack([np.abs(r(y) - wanted) for y in found])
+    return np.take_along_axis(labels, gaps.argmin(0)[None], axis=0)[0]
 
 
-def _interval(task: Task, constraint: Constraint, prediction: Array, truth: Array) -> tuple[Array, Array]:
-    """Bounds (B, m, 1) of a scalar label under a constraint."""
+def _turning(z: Array) -> Array:
+    """The label at which the margin loss's residual turns: c / z with c sigmoid(c) = 1."""
+    return 1.2784645427610738 / np.where(np.abs(z) > 1e-9, z, 1e-9)
+
+
+def _interval(
+    constraint: Constraint, prediction: Array, truth: Array, z: Array, wanted: Array
+) -> tuple[Array, Array]:
+    """Bounds (B,) of a scalar label; without a constraint, wide enough for the residual wanted."""
     kind, radius = constraint.kind, constraint.radius
     if kind == "magnitude_prediction":
         return prediction - radius, prediction + radius
@@ -307,8 +313,8 @@ def _interval(task: Task, constraint: Constraint, prediction: Array, truth: Arra
         return truth - radius, truth + radius
     if kind == "cone":
         return np.zeros_like(truth), np.full_like(truth, radius)
-    edge = _FREE_RANGE if kind == "none" else float(task.learner.output.label_high or 1.0)
-    return np.full_like(truth, -edge), np.full_like(truth, edge)
+    edge = 2.0 * np.abs(wanted) + np.abs(_turning(z)) if kind == "none" else np.ones_like(truth)
+    return -edge, edge
 
 
 @dataclass

@@ -1,0 +1,53 @@
+# `make bench` and `make test` set up everything they need in .venv; uv is used if it is there, else pip.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= runs/bench
+SEEDS ?= 10
+
+.PHONY: bench test test-slow lint docs speed calibrate clean
+
+define install
+	@test -x $(BIN)/python || { (command -v uv >/dev/null && uv venv -q --python $(PYTHON) $(VENV)) || $(PYTHON) -m venv $(VENV); }
+	@if command -v uv >/dev/null; then uv pip install -q --python $(BIN)/python -e '.[$(1)]'; \
+	 else $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[$(1)]'; fi
+	@touch $@
+endef
+
+$(VENV)/.bench: pyproject.toml
+	@echo "setting up $(VENV) for the benchmark"
+	$(call install,plots)
+
+$(VENV)/.test: pyproject.toml
+	@echo "setting up $(VENV) for the tests (torch, torchvision and stable-baselines3: some gigabytes, minutes)"
+	$(call install,test)
+
+$(VENV)/.dev: pyproject.toml
+	@echo "setting up $(VENV) for linting"
+	$(call install,dev)
+
+bench: $(VENV)/.bench  ## oracles and baselines on the embedded data, with a report
+	$(BIN)/teach-gym bench --seeds $(SEEDS) --out $(OUT)
+
+test: $(VENV)/.test  ## the default tests
+	$(BIN)/python -m pytest -n auto
+
+test-slow: $(VENV)/.test  ## the long ones
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.test calibrate  ## the environments' pages, from the code (LabelMNIST and its kin need the data)
+	$(BIN)/python -m teach_gym.docs docs/environments
+
+calibrate: $(VENV)/.bench
+	$(BIN)/python -m teach_gym.benchmark.calibrate --out docs/results/calibration.json
+
+speed: $(VENV)/.bench
+	$(BIN)/teach-gym speed --out docs/results/speed.md
+
+clean:
+	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import MNIST_FOUND
+
+from teach_gym.benchmark.store import read_rows
+from teach_gym.cli import COMMANDS, main
+from teach_gym.datasets import DATA_VARIABLE
+from teach_gym.doctor import DEPENDENCIES, EXTRAS
+from teach_gym.registration import TASKS, env_id
+from teach_gym.teachers import TEACHERS
+
+HEAVY = ("torch", "torchvision", "stable_baselines3", "wandb", "matplotlib", "sklearn", "scipy", "PIL", "pygame", "ray")
+ONE = ["--tasks", "LabelMoons:budget=5", "--teachers", "random", "--seeds", "2", "--executor", "serial"]
+
+
+def test_help_and_list_load_nothing_heavy() -> None:
+    script = f"""
+import sys
+from teach_gym.cli import main
+for argv in (["--help"], ["bench", "--help"], ["list"]):
+    try:
+        assert main(argv) == 0
+    except SystemExit as stop:
+        assert stop.code == 0
+print("HEAVY", [name for name in {HEAVY} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("HEAVY []"), done.stdout[-300:]
+    for command in COMMANDS:
+        assert command in done.stdout
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    output = capsys.readouterr().out
+    for name in TASKS:
+        assert env_id(name) in output
+    lines = output.splitlines()
+    assert all(any(line.startswith(f"{name} ") for line in lines) for name in TEACHERS)
+
+
+def test_bench_then_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "out"
+    assert main(["bench", "smoke", *ONE, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "| LabelMoons:budget=5 | random |" in printed
+    assert printed.rstrip().endswith(f"report: {out / 'report.html'}")
+    rows = read_rows(out / "runs.jsonl")
+    assert len(rows) == 6 and {row["teacher"] for row in rows} == {"passive", "greedy", "random"}
+    before = (out / "runs.jsonl").read_bytes()
+    assert main(["bench", "smoke", *ONE, "--out", str(out), "--score", "auc", "--no-html"]) == 0
+    assert (out / "runs.jsonl").read_bytes() == before
+    assert "area under the log-distance" in capsys.readouterr().out
+    assert main(["report", str(out / "runs.jsonl"), "--out", str(tmp_path / "other")]) == 0
+    assert {path.name for path in (tmp_path / "other").iterdir()} == {"summary.csv", "report.md", "report.html"}
+
+
+def test_bench_reports_the_present_suite_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for task in ("LabelMoons:budget=5", "SelectMoons:budget=4"):
+        argv = ["bench", "smoke", "--tasks", task, "--seeds", "1", "--executor", "serial", "--no-html"]
+        assert main([*argv, "--out", str(tmp_path)]) == 0
+    assert "SelectMoons" in (tmp_path / "report.md").read_text()
+    assert "LabelMoons" not in (tmp_path / "report.md").read_text()
+    assert main(["report", str(tmp_path / "runs.jsonl"), "--no-html"]) == 0
+    assert "LabelMoons" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png"])
+def test_render(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from PIL import Image
+
+    path = tmp_path / f"run.{suffix}"
+    assert main(["render", "LabelMoons", "greedy", "--steps", "3", "--seed", "1", "--out", str(path)]) == 0
+    with Image.open(path) as image:
+        assert getattr(image, "n_frames", 1) == (4 if suffix == "gif" else 1)
+    assert "4 frames" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["bench", "defualt"], "did you mean 'default'"),
+        (["bench", "smoke", "--tasks", "LabelMoon"], "did you mean 'LabelMoons'"),
+        (["bench", "smoke", "--teachers", "gredy"], "did you mean 'greedy'"),
+        (["bench", "smoke", "--executor", "proces"], "did you mean 'process'"),
+        (["bench", "smoke", "--score", "fin"], "did you mean 'final'"),
+        (["bench", "smoke", "--seeds", "ten"], "got 'ten'"),
+        (["bench", "smoke", "--teachers", "last:constraint="], "must be written name or name:option=value"),
+        (["bench", "smoke", "--tasks", "LabelRegression", "--teachers", "distillation"], "fits none of the chosen"),
+        (["bench", "smoke", "--tasks", "LabelMoons:budget=-1"], "budget must be > 0"),
+        (["bench", "smoke", "--tasks", "LabelMoons:colour=1"], "no field ['colour']"),
+        (["report", "nowhere.jsonl"], "'nowhere.jsonl' not found"),
+        (["render", "LabelMoons", "--steps", "1", "--out", "film.mp4"], ".gif or .png"),
+        (["render", "LabelMoons", "gready"], "did you mean 'greedy'"),
+        (["data", "mnsit"], "did you mean 'mnist'"),
+        (["bench", "smoke", "--tasks", "LabelMNIST", "--data-dir", "nowhere"], "data mnist --data-dir nowhere"),
+    ],
+)
+def test_errors_of_users_are_one_line_and_exit_code_2(
+    argv: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(DATA_VARIABLE, "unused")
+    assert main(argv) == 2
+    captured = capsys.readouterr()
+    last = captured.err.splitlines()[-1]
+    assert last.startswith("teach-gym: error: ") and message in last
+    assert "Traceback" not in captured.err and captured.out == ""
+
+
+def test_arguments_that_no_command_has_exit_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in (["frobnicate"], ["bench", "--frobnicate"], []):
+        with pytest.raises(SystemExit) as stop:
+            main(argv)
+        assert stop.value.code == 2
+
+
+def test_tracebacks_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEACH_GYM_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="unknown suite"):
+        main(["bench", "nope"])
+
+
+def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("teach_gym.benchmark.suite.expand", interrupted)
+    assert main(["bench", "smoke", "--no-html"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_missing_matplotlib_is_said_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["bench", "smoke", *ONE, "--out", str(tmp_path / "out")]) == 2
+    assert "pip install 'teach_gym[plots]'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv(DATA_VARIABLE, "unused")
+    assert main(["data", "mnist", "--check", "--data-dir", str(tmp_path)]) == 1
+    assert capsys.readouterr().out.count("missing: ") == 4
+
+
+@pytest.mark.skipif(not MNIST_FOUND, reason="no MNIST in the data folder")
+def test_data_check_of_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "mnist", "--check"]) == 0
+    assert "all files are right" in capsys.readouterr().out
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import teach_gym
+    from teach_gym import doctor
+
+    monkeypatch.setattr(doctor, "gpu", lambda: "one abacus")
+    monkeypatch.setattr(doctor, "version_of", lambda name: None if name in ("ray", "wandb") else "1.2.3")
+    assert main(["doctor"]) == 0
+    output = capsys.readouterr().out
+    assert teach_gym.__version__ in output and "one abacus" in output and "mnist" in output
+    assert "pip install 'teach_gym[ray]'" in output and "pip install 'teach_gym[agents]'" in output
+    assert "pip install 'teach_gym[plots]'" not in output
+
+
+def test_doctor_knows_the_dependencies_of_the_project() -> None:
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+
+    def names(lines: list[str]) -> set[str]:
+        return {line.split(">")[0].split("[")[0].strip() for line in lines}
+
+    assert set(DEPENDENCIES) == names(project["dependencies"])
+    users = set(project["optional-dependencies"]) - {"test", "dev", "all"}
+    assert {extra: set(found) for extra, found in EXTRAS.items()} == {
+        extra: names(project["optional-dependencies"][extra]) for extra in users
+    }
+
+
+def test_python_m_teach_gym() -> None:
+    done = subprocess.run([sys.executable, "-m", "teach_gym", "bench", "nope"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("teach-gym: error: unknown suite 'nope'")
+
+
+def test_rows_of_the_command_line_are_those_of_the_library(tmp_path: Path) -> None:
+    from teach_gym.benchmark.run import execute
+    from teach_gym.benchmark.suite import Run, parse_seeds, task_spec
+
+    assert main(["bench", "smoke", *ONE, "--no-html", "--out", str(tmp_path)]) == 0
+    label, spec = task_spec("LabelMoons:budget=5")
+    expected = json.loads(json.dumps(execute(Run(label, spec, "random", parse_seeds("2")[1]))))
+    found = next(row for row in read_rows(tmp_path / "runs.jsonl") if row["id"] == expected["id"])
+    assert found["curves"] == expected["curves"]

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from teach_gym.benchmark.score import (
+    Paired,
+    aggregate_score,
+    interquartile_mean,
+    percentile_interval,
+    resample,
+    run_scores,
+    shortfall,
+    task_score,
+    teaching_score,
+)
+
+
+def pairs(passive: list[float], reference: list[float], teacher: list[float]) -> Paired:
+    return Paired(*(np.array(values, dtype=float) for values in (passive, reference, teacher)))
+
+
+def normal_pairs(rng: np.random.Generator, n: int, score: float) -> Paired:
+    """Runs of a task on which the true score is ``score``; luck is shared by the runs of a seed."""
+    luck = rng.normal(0.0, 1.0, n)
+    passive = 10.0 + luck + rng.normal(0.0, 0.3, n)
+    reference = 6.0 + luck + rng.normal(0.0, 0.3, n)
+    teacher = 10.0 - 4.0 * score + luck + rng.normal(0.0, 0.3, n)
+    return Paired(passive, reference, teacher)
+
+
+def test_score_by_hand() -> None:
+    # gains 1 and 5 of the teacher, 2 and 4 of the reference: (1 + 5) / (2 + 4)
+    given = pairs([4, 6], [2, 2], [3, 1])
+    assert teaching_score(given) == pytest.approx(1.0)
+    # each gain by the reference's mean gain of 3
+    assert run_scores(given) == pytest.approx([1 / 3, 5 / 3])
+    assert teaching_score(pairs([4, 6], [2, 2], [4, 6])) == 0.0
+    assert teaching_score(pairs([4, 6], [2, 2], [2, 2])) == 1.0
+    assert teaching_score(pairs([4, 6], [2, 2], [8, 8])) == pytest.approx(-1.0), "nothing is clipped"
+
+
+def test_one_unlucky_seed_does_not_blow_the_score_up() -> None:
+    # on the second seed the reference gains next to nothing: the per-seed ratios are 1 and 1e6
+    given = pairs([2, 1], [1, 1 - 1e-6], [1, 0])
+    assert teaching_score(given) == pytest.approx(2.0, rel=1e-5)
+
+
+def test_score_is_undefined_where_the_reference_gains_nothing() -> None:
+    assert np.isnan(teaching_score(pairs([1, 1], [1, 1], [0, 0])))
+    estimate = task_score(pairs([1, 1], [2, 1], [0, 0]))
+    assert np.isnan(estimate.value) and np.isnan(estimate.low)
+
+
+def test_diverged_runs_count_as_an_infinite_distance() -> None:
+    given = pairs([2, 2, 2, 2, 2], [1, 1, 1, 1, 1], [1, 1, 1, 1, np.inf])
+    assert task_score(given).value == -np.inf
+    assert np.isnan(task_score(given).low)
+    assert aggregate_score([given]).value == pytest.approx(1.0), "the interquartile mean cuts one run of five"
+
+
+def test_shortfall() -> None:
+    curves = np.array([[np.e**2, np.e, 1.0], [1.0, 1e-9, 0.0]])
+    assert shortfall(curves) == pytest.approx([1.0, 0.0])
+    assert shortfall(curves, "auc", floor=np.e**-3) == pytest.approx([1.0, (0 - 3 - 3) / 3])
+    with pytest.raises(ValueError, match=r"unknown score kind 'fnal'.*did you mean 'final'"):
+        shortfall(curves, "fnal")
+    with pytest.raises(ValueError, match="floor must be > 0"):
+        shortfall(curves, "auc", floor=0.0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7, 8, 40, 121])
+def test_interquartile_mean_is_scipys(n: int, rng: np.random.Generator) -> None:
+    values = rng.standard_t(2, (6, n))
+    assert interquartile_mean(values) == pytest.approx([stats.trim_mean(row, 0.25) for row in values])
+
+
+def test_task_interval_is_scipys_paired_percentile_bootstrap(rng: np.random.Generator) -> None:
+    given = normal_pairs(rng, 12, 0.7)
+
+    def ratio(p: np.ndarray, g: np.ndarray, t: np.ndarray, axis: int = -1) -> np.ndarray:
+        return (p - t).mean(axis) / (p - g).mean(axis)
+
+    theirs = stats.bootstrap(given, ratio, paired=True, method="percentile", n_resamples=20_000, rng=1)
+    ours = task_score(given, resamples=20_000)
+    assert ours.value == pytest.approx(ratio(*given))
+    width = theirs.confidence_interval.high - theirs.confidence_interval.low
+    assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.06 * width)
+    assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.06 * width)
+
+
+def test_aggregate_is_the_trimmed_mean_of_all_runs_resampled_within_tasks(rng: np.random.Generator) -> None:
+    tasks = [normal_pairs(rng, 10, 0.2), normal_pairs(rng, 6, 0.9), normal_pairs(rng, 8, 1.5)]
+
+    def pooled(parts: list[Paired]) -> float:
+        runs = [(p.passive - p.teacher) / np.mean(p.passive - p.reference) for p in parts]
+        return float(stats.trim_mean(np.concatenate(runs), 0.25))
+
+    samples = []
+    for _ in range(2000):
+        drawn = []
+        for part in tasks:
+            rows = rng.choice(len(part.passive), len(part.passive))
+            drawn.append(Paired(part.passive[rows], part.reference[rows], part.teacher[rows]))
+        samples.append(pooled(drawn))
+    low, high = np.percentile(samples, [2.5, 97.5])
+    ours = aggregate_score(tasks, resamples=4000)
+    assert ours.value == pytest.approx(pooled(tasks))
+    assert ours.low == pytest.approx(low, abs=0.1 * (high - low))
+    assert ours.high == pytest.approx(high, abs=0.1 * (high - low))
+
+
+@pytest.mark.parametrize("score", [0.0, 0.8])
+def test_intervals_cover_the_true_score_about_as_often_as_they_say(score: float, rng: np.random.Generator) -> None:
+    covered = 0
+    for _ in range(400):
+        estimate = task_score(normal_pairs(rng, 30, score), resamples=400)
+        covered += estimate.low <= score <= estimate.high
+    # 95 % nominal; the percentile bootstrap of 30 seeds is a little short; 4 standard errors are 0.044
+    assert 0.88 <= covered / 400 <= 0.985
+
+
+def test_intervals_repeat_and_narrow_with_the_number_of_seeds(rng: np.random.Generator) -> None:
+    few, many = normal_pairs(rng, 10, 0.5), normal_pairs(rng, 160, 0.5)
+    assert task_score(few) == task_score(few) != task_score(few, seed=1)
+    width = [estimate.high - estimate.low for estimate in (task_score(few), task_score(many))]
+    assert width[1] < 0.5 * width[0]
+
+
+def test_resampling_keeps_seeds_paired(rng: np.random.Generator) -> None:
+    passive = rng.normal(size=9)
+    drawn = resample(Paired(passive, passive - 1.0, passive - 2.0), rng, 50)
+    assert drawn.passive.shape == (50, 9)
+    assert drawn.passive - drawn.reference == pytest.approx(np.ones((50, 9)))
+    assert drawn.passive - drawn.teacher == pytest.approx(np.full((50, 9), 2.0))
+    assert set(drawn.passive.ravel()) <= set(passive)
+
+
+def test_one_seed_has_no_interval_and_no_task_no_aggregate() -> None:
+    single = pairs([2], [1], [1.5])
+    assert task_score(single).value == pytest.approx(0.5)
+    assert np.isnan(task_score(single).low) and np.isnan(aggregate_score([single]).high)
+    with pytest.raises(ValueError, match="at least one task"):
+        aggregate_score([])
+
+
+def test_percentile_interval() -> None:
+    assert percentile_interval(np.arange(101.0)) == pytest.approx((2.5, 97.5))
+    assert all(np.isnan(percentile_interval(np.array([1.0, np.nan]))))
