@@ -69,7 +69,7 @@ TASKS: dict[str, dict[str, Any]] = {
         "learning_rate": 0.5,
     },
     "LabelDigits": {"medium": "label", **_DIGITS},
-    "LabelDigits10": {"medium": "label", **_DIGITS10},
+    "LabelDigits10": {"medium": "label", **_DIGITS10, "target_options": {"l2": 0.03}, "learning_rate": 0.1},
     "LabelDigitsMLP": {"medium": "label", **_MLP},
     "LabelMNIST": {"medium": "label", **_MNIST},
     "MixupMoons": {"medium": "mixup", **_MOONS},

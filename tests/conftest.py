@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """Fixtures shared by all tests: the registered names, small tasks of every medium, and the MNIST skip."""
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Greedy DHT against brute force: grids, scipy.optimize from many starts, random points, and the pool."""
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -459,6 +460,17 @@ def test_check_refuses_a_constraint_that_does_not_fit():
     GreedyDHT(labels=True, constraint="none").check(task)
     with pytest.raises(ValueError, match="soft"):
         GreedyDHT(labels=True, constraint="soft").check(task)
+
+
+@pytest.mark.parametrize("name", ["softmax2", "margin", "regression"])
+def test_a_pickled_task_is_taught_alike(name):
+    task = make_task(**TASKS[name])
+    state = some_state(task)
+    other = pickle.loads(pickle.dumps(task))
+    teacher = GreedyDHT(labels=True)
+    assert teacher.gradient_evaluations(other) == teacher.gradient_evaluations(task)
+    for ours, theirs in zip(teacher(task, state), teacher(other, state), strict=True):
+        assert np.array_equal(ours, theirs)
 
 
 def test_torch_states_are_refused():
