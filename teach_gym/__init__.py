@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from teach_gym.registration import TASKS, env_id, register_all
 
 if TYPE_CHECKING:
-    from teach_gym.task import Task, TaskSpec, TeachState, make_task
+    from teach_gym.spec import TaskSpec
+    from teach_gym.task import Task, TeachState, make_task
     from teach_gym.teachers import make_teacher
 
 __version__ = "0.1.0"
@@ -18,7 +19,7 @@ __all__ = ["TASKS", "Task", "TaskSpec", "TeachState", "env_id", "make_task", "ma
 
 _LAZY = {
     "Task": "teach_gym.task",
-    "TaskSpec": "teach_gym.task",
+    "TaskSpec": "teach_gym.spec",
     "TeachState": "teach_gym.task",
     "make_task": "teach_gym.task",
     "make_teacher": "teach_gym.teachers",

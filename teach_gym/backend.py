@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 Array = Any
 """A numpy array or a torch tensor; shapes are given in the docstrings."""
@@ -32,7 +32,8 @@ def namespace(array: Array) -> ModuleType:
     """
     if type(array) is np.ndarray or isinstance(array, np.generic):
         return np
-    return array_namespace(array)
+    found: ModuleType = array_namespace(array)
+    return found
 
 
 def matmul(x: Array, weights: Array) -> Array:
@@ -125,6 +126,17 @@ def gather(table: Array, rows: Array) -> Array:
     if namespace(table) is np:
         return table.T.take(rows.T, axis=1).T
     return table[rows]
+
+
+def at_step(schedule: Array, t: Array) -> Array:
+    """Each run's rows at its own step, the last ones past the end: schedule (B, H, M, m), t (B,) -> (B, M, m)."""
+    last = schedule.shape[1] - 1
+    if type(t) is np.ndarray:
+        first = t[0]
+        if not np.count_nonzero(t != first):  # all runs at the same step, the usual case: a view
+            return schedule[:, min(first, last)]
+    xp = namespace(t)
+    return schedule[xp.arange(len(t), device=device(t)), xp.clip(t, 0, last)]
 
 
 def lookup(candidates: Array, index: Array) -> Array:

@@ -47,7 +47,7 @@ def list_(*, spaces: bool = False, data_dir: DataDir = None) -> int:
 
     from teach_gym.benchmark.suite import SUITES
     from teach_gym.registration import TASKS, env_id, task_kwargs
-    from teach_gym.task import TaskSpec
+    from teach_gym.spec import TaskSpec
     from teach_gym.teachers import TEACHERS, teacher_class
 
     _set_data_dir(data_dir)
@@ -68,7 +68,8 @@ def list_(*, spaces: bool = False, data_dir: DataDir = None) -> int:
 def _spaces(spec: object) -> list[str]:
     from teach_gym.envs.base import action_space, observation_space
     from teach_gym.errors import DataNotFoundError
-    from teach_gym.task import TaskSpec, build
+    from teach_gym.spec import TaskSpec
+    from teach_gym.task import build
 
     assert isinstance(spec, TaskSpec)
     try:

@@ -20,7 +20,8 @@ from teach_gym.errors import DataNotFoundError
 from teach_gym.files import write_text
 from teach_gym.observe import layout
 from teach_gym.registration import TASKS, env_id, task_kwargs
-from teach_gym.task import Task, TaskSpec, make_task
+from teach_gym.spec import TaskSpec
+from teach_gym.task import Task, make_task
 
 FOLDER = Path("docs/environments")
 HEADINGS = (

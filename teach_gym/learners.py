@@ -7,7 +7,6 @@ says how logits become predictions and what the loss is. Shapes: parameters ``w`
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,88 +15,14 @@ from array_api_compat import device
 
 from teach_gym.backend import (
     Array,
-    descend,
     dot,
-    logsumexp,
     matmul,
     namespace,
     outer_sum,
-    sigmoid,
-    softmax,
-    softplus,
 )
-from teach_gym.errors import check_options, lookup_name, number, positive
+from teach_gym.errors import check_options, lookup_name, positive
+from teach_gym.outputs import IDENTITY, MARGIN, SIGMOID, SOFTMAX, Output
 from teach_gym.randomness import Streams
-
-
-class Output(NamedTuple):
-    """How logits z (..., m, K) become a prediction and a loss.
-
-    Attributes:
-        predict: z -> prediction, same shape, on the scale of the labels.
-        loss: (z, y) -> (..., m), the loss of each example.
-        residual: (z, y) -> (..., m, K), the derivative of the loss with respect to z.
-        label_low: smallest meaningful label entry (None: unbounded).
-        label_high: largest meaningful label entry.
-        linear: whether the residual is linear in y (the greedy label then has a closed form).
-    """
-
-    predict: Callable[[Array], Array]
-    loss: Callable[[Array, Array], Array]
-    residual: Callable[[Array, Array], Array]
-    label_low: float | None = 0.0
-    label_high: float | None = 1.0
-    linear: bool = True
-
-
-def _total(a: Array) -> Array:
-    return namespace(a).sum(a, axis=-1)
-
-
-def _identity(z: Array) -> Array:
-    return z
-
-
-def _squared_loss(z: Array, y: Array) -> Array:
-    return 0.5 * _total((z - y) ** 2)
-
-
-def _difference(z: Array, y: Array) -> Array:
-    return z - y
-
-
-def _logistic_loss(z: Array, y: Array) -> Array:
-    return _total(softplus(z) - y * z)
-
-
-def _logistic_residual(z: Array, y: Array) -> Array:
-    return sigmoid(z) - y
-
-
-def _signed_prediction(z: Array) -> Array:
-    return 2.0 * sigmoid(z) - 1.0
-
-
-def _margin_loss(z: Array, y: Array) -> Array:
-    return _total(softplus(-y * z))
-
-
-def _margin_residual(z: Array, y: Array) -> Array:
-    return -y * sigmoid(-y * z)
-
-
-def _softmax_loss(z: Array, y: Array) -> Array:
-    return _total(y) * logsumexp(z)[..., 0] - _total(y * z)
-
-
-def _softmax_residual(z: Array, y: Array) -> Array:
-    return _total(y)[..., None] * softmax(z) - y
-
-
-IDENTITY = Output(_identity, _squared_loss, _difference, label_low=None, label_high=None)
-SIGMOID = Output(sigmoid, _logistic_loss, _logistic_residual)
-MARGIN = Output(_signed_prediction, _margin_loss, _margin_residual, label_low=-1.0, linear=False)
-SOFTMAX = Output(softmax, _softmax_loss, _softmax_residual)
 
 
 class Parts(NamedTuple):
@@ -207,13 +132,14 @@ class MLPLearner(Learner):
         fan_in[:first] = d
         return (2.0 * rng.uniform(fan_in.size) - 1.0) / np.sqrt(fan_in)
 
-    def _split(self, w: Array, x: Array) -> tuple[Array, Array]:
-        first = (x.shape[-1] + self.bias) * self.hidden
+    def split(self, w: Array, d: int) -> tuple[Array, Array]:
+        """The flat hidden layer and the flat output layer of w (..., P)."""
+        first = (d + self.bias) * self.hidden
         return w[..., :first], w[..., first:]
 
     def _forward(self, w: Array, x: Array) -> tuple[Array, Array, Array]:
         """Active hidden units (..., m, h) as 0/1, their values, and the flat output layer."""
-        v, top = self._split(w, x)
+        v, top = self.split(w, x.shape[-1])
         u = _linear(v, x, self.bias)
         xp = namespace(u)
         active = xp.astype(u > 0, u.dtype)
@@ -228,23 +154,18 @@ class MLPLearner(Learner):
         """Gradient of the mean loss with respect to the flat parameters: (..., P)."""
         active, h, top = self._forward(w, x)
         residual = self.output.residual(_linear(top, h, self.bias), y) / x.shape[-2]
-        kernel = self._kernel(top)
+        kernel, _ = layer(top, self.hidden, self.bias)
         below = matmul(residual, namespace(w).matrix_transpose(kernel)) * active
         first = _linear_gradient(x, below, self.bias)
         second = _linear_gradient(h, residual, self.bias)
         return namespace(w).concat([first, second], axis=-1)
 
-    def _kernel(self, top: Array) -> Array:
-        """Output weights (..., h, K) of the flat output layer."""
-        k = top.shape[-1] // (self.hidden + self.bias)
-        return top[..., : self.hidden * k].reshape((*top.shape[:-1], self.hidden, k))
-
     def parts(self, w: Array, x: Array, direction: Array, beta: float = 1.0) -> Parts:
         """Gram matrix and alignment of each example's gradient, first layer weighed by beta (LAST Eq. 4)."""
         active, h, top = self._forward(w, x)
         xp = namespace(w)
-        kernel = self._kernel(top)
-        v_direction, top_direction = self._split(direction, x)
+        kernel, _ = layer(top, self.hidden, self.bias)
+        v_direction, top_direction = self.split(direction, x.shape[-1])
         jacobian = active[..., None] * kernel[..., None, :, :]
         inner = xp.matmul(xp.matrix_transpose(jacobian), jacobian)
         squared_x = self.squared_norms(x)[..., None, None]
@@ -257,7 +178,7 @@ class MLPLearner(Learner):
     def cross_gram(self, w: Array, x: Array, beta: float = 1.0) -> Array:
         """J J^T between all rows of a mini-batch, first layer weighed by beta: (..., m, K, m, K)."""
         active, h, top = self._forward(w, x)
-        kernel = self._kernel(top)
+        kernel, _ = layer(top, self.hidden, self.bias)
         jacobian = active[..., None] * kernel[..., None, :, :]
         m, k = jacobian.shape[-3], jacobian.shape[-1]
         xp = namespace(w)
@@ -278,14 +199,18 @@ def _row_products(x: Array, bias: bool) -> Array:
     return namespace(x).matmul(x, namespace(x).matrix_transpose(x)) + float(bias)
 
 
+def layer(flat: Array, d: int, bias: bool) -> tuple[Array, Array | None]:
+    """Kernel (..., d, K) and bias (..., K) (None without one) of a linear layer with flat parameters (..., P)."""
+    k = flat.shape[-1] // (d + bias)
+    if not bias:
+        return flat.reshape((*flat.shape[:-1], d, k)), None
+    return flat[..., : d * k].reshape((*flat.shape[:-1], d, k)), flat[..., d * k :]
+
+
 def _linear(w: Array, x: Array, bias: bool) -> Array:
     """Linear layer on flat parameters: w (..., P), x (..., m, d) or (m, d) -> (..., m, K)."""
-    d = x.shape[-1]
-    k = w.shape[-1] // (d + bias)
-    if not bias:
-        return matmul(x, w.reshape((*w.shape[:-1], d, k)))
-    kernel = w[..., : d * k].reshape((*w.shape[:-1], d, k))
-    return matmul(x, kernel) + w[..., None, d * k :]
+    kernel, offset = layer(w, x.shape[-1], bias)
+    return matmul(x, kernel) if offset is None else matmul(x, kernel) + offset[..., None, :]
 
 
 def _linear_gradient(x: Array, residual: Array, bias: bool) -> Array:
@@ -335,65 +260,3 @@ def _linear_learner(name: str, output: Output, bias: bool) -> Learner:
 def _mlp(name: str, output: Output, bias: bool, *, hidden: int = 16) -> Learner:
     positive("hidden", hidden, integer=True)
     return MLPLearner(name, output, bias, hidden)
-
-
-@dataclass(frozen=True)
-class Update:
-    """The learner's update rule Q (LAST Eq. 7), with torch.optim.SGD's conventions.
-
-    With g the gradient plus ``weight_decay * w``: velocity' = momentum * velocity + g and
-    w' = w - learning_rate * velocity' (Nesterov: w - learning_rate * (g + momentum * velocity')).
-    For the default rule w' is exactly ``w - learning_rate * gradient``.
-
-    Args:
-        learning_rate: step size eta, positive.
-        momentum: in [0, 1); the velocity buffer is part of the teaching state when positive.
-        nesterov: Nesterov's look-ahead form; needs a positive momentum.
-        weight_decay: non-negative l2 coefficient.
-
-    Raises:
-        ValueError: a value out of its range.
-    """
-
-    learning_rate: float
-    momentum: float = 0.0
-    nesterov: bool = False
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        positive("learning_rate", self.learning_rate)
-        number("momentum", self.momentum)
-        number("weight_decay", self.weight_decay)
-        if not 0.0 <= self.momentum < 1.0:
-            raise ValueError(f"momentum must lie in [0, 1), got {self.momentum!r}")
-        if not 0.0 <= self.weight_decay < float("inf"):
-            raise ValueError(f"weight_decay must be a number >= 0, got {self.weight_decay!r}")
-        if self.nesterov and not self.momentum:
-            raise ValueError("nesterov=True needs a momentum > 0, got 0")
-
-    def __call__(self, w: Array, velocity: Array | None, gradient: Array) -> tuple[Array, Array | None]:
-        """One update: w (..., P), velocity (..., P) or None, gradient (..., P) -> (w', velocity')."""
-        if self.weight_decay:
-            gradient = gradient + self.weight_decay * w
-        if velocity is None:
-            return descend(w, self.learning_rate, gradient), None
-        velocity = self.momentum * velocity + gradient
-        move = gradient + self.momentum * velocity if self.nesterov else velocity
-        return descend(w, self.learning_rate, move), velocity
-
-    def affine(self, w: Array, velocity: Array | None) -> tuple[Array, float]:
-        """The update as an affine function of the gradient: w' = base - step * gradient.
-
-        ``base`` is where the learner would go on its own. Every greedy teacher works on (base, step),
-        and so covers momentum and weight decay with the formulas of plain gradient descent.
-
-        Returns:
-            base (..., P) and the step size.
-        """
-        if velocity is None and not self.weight_decay:
-            return w, self.learning_rate
-        ahead = 1.0 + self.momentum if self.nesterov else 1.0
-        pull = ahead * self.weight_decay * w
-        if velocity is not None:
-            pull = pull + self.momentum ** (2 if self.nesterov else 1) * velocity
-        return w - self.learning_rate * pull, self.learning_rate * ahead

@@ -84,9 +84,9 @@ OBSERVATIONS: dict[str, Callable[[Task], list[Entry]]] = {"omniscient": omniscie
 def layout(task: Task) -> list[Block]:
     """The blocks of the task's observation, in order."""
     blocks: list[Block] = []
-    for name, size, *rest in OBSERVATIONS[task.spec.observation](task):
+    for name, size, low, high, meaning, values in OBSERVATIONS[task.spec.observation](task):
         start = blocks[-1].start + blocks[-1].size if blocks else 0
-        blocks.append(Block(name, start, size, *rest))
+        blocks.append(Block(name, start, size, low, high, meaning, values))
     return blocks
 
 

@@ -233,8 +233,8 @@ def mnist(
     rng = np.random.default_rng(pool_seed)
     parts = []
     for train, wanted in ((True, n_train + n_holdout), (False, n_test)):
-        images, labels = datasets.load_mnist(data_dir, train=train)
-        x, labels, names = _keep_classes(images.reshape(len(images), -1), labels, classes)
+        images, digit = datasets.load_mnist(data_dir, train=train)
+        x, labels, names = _keep_classes(images.reshape(len(images), -1), digit, classes)
         if wanted > len(x):
             raise ValueError(f"{wanted} rows asked for, {len(x)} there (MNIST, train={train}, classes={names})")
         rows = rng.permutation(len(x))[:wanted]
@@ -293,8 +293,8 @@ def array(
 
 
 def _keep_classes(
-    x: Floats, labels: npt.NDArray[Any], classes: Sequence[int] | None
-) -> tuple[Floats, npt.NDArray[np.int64], tuple[str, ...]]:
+    x: npt.NDArray[Any], labels: npt.NDArray[Any], classes: Sequence[int] | None
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], tuple[str, ...]]:
     """Keep the rows of the given classes and number these 0, 1, ..."""
     known = np.unique(labels).tolist()
     kept = known if classes is None else list(classes)

@@ -9,9 +9,12 @@ come from one ``numpy.random.Generator`` per environment, so seeding follows Gym
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+N = TypeVar("N", bound=np.generic)
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -60,7 +63,7 @@ class Streams:
     def uniform(self, *shape: int) -> npt.NDArray[np.float64]:
         """Uniform on [0, 1) with 53 bits: (B, *shape)."""
         bits = self.bits(math.prod(shape)) >> np.uint64(11)
-        return self._shaped(bits * 2.0**-53, shape)
+        return self._shaped(np.multiply(bits, 2.0**-53, dtype=np.float64), shape)
 
     def normal(self, *shape: int) -> npt.NDArray[np.float64]:
         """Standard normal by the Box-Muller transform: (B, *shape)."""
@@ -88,7 +91,7 @@ class Streams:
             out[half] = word
         return self._shaped(out.reshape(-1, len(self))[:n].T, shape)
 
-    def _shaped(self, flat: npt.NDArray[np.generic], shape: tuple[int, ...]) -> npt.NDArray[np.generic]:
+    def _shaped(self, flat: npt.NDArray[N], shape: tuple[int, ...]) -> npt.NDArray[N]:
         """(B, n) with the batch axis fastest -> (B, *shape) with the same layout."""
         return np.moveaxis(flat.T.reshape(*shape, len(self)), -1, 0)
 

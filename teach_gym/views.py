@@ -31,7 +31,7 @@ from teach_gym.canvas import (
 )
 from teach_gym.film import Film
 from teach_gym.learners import MLPLearner
-from teach_gym.media import Mixup, Perturb
+from teach_gym.medium import Mixup, Perturb
 from teach_gym.task import Example, Task, TeachState
 
 PLOT = Rect(16, 36, 306, 326)

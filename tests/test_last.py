@@ -151,7 +151,9 @@ def test_mini_batches_against_scipy(learner: str, kind: str) -> None:
         assert ours[i] <= best + 1e-5, (i, ours[i], best)
 
 
-@pytest.mark.parametrize(("learner", "m"), [("logistic", 1), ("logistic", 4), ("softmax", 1), ("softmax", 3), ("mlp", 2)])
+@pytest.mark.parametrize(
+    ("learner", "m"), [("logistic", 1), ("logistic", 4), ("softmax", 1), ("softmax", 3), ("mlp", 2)]
+)
 def test_one_hot_labels_are_the_best_of_all_combinations(learner: str, m: int) -> None:
     task = task_of(learner, m)
     state = start(task)

@@ -13,8 +13,9 @@ import torch
 from torch.nn import functional
 
 from teach_gym import learners as module
-from teach_gym.learners import LEARNERS, Learner, Update, make_learner
+from teach_gym.learners import LEARNERS, Learner, make_learner
 from teach_gym.randomness import Streams
+from teach_gym.updates import Update
 
 D, HIDDEN = 3, 4
 OUTPUTS = {"least_squares": 2, "logistic": 1, "margin_logistic": 1, "softmax": 4, "mlp": 3, "mlp_logistic": 1}

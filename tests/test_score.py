@@ -76,6 +76,17 @@ def test_interquartile_mean_is_scipys(n: int, rng: np.random.Generator) -> None:
     assert interquartile_mean(values) == pytest.approx([stats.trim_mean(row, 0.25) for row in values])
 
 
+def test_interquartile_mean_of_nan_is_nan() -> None:
+    values = np.array([[1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 2.0, np.nan, 4.0, 5.0]])
+    assert interquartile_mean(values)[0] == 3.0 and np.isnan(interquartile_mean(values)[1])
+
+
+def test_a_task_whose_room_some_resamples_lose_has_no_interval_but_the_aggregate_has() -> None:
+    narrow = pairs([2, 2, 2, 2], [1, 1, 1, 4], [1, 1, 2, 2])
+    assert task_score(narrow).value == 2.0 and np.isnan(task_score(narrow).low)
+    assert np.isfinite(aggregate_score([narrow, narrow])).all()
+
+
 def test_task_interval_is_scipys_paired_percentile_bootstrap(rng: np.random.Generator) -> None:
     given = normal_pairs(rng, 12, 0.7)
 
@@ -93,20 +104,15 @@ def test_task_interval_is_scipys_paired_percentile_bootstrap(rng: np.random.Gene
 def test_aggregate_is_the_trimmed_mean_of_all_runs_resampled_within_tasks(rng: np.random.Generator) -> None:
     tasks = [normal_pairs(rng, 10, 0.2), normal_pairs(rng, 6, 0.9), normal_pairs(rng, 8, 1.5)]
 
-    def pooled(parts: list[Paired]) -> float:
-        runs = [(p.passive - p.teacher) / np.mean(p.passive - p.reference) for p in parts]
-        return float(stats.trim_mean(np.concatenate(runs), 0.25))
+    scores = [(p.passive - p.teacher) / np.mean(p.passive - p.reference) for p in tasks]
 
-    samples = []
-    for _ in range(2000):
-        drawn = []
-        for part in tasks:
-            rows = rng.choice(len(part.passive), len(part.passive))
-            drawn.append(Paired(part.passive[rows], part.reference[rows], part.teacher[rows]))
-        samples.append(pooled(drawn))
+    def pooled(parts: list[np.ndarray]) -> float:
+        return float(stats.trim_mean(np.concatenate(parts), 0.25))
+
+    samples = [pooled([rng.choice(runs, len(runs)) for runs in scores]) for _ in range(2000)]
     low, high = np.percentile(samples, [2.5, 97.5])
     ours = aggregate_score(tasks, resamples=4000)
-    assert ours.value == pytest.approx(pooled(tasks))
+    assert ours.value == pytest.approx(pooled(scores))
     assert ours.low == pytest.approx(low, abs=0.1 * (high - low))
     assert ours.high == pytest.approx(high, abs=0.1 * (high - low))
 

@@ -18,7 +18,8 @@ from teach_gym import task as module
 from teach_gym.backend import to_torch
 from teach_gym.metrics import METRICS
 from teach_gym.registration import task_kwargs
-from teach_gym.task import Task, TaskSpec, TeachState, make_task, reset, step, teach
+from teach_gym.spec import TaskSpec
+from teach_gym.task import Task, TeachState, make_task, reset, step, teach
 
 B = 5
 every = pytest.mark.parametrize("which", VARIANTS)

@@ -93,9 +93,7 @@ def test_greedy_against_trying_every_action_in_the_environment(name: str) -> Non
 
 
 @pytest.mark.parametrize("changes", [{}, {"momentum": 0.9}, {"weight_decay": 0.1}, {"bias": True}])
-@pytest.mark.parametrize(
-    "name", ["LabelMoons", "LabelRegression", "LabelDigits10", "LabelDigitsMLP", "LabelDigits"]
-)
+@pytest.mark.parametrize("name", ["LabelMoons", "LabelRegression", "LabelDigits10", "LabelDigitsMLP", "LabelDigits"])
 def test_imt_against_trying_every_row(name: str, changes: dict[str, Any]) -> None:
     task = build(name, **changes)
     state = reset(task, Streams.from_seeds(range(3)))
@@ -142,9 +140,7 @@ def test_anticipating_beats_greedy_with_momentum_and_equals_it_without() -> None
     assert rule.mean() < 0.5 * greedy.mean()
     plain = build("LabelMoons")
     state = reset(plain, Streams.from_seeds(seeds))
-    np.testing.assert_array_equal(
-        make_teacher("greedy")(plain, state), make_teacher("anticipating")(plain, state)
-    )
+    np.testing.assert_array_equal(make_teacher("greedy")(plain, state), make_teacher("anticipating")(plain, state))
 
 
 def test_anticipating_scores_where_the_learner_coasts_to() -> None:

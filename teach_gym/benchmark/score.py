@@ -3,19 +3,19 @@
 The score of a teacher on a task is ``(D_passive - D) / (D_passive - D_reference)``: 0 is plain SGD on random
 examples, 1 the greedy oracle of that medium, and nothing is clipped. Per seed this ratio blows up where the
 reference happens to gain little, so it is a **ratio of means**: the gain of each run is divided by the mean gain of
-the reference over the task's seeds. The mean of these run scores is the task's score; they are also what the
-aggregate over tasks takes. Seeds are paired: run s of every teacher starts from the same learner and is offered the
-same examples. A run that diverged has D = +inf.
+the reference over the task's seeds. The mean of these run scores is the task's score, with a percentile bootstrap
+over the seeds that takes gain and reference's gain from the same resample. Seeds are paired: run s of every teacher
+starts from the same learner and is offered the same examples. A run that diverged has D = +inf.
 
 Aggregates follow rliable (Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice",
-NeurIPS 2021): the interquartile mean over all runs of all tasks, with a percentile interval of the stratified
-bootstrap that resamples seeds inside each task (and here recomputes the reference's mean gain each time).
+NeurIPS 2021): the interquartile mean over the run scores of all tasks, with a percentile interval of the stratified
+bootstrap, which resamples run scores inside each task (as there, what scores are normalised by is taken as known).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -89,11 +89,14 @@ def teaching_score(pairs: Paired) -> Floats:
 
 
 def interquartile_mean(values: npt.ArrayLike) -> Floats:
-    """Mean of what remains after cutting floor(n / 4) values at either end of the last axis: (..., n) -> (...)."""
-    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=-1)
+    """Mean of what remains after cutting floor(n / 4) values at either end of the last axis: (..., n) -> (...).
+
+    NaN where a value is NaN.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=-1)  # NaN comes last
     n = ordered.shape[-1]
     cut = int(0.25 * n)
-    return np.asarray(ordered[..., cut : n - cut].mean(-1))
+    return np.where(np.isnan(ordered[..., -1]), np.nan, ordered[..., cut : n - cut].mean(-1))
 
 
 def resample(pairs: Paired, rng: np.random.Generator, resamples: int = RESAMPLES) -> Paired:
@@ -141,12 +144,10 @@ def aggregate_score(tasks: Sequence[Paired], resamples: int = RESAMPLES, seed: i
     if not tasks:
         raise ValueError("aggregate_score needs at least one task, got none")
 
-    def pooled(parts: Sequence[Paired]) -> Any:
-        return interquartile_mean(np.concatenate([run_scores(part) for part in parts], axis=-1))
-
-    value = float(pooled(tasks))
-    if min(len(part.passive) for part in tasks) < 2:
+    scores = [run_scores(pairs) for pairs in tasks]
+    value = float(interquartile_mean(np.concatenate(scores)))
+    if min(len(runs) for runs in scores) < 2:
         return Estimate(value, float("nan"), float("nan"))
     rng = np.random.default_rng(seed)
-    samples = pooled([resample(part, rng, resamples) for part in tasks])
-    return Estimate(value, *percentile_interval(samples))
+    drawn = [runs[rng.integers(len(runs), size=(resamples, len(runs)))] for runs in scores]
+    return Estimate(value, *percentile_interval(interquartile_mean(np.concatenate(drawn, axis=-1))))

@@ -193,7 +193,7 @@ def task_spec(text: str) -> tuple[str, str]:
         ValueError: unknown task, or a field out of range.
         TypeError: unknown field.
     """
-    from teach_gym.task import TaskSpec
+    from teach_gym.spec import TaskSpec
 
     name, changes = parse_call(text, "task")
     kwargs = task_kwargs(name)
@@ -209,7 +209,8 @@ def cached_task(spec: str) -> Task:
     """The task of a spec in JSON, on one BLAS thread so that its target does not depend on their number."""
     from threadpoolctl import threadpool_limits
 
-    from teach_gym.task import TaskSpec, build
+    from teach_gym.spec import TaskSpec
+    from teach_gym.task import build
 
     with threadpool_limits(limits=1):
         return build(TaskSpec.from_json(spec))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -36,27 +36,28 @@ def observation_space(task: Task) -> Box:
     return Box(*bounds(layout(task)), dtype=np.float32)
 
 
-def check_actions(task: Task, action: Any, n: int, space: Box | Discrete) -> Array:
+def check_actions(task: Task, action: Any, n: int, space: gym.Space[Any]) -> Array:
     """Check a batch of actions and return it as an array of the right type.
 
     Raises:
         ValueError: wrong shape, an index out of range, or a number that is not finite.
         TypeError: not integers where integers are needed.
     """
-    if isinstance(space, Discrete):
+    if not task.spec.continuous:
         action = np.asarray(action)
         if action.shape != (n,):
             raise ValueError(f"actions must have shape ({n},), got {action.shape}")
         if action.dtype.kind not in "iu":
-            raise TypeError(f"actions must be integers in [0, {space.n}), got dtype {action.dtype}")
+            raise TypeError(f"actions must be integers in [0, {task.n_actions}), got dtype {action.dtype}")
         unsigned = action.view(_UNSIGNED[action.dtype.itemsize])  # negative numbers become large ones
         wrong = unsigned >= task.n_actions
         if np.count_nonzero(wrong):
-            raise ValueError(f"actions must lie in [0, {space.n}), got {action[wrong]}")
+            raise ValueError(f"actions must lie in [0, {task.n_actions}), got {action[wrong]}")
         return action
     action = np.asarray(action, dtype=task.spec.dtype)
-    if action.shape != (n, *space.shape):
-        raise ValueError(f"actions must have shape {(n, *space.shape)}, got {action.shape}")
+    wanted = (n, *(space.shape or ()))
+    if action.shape != wanted:
+        raise ValueError(f"actions must have shape {wanted}, got {action.shape}")
     if not np.isfinite(action).all():
         raise ValueError(f"actions must be finite numbers, got {action}")
     return action
@@ -82,7 +83,7 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         **spec: the task, see ``teach_gym.task.TaskSpec``.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": list(RENDER_MODES), "render_fps": 10}
+    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012
 
     def __init__(self, render_mode: str | None = None, **spec: Any) -> None:
         check_render_mode(render_mode)
@@ -90,7 +91,7 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         self.task = make_task(**spec)
         self.layout = layout(self.task)
         self.action_space = action_space(self.task)
-        self.observation_space = observation_space(self.task)
+        self.observation_space: gym.Space[Any] = observation_space(self.task)
         self._run = make_run(self.task, self.layout)
         self._playing = False
         self._n_actions = None if self.task.spec.continuous else self.task.n_actions

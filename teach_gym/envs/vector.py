@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -45,7 +45,7 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
         **spec: the task, see ``teach_gym.task.TaskSpec``.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {**TeachEnv.metadata, "autoreset_mode": AutoresetMode.NEXT_STEP}
+    metadata: dict[str, Any] = {**TeachEnv.metadata, "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
         if isinstance(autoreset_mode, AutoresetMode):
             autoreset_mode = autoreset_mode.name.lower()
         self.autoreset_mode = lookup_name("autoreset_mode", autoreset_mode, AUTORESET_MODES)
-        self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}  # type: ignore[misc]
+        self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.task = make_task(**spec)
@@ -108,6 +108,7 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
         else:
             self._restart(mask)
         self._record(self._everyone if mask is None else mask, None)
+        assert self.state is not None
         info: dict[str, Any] = {}
         self._add(info, mask, distance=self.state.distance.copy())
         return observe(self.task, self.state, self.layout), info

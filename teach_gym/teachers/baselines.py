@@ -8,7 +8,7 @@ import numpy as np
 
 from teach_gym.backend import Array
 from teach_gym.errors import positive
-from teach_gym.learners import IDENTITY, MARGIN
+from teach_gym.outputs import IDENTITY, MARGIN
 from teach_gym.randomness import Streams
 from teach_gym.task import Example, Task, TeachState
 from teach_gym.teachers.base import Choice, Teacher
@@ -133,6 +133,7 @@ class SelfTraining(_LabelPolicy):
         if task.k > 1:
             return np.eye(task.k, dtype=logits.dtype)[logits.argmax(-1)]
         low, high = task.learner.output.label_low, task.learner.output.label_high
+        assert low is not None and high is not None
         return np.where(logits > 0, high, low).astype(logits.dtype)
 
     def gradient_evaluations(self, task: Task) -> int:

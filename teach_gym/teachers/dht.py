@@ -8,8 +8,8 @@ import numpy as np
 
 from teach_gym.backend import Array, dot, norm
 from teach_gym.errors import positive
-from teach_gym.learners import MARGIN
 from teach_gym.media import data_bounds
+from teach_gym.outputs import MARGIN
 from teach_gym.randomness import Streams
 from teach_gym.task import Example, Task, TeachState, learn, take
 from teach_gym.teachers import dht_solvers as solvers

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from teach_gym.backend import Array, dot, norm
-from teach_gym.learners import IDENTITY, SOFTMAX, Learner, MLPLearner
+from teach_gym.learners import Learner, MLPLearner, layer
+from teach_gym.outputs import IDENTITY, SOFTMAX
 from teach_gym.teachers.dht_regions import TINY, Ball, Box
 
 _T = np.linspace(-1.0, 1.0, 57)
@@ -110,12 +111,15 @@ def _scan(problem: Problem, d: int) -> Array:
     hyperplane can change like the square root of the distance to the end (a ball's slices shrink so).
     """
     k = problem.y.shape[-1]
-    kernel, bias = _layer(problem.w, d, k)
-    pull, bias_pull = _layer(problem.gap, d, k)
+    has_bias = float(problem.learner.bias)
+    kernel, bias = layer(problem.w, d, problem.learner.bias)
+    pull, bias_pull = layer(problem.gap, d, problem.learner.bias)
+    if bias is None or bias_pull is None:
+        bias = bias_pull = np.zeros((len(kernel), k))
     u = kernel[..., 0] - (kernel[..., 1] if k == 2 else 0.0)
     shift = bias[:, 0] - (bias[:, 1] if k == 2 else 0.0)
     u = np.where(np.abs(u) > 1e-12 * np.abs(u).max(-1, keepdims=True), u, 0.0)
-    eta, has_bias = problem.eta, float(problem.learner.bias)
+    eta = problem.eta
 
     def slices(s: Array) -> tuple[Array, Array]:
         """Best point of each hyperplane and its objective: s (B, S) -> (B, S, d), (B, S)."""
@@ -161,12 +165,6 @@ def _root(problem: Problem) -> Array:
     return np.log(share / (1.0 - share))
 
 
-def _layer(flat: Array, d: int, k: int) -> tuple[Array, Array]:
-    """Kernel (B, d, K) and bias (B, K) (zeros without one) of a flat linear layer."""
-    kernel = flat[:, : d * k].reshape(-1, d, k)
-    return kernel, flat[:, d * k :] if flat.shape[-1] > d * k else np.zeros((len(flat), k))
-
-
 def _zoom(s: Array, value: Array) -> Array:
     """Finer grids around the lowest local minima of several grids: (B, groups, n) -> (B, kept, zoom)."""
     b, _, n = s.shape
@@ -190,17 +188,17 @@ def slope(problem: Problem, x: Array) -> tuple[Array, Array]:
     The derivative of the residual along a direction is taken by a complex step, exact to rounding. A hidden layer's
     active units are taken as fixed (the objective jumps where one switches).
     """
-    learner, eta, k = problem.learner, problem.eta, problem.y.shape[-1]
+    learner, eta = problem.learner, problem.eta
     z, r, by_residual, value = _forward(problem, x)
     by_logit = learner.output.residual(z + 1e-20j * by_residual, problem.y[:, None]).imag / 1e-20
     if not isinstance(learner, MLPLearner):
-        kernel, _ = _layer(problem.w, x.shape[-1], k)
-        pull, _ = _layer(problem.gap, x.shape[-1], k)
+        kernel, _ = layer(problem.w, x.shape[-1], learner.bias)
+        pull, _ = layer(problem.gap, x.shape[-1], learner.bias)
         own = 2.0 * eta**2 * dot(r, r)[..., None] * x
         return value, own + by_logit @ _t(kernel) - 2.0 * eta * r @ _t(pull)
-    first, first_bias, second = _two_layers(learner, problem.w, x.shape[-1], k)
-    first_pull, _, second_pull = _two_layers(learner, problem.gap, x.shape[-1], k)
-    hidden = x @ first + first_bias[:, None]
+    first, first_bias, second = _two_layers(learner, problem.w, x.shape[-1])
+    first_pull, _, second_pull = _two_layers(learner, problem.gap, x.shape[-1])
+    hidden = x @ first + first_bias
     active = (hidden > 0).astype(x.dtype)
     below = active * (r @ _t(second))
     by_hidden = by_logit @ _t(second) + 2.0 * eta * (eta * dot(r, r)[..., None] * active * hidden - r @ _t(second_pull))
@@ -212,21 +210,22 @@ def _t(matrix: Array) -> Array:
     return matrix.transpose(0, 2, 1)
 
 
-def _two_layers(learner: MLPLearner, flat: Array, d: int, k: int) -> tuple[Array, Array, Array]:
-    """Kernel (B, d, h) and bias (B, h) of the hidden layer, kernel (B, h, K) of the output layer."""
-    cut = (d + learner.bias) * learner.hidden
-    first, bias = _layer(flat[:, :cut], d, learner.hidden)
-    return first, bias, _layer(flat[:, cut:], learner.hidden, k)[0]
+def _two_layers(learner: MLPLearner, flat: Array, d: int) -> tuple[Array, Array, Array]:
+    """Kernel (B, d, h) and bias (B, 1, h) of the hidden layer, kernel (B, h, K) of the output layer."""
+    hidden, top = learner.split(flat, d)
+    kernel, bias = layer(hidden, d, learner.bias)
+    offset = np.zeros((len(flat), 1, learner.hidden)) if bias is None else bias[:, None]
+    return kernel, offset, layer(top, learner.hidden, learner.bias)[0]
 
 
 def descent_starts(problem: Problem, d: int) -> Array:
     """Starts of the descent: the best of a fixed set of random points, the region's ends for each class: (B, C, d)."""
-    b, k = problem.y.shape
+    b = len(problem.y)
     points = np.broadcast_to(problem.region.points(RANDOM_POINTS), (b, RANDOM_POINTS, d))
     points = _pick(points, np.argsort(objective(problem, points), axis=-1)[:, :RANDOM_STARTS])
     if isinstance(problem.learner, MLPLearner):
         return points
-    kernel, _ = _layer(problem.w, d, k)
+    kernel, _ = layer(problem.w, d, problem.learner.bias)
     ends = problem.region.support(_t(kernel - kernel.mean(-1, keepdims=True)))
     return np.concatenate([points, ends], axis=1)
 

@@ -20,7 +20,8 @@ import numpy as np
 
 from teach_gym.backend import Array, dot, matmul
 from teach_gym.errors import positive
-from teach_gym.learners import SOFTMAX, MLPLearner
+from teach_gym.learners import MLPLearner
+from teach_gym.outputs import SOFTMAX
 from teach_gym.projections import onto_ball, onto_cone_ball, onto_interval, onto_simplex, onto_vertices
 from teach_gym.task import Example, Task, TeachState
 from teach_gym.teachers.base import Teacher
@@ -302,9 +303,7 @@ def _turning(z: Array) -> Array:
     return 1.2784645427610738 / np.where(np.abs(z) > 1e-9, z, 1e-9)
 
 
-def _interval(
-    constraint: Constraint, prediction: Array, truth: Array, z: Array, wanted: Array
-) -> tuple[Array, Array]:
+def _interval(constraint: Constraint, prediction: Array, truth: Array, z: Array, wanted: Array) -> tuple[Array, Array]:
     """Bounds (B,) of a scalar label; without a constraint, wide enough for the residual wanted."""
     kind, radius = constraint.kind, constraint.radius
     if kind == "magnitude_prediction":
