@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from typing import Any
 
@@ -50,4 +51,9 @@ def make_teacher(name: str, **options: Any) -> Teacher:
         ValueError: unknown name or a value out of range.
         TypeError: an option the teacher does not have.
     """
-    return teacher_class(name)(**options)
+    found = teacher_class(name)
+    allowed = {f.name for f in dataclasses.fields(found) if f.init}  # type: ignore[arg-type]
+    if not set(options) <= allowed:
+        unknown = ", ".join(sorted(set(options) - allowed))
+        raise TypeError(f"teacher {name!r} has no option {unknown}; allowed: {', '.join(sorted(allowed)) or 'none'}")
+    return found(**options)
