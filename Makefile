@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 SEEDS ?= 10
 
-.PHONY: bench test test-slow lint docs speed calibrate clean
+.PHONY: bench test test-slow lint docs results speed calibrate clean
 
 define install
 	@test -x $(BIN)/python || { (command -v uv >/dev/null && uv venv -q --python $(PYTHON) $(VENV)) || $(PYTHON) -m venv $(VENV); }
@@ -42,8 +42,14 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/.test calibrate  ## the environments' pages, from the code (LabelMNIST and its kin need the data)
-	$(BIN)/python -m teach_gym.docs docs/environments
+docs: $(VENV)/.bench calibrate  ## the environments' pages and the README's tables (the MNIST tasks need the data)
+	$(BIN)/python -m teach_gym.docs --images docs/environments
+	$(BIN)/python -m teach_gym.readme
+
+results: $(VENV)/.bench  ## docs/results/benchmark.md: all tasks, 10 seeds, teachers timed without contention
+	$(BIN)/teach-gym bench full --seeds 10 --executor serial --out runs/full
+	(printf '# Benchmark\n\n`teach-gym bench full --seeds 10 --executor serial`\n\n'; cat runs/full/report.md) \
+	  > docs/results/benchmark.md
 
 calibrate: $(VENV)/.bench
 	$(BIN)/python -m teach_gym.benchmark.calibrate --out docs/results/calibration.json

@@ -160,3 +160,11 @@ def test_missing_data_is_said_and_nothing_is_written(
 def test_unknown_name_names_the_closest() -> None:
     with pytest.raises(ValueError, match="did you mean 'LabelMoons'"):
         docs.page("LabelMoon")
+
+
+@pytest.mark.needs_data
+def test_readme_tables_are_not_stale() -> None:
+    from teach_gym.readme import filled
+
+    root = Path(__file__).parents[1]
+    assert filled(root) == (root / "README.md").read_text(encoding="utf-8"), "run python -m teach_gym.readme"
