@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from teach_gym.registration import TASKS, env_id, register_all
 
 if TYPE_CHECKING:
+    from teach_gym.build import make_task
     from teach_gym.spec import TaskSpec
-    from teach_gym.task import Task, TeachState, make_task
+    from teach_gym.task import Task, TeachState
     from teach_gym.teachers import make_teacher
 
 __version__ = "0.1.0"
@@ -21,7 +22,7 @@ _LAZY = {
     "Task": "teach_gym.task",
     "TaskSpec": "teach_gym.spec",
     "TeachState": "teach_gym.task",
-    "make_task": "teach_gym.task",
+    "make_task": "teach_gym.build",
     "make_teacher": "teach_gym.teachers",
 }
 

@@ -66,10 +66,10 @@ def list_(*, spaces: bool = False, data_dir: DataDir = None) -> int:
 
 
 def _spaces(spec: object) -> list[str]:
+    from teach_gym.build import build
     from teach_gym.envs.base import action_space, observation_space
     from teach_gym.errors import DataNotFoundError
     from teach_gym.spec import TaskSpec
-    from teach_gym.task import build
 
     assert isinstance(spec, TaskSpec)
     try:

@@ -15,13 +15,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from teach_gym.build import make_task
 from teach_gym.envs.base import action_space, observation_space
 from teach_gym.errors import DataNotFoundError
 from teach_gym.files import write_text
 from teach_gym.observe import layout
 from teach_gym.registration import TASKS, env_id, task_kwargs
 from teach_gym.spec import TaskSpec
-from teach_gym.task import Task, make_task
+from teach_gym.task import Task
 
 FOLDER = Path("docs/environments")
 HEADINGS = (
@@ -106,17 +107,25 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _docstring(name: str) -> tuple[str, dict[str, str]]:
-    """Summary line and sections of the docstring of a task's environment class."""
+    """Summary line and sections of the docstrings of a task's environment class and of the class of them all."""
     import gymnasium as gym
+
+    from teach_gym.envs.base import TeachEnv
 
     entry = str(gym.spec(env_id(name)).entry_point)
     module, _, attribute = entry.partition(":")
-    text = inspect.getdoc(getattr(importlib.import_module(module), attribute)) or ""
-    summary, *chunks = re.split(r"^## ", text, flags=re.MULTILINE)
-    sections = {title.strip(): body.strip() for title, _, body in (c.partition("\n") for c in chunks)}
+    summary, sections = _sections(inspect.getdoc(getattr(importlib.import_module(module), attribute)) or "")
+    shared = (inspect.getdoc(TeachEnv) or "").partition("\nArgs:")[0]
+    sections |= _sections(shared)[1]
     if tuple(sections) != HEADINGS:
         raise ValueError(f"the docstring of {entry} must have the headings {', '.join(HEADINGS)}; got {list(sections)}")
     return summary.strip(), sections
+
+
+def _sections(text: str) -> tuple[str, dict[str, str]]:
+    """What stands before the first heading of a text, and the text under each."""
+    summary, *chunks = re.split(r"^## ", text, flags=re.MULTILINE)
+    return summary, {title.strip(): body.strip() for title, _, body in (c.partition("\n") for c in chunks)}
 
 
 def _picture(name: str) -> list[str]:

@@ -100,7 +100,24 @@ class LabelGrid(Medium):
 
 
 @dataclass(frozen=True, eq=False)
-class LabelMix(Medium):
+class _Coefficient(Medium):
+    """Base of the media whose value is one number a row, (..., 1 or m, 1); one, the largest, changes nothing."""
+
+    def project(self, action: Array) -> Array:
+        """Nearest number in [low, high]: (B, m) -> (B, m, 1)."""
+        return onto_interval(action, self.low, self.high)[..., None]
+
+    def passive(self, y: Array) -> Array:
+        """One, the last candidate."""
+        return np.full(y.shape[0], len(self.candidates) - 1)
+
+    def passive_continuous(self, x: Array, y: Array) -> Array:
+        """One."""
+        return namespace(y).ones_like(y[:, 0, :, 0])
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMix(_Coefficient):
     """y' = mu y + (1 - mu) p, with p uniform, a given soft label or the prediction (LAST 4).
 
     Value mu (..., 1 or m, 1).
@@ -111,22 +128,10 @@ class LabelMix(Medium):
 
     uniform: float = 0.5
 
-    def project(self, action: Array) -> Array:
-        """Nearest mu in [low, high]: (B, m) -> (B, m, 1)."""
-        return onto_interval(action, self.low, self.high)[..., None]
-
     def compose(self, x: Array, y: Array, value: Array, reference: Array | None) -> tuple[Array, Array]:
         """Mix the ground truth with the reference."""
         other = self.uniform if reference is None else reference
         return x[..., 0, :, :], value * y[..., 0, :, :] + (1.0 - value) * other
-
-    def passive(self, y: Array) -> Array:
-        """Mu = 1."""
-        return np.full(y.shape[0], len(self.candidates) - 1)
-
-    def passive_continuous(self, x: Array, y: Array) -> Array:
-        """Mu = 1."""
-        return namespace(y).ones_like(y[:, 0, :, 0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,15 +163,11 @@ class LabelOffset(Medium):
 
 
 @dataclass(frozen=True, eq=False)
-class Mixup(Medium):
+class Mixup(_Coefficient):
     """Mixup of two sources, x' = c x1 + (1 - c) x2 and the same for y (DHT Eq. 7).
 
     Value: the Mixup coefficient c in [0, 1], (..., 1 or m, 1).
     """
-
-    def project(self, action: Array) -> Array:
-        """Nearest coefficient in [0, 1]: (B, m) -> (B, m, 1)."""
-        return onto_interval(action, self.low, self.high)[..., None]
 
     def compose(self, x: Array, y: Array, value: Array, reference: Array | None) -> tuple[Array, Array]:
         """Mix features and labels."""
@@ -175,14 +176,6 @@ class Mixup(Medium):
             value * x[..., 0, :, :] + rest * x[..., 1, :, :],
             value * y[..., 0, :, :] + rest * y[..., 1, :, :],
         )
-
-    def passive(self, y: Array) -> Array:
-        """Coefficient one: the first source."""
-        return np.full(y.shape[0], len(self.candidates) - 1)
-
-    def passive_continuous(self, x: Array, y: Array) -> Array:
-        """Coefficient one."""
-        return namespace(y).ones_like(y[:, 0, :, 0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from teach_gym.build import make_task
 from teach_gym.docs import read_calibration
 from teach_gym.files import write_text
 from teach_gym.registration import TASKS, task_kwargs
-from teach_gym.task import make_task
 
 
 def task_table(root: Path) -> str:
@@ -45,10 +45,10 @@ def filled(root: Path) -> str:
     """The README with both tables renewed."""
     text = (root / "README.md").read_text(encoding="utf-8")
     for mark, table in (("tasks", task_table(root)), ("results", result_table(root))):
-        block = f"<!-- {mark} -->\n{table}\n<!-- /{mark} -->"
-        text, found = re.subn(rf"<!-- {mark} -->.*?<!-- /{mark} -->", lambda _, b=block: b, text, flags=re.S)
-        if found != 1:
-            raise ValueError(f"README.md must hold one pair of marks <!-- {mark} --> and <!-- /{mark} -->, got {found}")
+        start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
+        if text.count(start) != 1 or text.count(end) != 1:
+            raise ValueError(f"README.md must hold the marks {start.strip()} and {end} once each")
+        text = text[: text.index(start) + len(start)] + table + "\n" + text[text.index(end) :]
     return text
 
 

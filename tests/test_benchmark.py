@@ -20,6 +20,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from teach_gym.build import make_task
 
 import teach_gym.teachers
 from teach_gym.backend import Array
@@ -43,7 +44,7 @@ from teach_gym.benchmark.suite import (
 )
 from teach_gym.errors import DamagedDataError
 from teach_gym.registration import TASKS, task_kwargs
-from teach_gym.task import Task, TeachState, make_task
+from teach_gym.task import Task, TeachState
 from teach_gym.teachers import TEACHERS, Teacher
 
 Row = dict[str, Any]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import VARIANTS, streams, variant
+from teach_gym.build import make_task
 
 from teach_gym.observe import OBSERVATIONS, bounds, layout, observe
-from teach_gym.task import Task, TeachState, make_task, reset, step
+from teach_gym.task import Task, TeachState, reset, step
 
 every = pytest.mark.parametrize("which", VARIANTS)
 

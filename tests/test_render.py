@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from conftest import VARIANTS, streams, variant
 from PIL import Image
+from teach_gym.build import make_task
 
 from teach_gym.canvas import CLASSES, INK, TARGET, Axes, Rect, cells, contour, log_ticks, ticks
 from teach_gym.film import Film
 from teach_gym.registration import env_id, task_kwargs
 from teach_gym.render import HEIGHT, WIDTH, animate, render, save_animation
-from teach_gym.task import Example, Task, TeachState, make_task, reset, step
+from teach_gym.task import Example, Task, TeachState, reset, step
 from teach_gym.teachers import make_teacher
 from teach_gym.views import PLOT, PlaneView, origin, view_of
 

@@ -8,13 +8,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from teach_gym.build import make_task
 
 from teach_gym.backend import norm
 from teach_gym.envs.base import action_space
 from teach_gym.errors import DataNotFoundError
 from teach_gym.randomness import Streams
 from teach_gym.registration import TASKS, env_id, task_kwargs
-from teach_gym.task import Example, Task, TeachState, learn, make_task, reset, step, take
+from teach_gym.task import Example, Task, TeachState, learn, reset, step, take
 from teach_gym.teachers import TEACHERS, Teacher, follow, make_teacher
 
 SEEDS = range(12)

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from teach_gym.build import make_task
 from teach_gym.files import write_text
 from teach_gym.randomness import Streams
 from teach_gym.registration import TASKS, task_kwargs
-from teach_gym.task import Task, make_task, reset
+from teach_gym.task import Task, reset
 from teach_gym.teachers import follow, make_teacher
 
 SEEDS = tuple(range(20))

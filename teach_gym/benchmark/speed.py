@@ -20,11 +20,12 @@ import gymnasium as gym
 import numpy as np
 
 import teach_gym
+from teach_gym.build import make_task
 from teach_gym.errors import DataNotFoundError
 from teach_gym.files import write_text
 from teach_gym.randomness import Streams
 from teach_gym.registration import env_id, task_kwargs
-from teach_gym.task import Task, TeachState, make_task, reset
+from teach_gym.task import Task, TeachState, reset
 from teach_gym.teachers import make_teacher
 
 WIDTHS = (64, 1024, 16384)

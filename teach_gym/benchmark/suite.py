@@ -209,8 +209,8 @@ def cached_task(spec: str) -> Task:
     """The task of a spec in JSON, on one BLAS thread so that its target does not depend on their number."""
     from threadpoolctl import threadpool_limits
 
+    from teach_gym.build import build
     from teach_gym.spec import TaskSpec
-    from teach_gym.task import build
 
     with threadpool_limits(limits=1):
         return build(TaskSpec.from_json(spec))

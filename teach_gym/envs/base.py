@@ -10,11 +10,12 @@ import numpy.typing as npt
 from gymnasium.spaces import Box, Discrete
 
 from teach_gym.backend import Array
+from teach_gym.build import make_task
 from teach_gym.film import Film
 from teach_gym.observe import bounds, layout
 from teach_gym.randomness import Streams, draw_keys
 from teach_gym.runs import make_run
-from teach_gym.task import Example, Task, TeachState, make_task
+from teach_gym.task import Example, Task, TeachState
 
 RENDER_MODES = ("rgb_array", "ansi")
 _INTEGERS = (int, np.integer)
@@ -78,9 +79,24 @@ def check_options(options: dict[str, Any] | None) -> None:
 class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
     """One teaching run as a Gymnasium environment; the environments of each medium derive from it.
 
+    What holds for all of them (their own docstrings add description, action space and observation space):
+
+    ## Rewards
+    By default ``progress``: the per cent of the initial distance to the target removed by the step. ``distance`` gives
+    LAST's -||w - w*||, ``decrease`` the raw decrease of the distance.
+
+    ## Starting state
+    A learner drawn at random (``init``, ``init_scale``) and the pool rows of the whole episode.
+
+    ## Episode end
+    Terminated when the distance falls below ``tolerance`` or the budget is spent; never truncated by itself.
+
+    ## Arguments
+    Any field of ``teach_gym.spec.TaskSpec`` can be given to ``gym.make``.
+
     Args:
         render_mode: ``rgb_array``, ``ansi`` or None.
-        **spec: the task, see ``teach_gym.task.TaskSpec``.
+        **spec: the task, see ``teach_gym.spec.TaskSpec``.
     """
 
     metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012

@@ -19,19 +19,6 @@ class MixupEnv(TeachEnv):
     ## Observation space
     The learner's parameters, the target's difference to them, both examples and their labels, and the share of the
     budget that remains.
-
-    ## Rewards
-    By default ``progress``: the per cent of the initial distance to the target removed by the step. ``distance`` gives
-    LAST's -||w - w*||, ``decrease`` the raw decrease of the distance.
-
-    ## Starting state
-    A learner drawn at random (``init``, ``init_scale``) and the pool rows of the whole episode.
-
-    ## Episode end
-    Terminated when the distance falls below ``tolerance`` or the budget is spent; never truncated by itself.
-
-    ## Arguments
-    Any field of ``teach_gym.task.TaskSpec`` can be given to ``gym.make``.
     """
 
 

@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from teach_gym.backend import Array
+from teach_gym.build import make_task
 from teach_gym.envs.base import (
     TeachEnv,
     action_space,
@@ -24,7 +25,7 @@ from teach_gym.errors import lookup_name, positive
 from teach_gym.film import Film
 from teach_gym.observe import layout, observe
 from teach_gym.randomness import Streams, draw_keys
-from teach_gym.task import Example, TeachState, Transition, make_task, put, reset, step, take
+from teach_gym.task import Example, TeachState, Transition, put, reset, step, take
 
 AUTORESET_MODES = {
     "next_step": AutoresetMode.NEXT_STEP,
@@ -42,7 +43,7 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
         num_envs: number B of sub-environments.
         render_mode: ``rgb_array``, ``ansi`` or None; ``render`` gives a tuple with a frame each.
         autoreset_mode: ``next_step``, ``same_step`` or ``disabled``.
-        **spec: the task, see ``teach_gym.task.TaskSpec``.
+        **spec: the task, see ``teach_gym.spec.TaskSpec``.
     """
 
     metadata: dict[str, Any] = {**TeachEnv.metadata, "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012

@@ -15,7 +15,7 @@ from teach_gym.task import Example, Task, TeachState, learn, take
 from teach_gym.teachers import dht_solvers as solvers
 from teach_gym.teachers.base import Teacher
 from teach_gym.teachers.dht_regions import Ball, Box
-from teach_gym.teachers.last import Constraint, check_constraint, greedy_labels, make_constraint
+from teach_gym.teachers.labels import Constraint, check_constraint, greedy_labels, make_constraint
 from teach_gym.teachers.selection import selection_scores
 
 REGIONS = ("box", "ball")

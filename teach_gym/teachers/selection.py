@@ -11,7 +11,7 @@ from teach_gym.errors import positive
 from teach_gym.learners import MLPLearner
 from teach_gym.task import Example, Task, TeachState, learn
 from teach_gym.teachers.base import Teacher
-from teach_gym.teachers.last import check_constraint, greedy_labels, make_constraint
+from teach_gym.teachers.labels import check_constraint, greedy_labels, make_constraint
 
 
 def selection_scores(task: Task, state: TeachState, direction: Array, step: float, y: Array) -> Array:
