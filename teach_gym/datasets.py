@@ -95,13 +95,13 @@ def load_npz(
     if not path.is_file():
         raise DataNotFoundError(f"no file {str(path)!r}; the array pool reads an .npz with X (n, d) and y (n,)")
     try:
-        with np.load(path, allow_pickle=False) as file:  # an .npy file has no context manager: TypeError
+        with np.load(path, allow_pickle=False) as file:  # an .npy file is no context manager
             missing = {"X", "y"} - set(file.files)
             if missing:
                 raise DamagedDataError(f"{str(path)!r} lacks {sorted(missing)}; it holds {file.files}")
             x, y = np.asarray(file["X"], dtype=np.float64), file["y"]
             soft = np.asarray(file["soft"], dtype=np.float64) if "soft" in file.files else None
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, DamagedDataError):
             raise
         raise DamagedDataError(f"{str(path)!r} is not an .npz file of arrays: {error}") from error

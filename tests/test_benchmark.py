@@ -20,7 +20,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from teach_gym.build import make_task
 
 import teach_gym.teachers
 from teach_gym.backend import Array
@@ -42,6 +41,7 @@ from teach_gym.benchmark.suite import (
     parse_seeds,
     task_spec,
 )
+from teach_gym.build import make_task
 from teach_gym.errors import DamagedDataError
 from teach_gym.registration import TASKS, task_kwargs
 from teach_gym.task import Task, TeachState

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq, minimize
 from scipy.special import expit
-from teach_gym.build import make_task
 
+from teach_gym.build import make_task
 from teach_gym.learners import make_learner
 from teach_gym.randomness import Streams
 from teach_gym.task import Example, advance, compose, decode, learn, reset, take

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from teach_gym.build import make_task
-from teach_gym.teachers.labels import KINDS, greedy_labels, make_constraint
 
 from teach_gym.backend import norm
+from teach_gym.build import make_task
 from teach_gym.learners import MLPLearner
 from teach_gym.randomness import Streams
 from teach_gym.task import Example, Task, TeachState, learn, reset
+from teach_gym.teachers.labels import KINDS, greedy_labels, make_constraint
 from teach_gym.teachers.last import GreedyLAST
 
 CASES = 100

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import VARIANTS, continuous_variants, streams, variant
-from teach_gym.build import make_task
 
 from teach_gym.backend import to_torch
+from teach_gym.build import make_task
 from teach_gym.media import MEDIA, Setting, data_bounds, make_medium
 from teach_gym.task import Task, TeachState, compose, decode, reset
 

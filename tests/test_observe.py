@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import VARIANTS, streams, variant
-from teach_gym.build import make_task
 
+from teach_gym.build import make_task
 from teach_gym.observe import OBSERVATIONS, bounds, layout, observe
 from teach_gym.task import Task, TeachState, reset, step
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from conftest import VARIANTS, streams, variant
 from PIL import Image
-from teach_gym.build import make_task
 
+from teach_gym.build import make_task
 from teach_gym.canvas import CLASSES, INK, TARGET, Axes, Rect, cells, contour, log_ticks, ticks
 from teach_gym.film import Film
 from teach_gym.registration import env_id, task_kwargs

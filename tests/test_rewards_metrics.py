@@ -7,9 +7,9 @@ import pytest
 import torch
 from conftest import VARIANTS, streams, variant
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
-from teach_gym.build import make_task
 
 from teach_gym.backend import to_torch
+from teach_gym.build import make_task
 from teach_gym.metrics import METRICS
 from teach_gym.rewards import REWARDS
 from teach_gym.task import Task, TeachState, reset, step

@@ -13,10 +13,10 @@ import pytest
 import scipy.stats
 import torch
 from conftest import VARIANTS, continuous_variants, streams, variant
-from teach_gym.build import make_task
 
 from teach_gym import task as module
 from teach_gym.backend import to_torch
+from teach_gym.build import make_task
 from teach_gym.metrics import METRICS
 from teach_gym.registration import task_kwargs
 from teach_gym.spec import TaskSpec

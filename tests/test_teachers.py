@@ -8,9 +8,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from teach_gym.build import make_task
 
 from teach_gym.backend import norm
+from teach_gym.build import make_task
 from teach_gym.envs.base import action_space
 from teach_gym.errors import DataNotFoundError
 from teach_gym.randomness import Streams

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from conftest import streams
 from scipy.optimize import minimize_scalar
-from teach_gym.build import make_task
 
+from teach_gym.build import make_task
 from teach_gym.task import Example, Task, TeachState, advance, learn, reset
 
 D = 3
