@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from array_api_compat import device
 
 from teach_gym.backend import Array, namespace, norm
@@ -56,6 +57,8 @@ def onto_vertices(v: Array) -> Array:
 
 def onto_interval(v: Array, low: Array | float, high: Array | float) -> Array:
     """Clip: v (...), bounds that broadcast with it -> (...)."""
+    if type(v) is np.ndarray:
+        return np.minimum(np.maximum(v, low), high).astype(v.dtype, copy=False)
     xp = namespace(v)
     low, high = (xp.asarray(bound, dtype=v.dtype) for bound in (low, high))
     return xp.minimum(xp.maximum(v, low), high)

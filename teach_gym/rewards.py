@@ -16,10 +16,9 @@ RewardFunction = Callable[["Task", "TeachState", "TeachState"], Array]
 def progress(task: Task, before: TeachState, after: TeachState) -> Array:
     """Per cent of the initial distance removed by this step, 100 (d_t - d_{t+1}) / d_0: (B,).
 
-    An episode's return is the per cent of the distance removed, at most 100. The tiny summand only matters to a
-    learner that starts at the target.
+    An episode's return is the per cent of the distance removed, at most 100.
     """
-    return (before.distance - after.distance) * (100.0 / (before.initial_distance + 1e-30))
+    return (before.distance - after.distance) * (100.0 / before.initial_distance)
 
 
 def distance(task: Task, before: TeachState, after: TeachState) -> Array:

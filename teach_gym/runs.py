@@ -125,7 +125,7 @@ class ProgramRun:
             self._softs = gather(task.soft, rows).reshape(len(rows), -1).tolist()
         self._w, self._difference = _flat(first.w), _flat(first.difference)
         self._velocity = () if first.velocity is None else _flat(first.velocity)
-        self._distance = self._initial_distance = float(first.distance[0])
+        self._distance, self._initial_distance = float(first.distance[0]), float(first.initial_distance[0])
         return observe(task, first, self.blocks)[0], self._distance
 
     def step(self, action: Any) -> Outcome:

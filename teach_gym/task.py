@@ -101,7 +101,7 @@ class TeachState(NamedTuple):
         soft: (B, M, m, K) their soft labels, or None where the medium needs none.
         difference: (B, P) w* - w.
         distance: (B,) ||w - w*||.
-        initial_distance: (B,) the distance at reset.
+        initial_distance: (B,) the distance at reset (1e-30 for a learner that starts at the target).
         velocity: (B, P) the momentum buffer, or None for a learner without momentum.
     """
 
@@ -171,7 +171,9 @@ def reset(task: Task, rng: Streams) -> TeachState:
     velocity = np.zeros_like(w) if task.update.momentum else None
     difference = target - w
     distance = norm(difference)
-    return TeachState(w, target, schedule, t, *sources(task, schedule, t), difference, distance, distance, velocity)
+    return TeachState(
+        w, target, schedule, t, *sources(task, schedule, t), difference, distance, np.maximum(distance, 1e-30), velocity
+    )
 
 
 def _initial(task: Task, rng: Streams) -> Array:

@@ -142,12 +142,12 @@ def test_mini_batches_against_scipy(learner: str, kind: str) -> None:
     if learner == "least_squares" and kind == "soft":
         pytest.skip("regression has no soft labels")
     task, radius = task_of(learner, 3), 0.6
-    state = start(task, 25)
+    state = start(task)
     x, truth = state.x[:, 0], state.y[:, 0]
     prediction = task.learner.predict(state.w, x)
     y = greedy_labels(task, state, x, truth, make_constraint(kind, radius))
     ours = after(task, state, x, y)
-    for i in range(25):
+    for i in range(CASES):
         assert allowed(task, kind, radius, y[i], prediction[i], truth[i])
         best = scipy_best(task, state, i, x[i], kind, radius, prediction[i], truth[i])
         assert ours[i] <= best + 1e-5, (i, ours[i], best)
@@ -208,13 +208,13 @@ def test_margin_batches_beat_the_truth() -> None:
 @pytest.mark.parametrize("beta", [0.0001, 0.3, 1.0, 5.0])
 def test_beta_weighs_the_first_layer(beta: float) -> None:
     task = task_of("mlp")
-    state = start(task, 50)
+    state = start(task)
     x, truth = state.x[:, 0], state.y[:, 0]
     y = greedy_labels(task, state, x, truth, make_constraint("soft"), beta)
     ours = weighed(task, state, x, y, beta)
     rng = np.random.default_rng(0)
     for _ in range(300):
-        other = rng.dirichlet(np.full(task.k, 0.5), size=(50, 1))
+        other = rng.dirichlet(np.full(task.k, 0.5), size=(CASES, 1))
         assert (ours <= weighed(task, state, x, other, beta) + 1e-9).all()
 
 

@@ -31,6 +31,7 @@ _SWEEPS = 4
 _ENUMERATED = 4096
 _FISTA_STEPS = 3000
 _BISECTIONS = 100
+_TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -144,10 +145,11 @@ def _one_row(
 ) -> Array:
     """One row of a linear learner: project y_free = p - J (base - w*) / (step ||x||^2) (LAST Eq. 3)."""
     learner = task.learner
-    prediction = learner.predict(state.w, x)
-    parts = learner.parts(state.w, x, direction)
-    squared = parts.gram[..., 0, :1]  # zero for x = 0, which teaches nothing whatever its label
-    push = parts.alignment / (step * np.maximum(squared, np.finfo(squared.dtype).tiny))
+    n = len(state.w)  # the alignment is the logits of the direction: one product for both
+    both = learner.logits(np.concatenate([state.w, direction]), np.concatenate([x, x]))
+    prediction, alignment = learner.output.predict(both[:n]), both[n:]
+    squared = learner.squared_norms(x)[..., None]
+    push = alignment / (step * squared + _TINY)  # x = 0 teaches nothing, whatever its label
     if learner.output != SOFTMAX or constraint.kind in ("soft", "one_hot"):
         return project(task, constraint, prediction - push, prediction, truth)
     push = push - push.mean(-1, keepdims=True)
@@ -156,8 +158,8 @@ def _one_row(
     problem = _Problem(
         project=lambda y: project(task, constraint, y, prediction, truth),
         prediction=prediction,
-        gram=parts.gram[..., None, :],
-        alignment=parts.alignment,
+        gram=learner.cross_gram(state.w, x),
+        alignment=alignment,
         s=step,
         sums=True,
     )

@@ -48,14 +48,15 @@ def select_rows(task: Task, state: TeachState, y: Array) -> Array:
     """The m pool rows of the greedy mini-batch, chosen one after the other: (B, m) (m = 1: exact)."""
     m = task.spec.batch_size
     base, step = task.update.affine(state.w, state.velocity)
-    direction, chosen = base - state.target, []
-    for i in range(m):
-        rows = selection_scores(task, state, direction, step / m, y).argmin(-1)
-        chosen.append(rows)
-        if i < m - 1:
-            w, _ = learn(task, state, Example(gather(task.x, rows[:, None]), _labels(y, rows[:, None])))
-            direction = direction + (w - base) / m
-    return np.stack(chosen, axis=-1)
+    direction = base - state.target
+    rows = selection_scores(task, state, direction, step / m, y).argmin(-1)[:, None]
+    for _ in range(m - 1):
+        last = rows[:, -1:]
+        w, _ = learn(task, state, Example(gather(task.x, last), _labels(y, last)))
+        direction = direction + (w - base) / m
+        best = selection_scores(task, state, direction, step / m, y).argmin(-1)[:, None]
+        rows = np.concatenate([rows, best], axis=1)
+    return rows
 
 
 def _labels(y: Array, rows: Array) -> Array:
