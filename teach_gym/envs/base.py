@@ -18,7 +18,7 @@ from teach_gym.runs import make_run
 from teach_gym.task import Example, Task, TeachState
 
 RENDER_MODES = ("rgb_array", "ansi")
-_INTEGERS = (int, np.integer)
+INTEGERS = (int, np.integer)
 _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
@@ -149,7 +149,7 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         """
         if not self._playing:
             raise RuntimeError("call reset() before step(): the episode is over or was not started")
-        if self._n_actions is None or not isinstance(action, _INTEGERS) or not 0 <= action < self._n_actions:
+        if self._n_actions is None or not isinstance(action, INTEGERS) or not 0 <= action < self._n_actions:
             action = check_actions(self.task, np.asarray(action)[None], 1, self.action_space)[0]
         observation, reward, terminated, distance, x, y = self._run.step(action)
         self._playing = not terminated

@@ -14,6 +14,7 @@ from gymnasium.vector.utils import batch_space
 from teach_gym.backend import Array
 from teach_gym.build import make_task
 from teach_gym.envs.base import (
+    INTEGERS,
     TeachEnv,
     action_space,
     check_actions,
@@ -94,7 +95,7 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
         options = dict(options or {})
         mask = options.pop("reset_mask", None)
         check_options(options)
-        super().reset(seed=seed if isinstance(seed, int) else None)
+        super().reset(seed=int(seed) if isinstance(seed, INTEGERS) else None)
         if mask is not None:
             mask = np.asarray(mask)
             if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
@@ -174,8 +175,8 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
         seeds: list[int | None]
         if seed is None:
             seeds = [None] * self.num_envs
-        elif isinstance(seed, int):
-            seeds = [seed + i for i in range(self.num_envs)]
+        elif isinstance(seed, INTEGERS):
+            seeds = [int(seed) + i for i in range(self.num_envs)]
         else:
             seeds = list(seed)
         if len(seeds) != self.num_envs:
