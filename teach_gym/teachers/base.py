@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from teach_gym.backend import Array
+import numpy as np
+
+from teach_gym.backend import Array, norm
 from teach_gym.randomness import Streams
-from teach_gym.task import Example, Task, TeachState, Transition, advance, compose, decode
+from teach_gym.task import Example, Task, TeachState, Transition, advance, compose, decode, learn
 
 Choice = Array | Example
 """What a teacher returns for a batch of runs.
@@ -46,6 +48,13 @@ def example_of(task: Task, state: TeachState, choice: Choice) -> Example:
     if isinstance(choice, Example):
         return choice
     return compose(task, state, decode(task, choice))
+
+
+def better_of(task: Task, state: TeachState, first: Example, second: Example) -> Example:
+    """For each run, that of two teaching examples after which the learner is nearer to the target."""
+    gaps = (norm(learn(task, state, example)[0] - state.target) for example in (first, second))
+    wins = np.less(*gaps)[:, None, None]
+    return Example(*(np.where(wins, a, b) for a, b in zip(first, second, strict=True)))
 
 
 def follow(task: Task, state: TeachState, teacher: Teacher) -> Transition:

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from teach_gym.backend import Array, dot, norm
+from teach_gym.backend import Array, dot
 from teach_gym.errors import positive
 from teach_gym.media import data_bounds
 from teach_gym.outputs import MARGIN
 from teach_gym.randomness import Streams
 from teach_gym.task import Example, Task, TeachState, learn, take
 from teach_gym.teachers import dht_solvers as solvers
-from teach_gym.teachers.base import Teacher
+from teach_gym.teachers.base import Teacher, better_of
 from teach_gym.teachers.dht_regions import Ball, Box
 from teach_gym.teachers.labels import Constraint, check_constraint, greedy_labels, make_constraint
 from teach_gym.teachers.selection import selection_scores
@@ -104,9 +104,7 @@ class GreedyDHT(Teacher):
         truth = self._labels(task, state)
         best = self._round(task, state, truth, truth)
         for _ in range(self.rounds - 1):
-            other = self._round(task, state, best.y, truth)
-            better = _after(task, state, other) < _after(task, state, best)
-            best = Example(*(np.where(better[:, None, None], a, b) for a, b in zip(other, best, strict=True)))
+            best = better_of(task, state, self._round(task, state, best.y, truth), best)
         return Example(best.x.astype(task.spec.dtype), best.y.astype(task.spec.dtype))
 
     def _allowed(self, task: Task) -> Constraint:
@@ -184,8 +182,3 @@ def label_set(task: Task) -> Array | None:
     if task.k > 1:
         return np.eye(task.k)
     return np.array([[-1.0], [1.0]] if task.learner.output == MARGIN else [[0.0], [1.0]])
-
-
-def _after(task: Task, state: TeachState, example: Example) -> Array:
-    """Distance after learning from an example: (B,)."""
-    return norm(learn(task, state, example)[0] - state.target)

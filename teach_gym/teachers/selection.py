@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from teach_gym.backend import Array, dot, gather, norm
+from teach_gym.backend import Array, dot, gather
 from teach_gym.errors import positive
 from teach_gym.learners import MLPLearner
 from teach_gym.task import Example, Task, TeachState, learn
-from teach_gym.teachers.base import Teacher
+from teach_gym.teachers.base import Teacher, better_of
 from teach_gym.teachers.labels import check_constraint, greedy_labels, make_constraint
 
 
@@ -118,9 +118,7 @@ class MixedTeaching(Teacher):
         best = self._relabel(task, state, select_rows(task, state, task.y))
         for _ in range(self.rounds - 1):
             table = np.broadcast_to(best.y, (len(state.t), len(task.x), task.k))
-            other = self._relabel(task, state, select_rows(task, state, table))
-            better = _after(task, state, other) < _after(task, state, best)
-            best = Example(*(np.where(better[:, None, None], a, b) for a, b in zip(other, best, strict=True)))
+            best = better_of(task, state, self._relabel(task, state, select_rows(task, state, table)), best)
         return best
 
     def _relabel(self, task: Task, state: TeachState, rows: Array) -> Example:
@@ -130,8 +128,3 @@ class MixedTeaching(Teacher):
     def gradient_evaluations(self, task: Task) -> int:
         """One per row of the pool in every round, and one per row of the mini-batch."""
         return (len(task.x) + 1) * task.spec.batch_size * self.rounds
-
-
-def _after(task: Task, state: TeachState, example: Example) -> Array:
-    """Distance after learning from an example: (B,)."""
-    return norm(learn(task, state, example)[0] - state.target)
