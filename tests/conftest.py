@@ -12,6 +12,8 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np
 import pytest
 
+from teach_gym.benchmark.run import run_suite
+from teach_gym.benchmark.suite import Run, Suite, expand
 from teach_gym.datasets import MNIST_MD5, data_dir
 from teach_gym.randomness import Streams
 from teach_gym.registration import TASKS
@@ -115,3 +117,21 @@ def continuous_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20231)
+
+
+SHORT_SUITE = Suite(
+    "test", ("LabelMoons:budget=12", "SelectMoons:budget=8"), ("passive", "random", "greedy"), (3, 5, 9)
+)
+"""A benchmark of a second."""
+
+
+@pytest.fixture(scope="session")
+def runs() -> list[Run]:
+    """The runs of the short suite."""
+    return expand(SHORT_SUITE)
+
+
+@pytest.fixture(scope="session")
+def rows(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Their rows of results."""
+    return run_suite(runs, tmp_path_factory.mktemp("bench") / "runs.jsonl", executor="serial", progress=False)

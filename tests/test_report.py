@@ -1,0 +1,162 @@
+"""The benchmark's report: tables, page and files."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import SHORT_SUITE
+
+from teach_gym.benchmark import summary as summaries
+from teach_gym.benchmark.report import to_csv, to_html, to_markdown, write_report
+from teach_gym.benchmark.score import Paired, task_score
+from teach_gym.benchmark.suite import (
+    canonical_teacher,
+)
+
+Row = dict[str, Any]
+SHORT = SHORT_SUITE.tasks[0]
+
+
+class Page(HTMLParser):
+    """What a page refers to, its ids and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.texts: list[str] = []
+        self.labels: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for key, value in attrs:
+            if key in ("href", "xlink:href", "src", "srcset", "data", "action", "poster"):
+                self.links.append(value or "")
+            elif key == "id":
+                self.ids.append(value or "")
+            elif key == "aria-label":
+                self.labels.append(value or "")
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def page(rows: list[Row]) -> tuple[str, Page]:
+    pytest.importorskip("matplotlib")
+    text = to_html(summaries.summarize(rows), "teach-gym bench <test> & more")
+    return text, Page(text)
+
+
+def test_the_page_is_self_contained(page: tuple[str, Page]) -> None:
+    text, parsed = page
+    assert "http:" not in text and "https:" not in text and "@import" not in text
+    assert not {"script", "link", "iframe", "img", "object", "embed"} & set(parsed.tags)
+    assert len(parsed.ids) == len(set(parsed.ids)), "ids are unique across the charts"
+    assert parsed.links and all(link.startswith("#") for link in parsed.links)
+    inside = {link[1:] for link in parsed.links} | set(re.findall(r"url\(#([^)]*)\)", text))
+    assert inside <= set(parsed.ids)
+    assert not re.findall(r"url\((?!#)", text)
+
+
+def test_the_page_shows_every_task_teacher_seed_and_version(page: tuple[str, Page], rows: list[Row]) -> None:
+    _, parsed = page
+    text = " ".join(parsed.texts)
+    for row in rows:
+        assert row["task"] in parsed.texts
+        assert (row["teacher"] if row["teacher"] != "greedy" else "greedy oracle") in parsed.texts
+    assert "3, 5, 9" in text and "teach-gym bench <test> & more" in text
+    assert f"numpy {np.__version__}" in text
+    assert parsed.tags.count("figure") == 1 + 4 * 2 == len([name for name in parsed.labels if name != "Tasks"])
+    assert text.count("optimal") == 0
+
+
+def test_tables_hold_the_means_and_scores_of_the_rows(rows: list[Row]) -> None:
+    final = {
+        name: np.array([r["curves"]["distance"][-1] for r in rows if (r["task"], r["teacher"]) == (SHORT, name)])
+        for name in ("passive", "greedy", "random")
+    }
+    lines = list(csv.DictReader(io.StringIO(to_csv(summaries.summarize(rows)))))
+    assert len(lines) == 2 * 3
+    line = next(line for line in lines if (line["task"], line["teacher"]) == (SHORT, "random"))
+    gain = (final["passive"] - final["random"]).mean() / (final["passive"] - final["greedy"]).mean()
+    assert float(line["final_distance"]) == pytest.approx(final["random"].mean())
+    assert float(line["final_distance_std"]) == pytest.approx(final["random"].std(ddof=1))
+    assert float(line["score"]) == pytest.approx(gain)
+    expected = task_score(Paired(final["passive"], final["greedy"], final["random"]))
+    assert float(line["score_low"]) == expected.low and float(line["score_high"]) == expected.high
+    markdown = to_markdown(summaries.summarize(rows))
+    assert f"| {SHORT} | random | {gain:.2f} [{expected.low:.2f}, {expected.high:.2f}] |" in markdown
+
+
+def test_auc_scores_are_of_the_log_distance_above_the_tolerance(rows: list[Row]) -> None:
+    summary = summaries.summarize(rows, "auc")
+    area = {}
+    for row in rows:
+        curve = np.maximum(row["curves"]["distance"], row["spec"]["tolerance"])
+        area.setdefault((row["task"], row["teacher"]), []).append(np.log(curve).mean())
+    mean = {key: np.mean(values) for key, values in area.items()}
+    for entry in summary.entries:
+        passive, greedy = mean[entry.task, "passive"], mean[entry.task, "greedy"]
+        assert entry.score == pytest.approx((passive - mean[entry.task, entry.teacher]) / (passive - greedy))
+    assert "log distance" in to_markdown(summary)
+
+
+def test_latest_of_duplicates_and_two_specs_of_one_name(rows: list[Row]) -> None:
+    newer = json.loads(json.dumps(rows[0]))
+    newer["curves"]["distance"][-1] = 42.0
+    grouped = summaries.group([*rows, newer])
+    assert grouped[SHORT][newer["teacher"]][0]["curves"]["distance"][-1] == 42.0
+    assert sum(len(found) for teachers in grouped.values() for found in teachers.values()) == len(rows)
+    other = json.loads(json.dumps(rows[0]))
+    other["spec"]["learning_rate"], other["id"] = 0.123, hashlib.sha256(b"other").hexdigest()
+    labels = list(summaries.group([*rows, other]))
+    assert len(labels) == 3 and sum(label.startswith(f"{SHORT} [") for label in labels) == 2
+
+
+def test_scores_pair_the_seeds_that_all_three_have(rows: list[Row]) -> None:
+    partial = [row for row in rows if (row["teacher"], row["seed"]) != ("greedy", 9)]
+    entries = {(e.task, e.teacher): e for e in summaries.summarize(partial).entries}
+    fewer = {(e.task, e.teacher): e for e in summaries.summarize([r for r in rows if r["seed"] != 9]).entries}
+    assert entries[SHORT, "random"].score == fewer[SHORT, "random"].score
+    assert entries[SHORT, "random"].seeds == 3
+    alone = summaries.summarize([row for row in rows if row["teacher"] == "random"])
+    assert all(np.isnan(entry.score) for entry in alone.entries) and alone.aggregate == {}
+    assert "random" in to_markdown(alone)
+
+
+def test_write_report(rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    rows = [row for row in rows if row["task"] == SHORT]
+    first = write_report(rows, tmp_path / "new" / "folder", command="c")
+    assert {path.name for path in (tmp_path / "new" / "folder").iterdir()} == {
+        "summary.csv",
+        "report.md",
+        "report.html",
+    }
+    text = first["html"].read_text(encoding="utf-8")
+    assert write_report(rows, tmp_path / "again", command="c")["html"].read_text(encoding="utf-8") == text
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"pip install 'teach_gym\[plots\]'"):
+        write_report(rows, tmp_path / "bare", command="c")
+    write_report(rows, tmp_path / "bare", command="c", html=False)
+    assert {path.name for path in (tmp_path / "bare").iterdir()} == {"summary.csv", "report.md"}
+    with pytest.raises(ValueError, match="no rows"):
+        write_report([], tmp_path, command="c")
+
+
+def test_teachers_are_told_apart_by_canonical_spelling() -> None:
+    assert canonical_teacher("last: radius = 1.0 , constraint='soft'") == "last:constraint=soft,radius=1.0"
