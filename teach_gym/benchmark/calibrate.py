@@ -11,10 +11,9 @@ import numpy.typing as npt
 
 from teach_gym.build import make_task
 from teach_gym.files import write_text
-from teach_gym.randomness import Streams
 from teach_gym.registration import TASKS, task_kwargs
-from teach_gym.task import Task, reset
-from teach_gym.teachers import follow, make_teacher
+from teach_gym.task import Task
+from teach_gym.teachers import make_teacher, teach_episodes
 
 SEEDS = tuple(range(20))
 TEACHERS = ("random", "passive", "greedy")
@@ -24,15 +23,7 @@ def removed(task: Task, teacher_name: str, seeds: tuple[int, ...] = SEEDS) -> np
     """Per cent of the initial distance a teacher removes by the end of the episode, for each seed: (n,)."""
     teacher = make_teacher(teacher_name)
     teacher.check(task)
-    teacher.start(task, Streams.from_seeds([seed + 10**6 for seed in seeds]))
-    state = reset(task, Streams.from_seeds(seeds))
-    initial, final = state.distance, state.distance.copy()
-    over = np.zeros(len(seeds), dtype=np.bool_)
-    for _ in range(task.spec.budget):
-        transition = follow(task, state, teacher)
-        state = transition.state
-        final = np.where(over, final, state.distance)
-        over |= transition.terminated
+    initial, final = teach_episodes(task, teacher, seeds)
     return np.asarray(100.0 * (1.0 - final / initial), dtype=np.float64)
 
 

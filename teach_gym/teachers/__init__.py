@@ -7,9 +7,9 @@ import importlib
 from typing import Any
 
 from teach_gym.errors import lookup_name
-from teach_gym.teachers.base import Choice, Teacher, example_of, follow
+from teach_gym.teachers.base import Choice, Teacher, example_of, follow, teach_episodes
 
-__all__ = ["TEACHERS", "Choice", "Teacher", "example_of", "follow", "make_teacher", "teacher_class"]
+__all__ = ["TEACHERS", "Choice", "Teacher", "example_of", "follow", "make_teacher", "teach_episodes", "teacher_class"]
 
 TEACHERS: dict[str, str] = {
     "random": "teach_gym.teachers.baselines:Random",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 
 from teach_gym.backend import Array, norm
 from teach_gym.randomness import Streams
-from teach_gym.task import Example, Task, TeachState, Transition, advance, compose, decode, learn
+from teach_gym.task import Example, Task, TeachState, Transition, advance, compose, decode, learn, reset
 
 Choice = Array | Example
 """What a teacher returns for a batch of runs.
@@ -60,3 +61,22 @@ def better_of(task: Task, state: TeachState, first: Example, second: Example) ->
 def follow(task: Task, state: TeachState, teacher: Teacher) -> Transition:
     """One teaching step with the teacher's choice."""
     return advance(task, state, example_of(task, state, teacher(task, state)))
+
+
+def teach_episodes(task: Task, teacher: Teacher, seeds: Sequence[int]) -> tuple[Array, Array]:
+    """Distances to the target before and after whole episodes, one for each seed: (S,) and (S,).
+
+    Learners and offered examples are those of the benchmark's runs with these seeds. An episode's end keeps its
+    distance; a learner that diverged has +inf.
+    """
+    rng = Streams.from_seeds(seeds)
+    state = reset(task, rng)
+    teacher.start(task, rng)
+    initial = final = state.distance
+    over = state.distance < task.spec.tolerance
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(task.spec.budget):
+            transition = follow(task, state, teacher)
+            state = transition.state
+            final, over = np.where(over, final, state.distance), over | transition.terminated
+    return initial, np.where(np.isfinite(final), final, np.inf)

@@ -1,0 +1,71 @@
+"""A CSV file of scalars by step that a killed process leaves whole and a resumed one goes on with."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+from teach_gym.errors import number
+from teach_gym.files import writing
+
+
+class Progress:
+    """``progress.csv``: the rows up to a step are kept, further ones are appended.
+
+    Args:
+        path: the file.
+        last: the last step to keep.
+    """
+
+    def __init__(self, path: Path, last: int) -> None:
+        self.path, self.step, self.names = path, last, ["step"]
+        self.place: int = 0  # where the last row begins
+        self.rows: list[dict[str, Any]] = []
+        if path.exists():
+            table = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+            self.names = table[0] if table else self.names
+            whole = [row for row in table[1:] if len(row) == len(self.names) and row[0].isdigit()]
+            self.rows = [dict(zip(self.names, row, strict=True)) for row in whole if int(row[0]) <= last]
+        self._rewrite()
+
+    def add(self, step: int, values: dict[str, Any]) -> None:
+        """Append a row, or add to the last one if it is of the same step.
+
+        Raises:
+            ValueError: a step below the last one.
+        """
+        number("step", step, integer=True)
+        if step < max(self.step, 0):
+            raise ValueError(f"steps must not go back: got {step} after {self.step}")
+        if self.rows and int(self.rows[-1]["step"]) == step:
+            values = {**self.rows.pop(), **values}
+            self.file.truncate(self.place)
+        self.rows.append({"step": step, **values})
+        self.step = step
+        new = [name for name in values if name not in self.names]
+        if new:
+            self.names += new
+            self.file.close()
+            self._rewrite()
+        else:
+            self.place = self.file.seek(0, os.SEEK_END)
+            self.file.write(self._text(self.rows[-1:]))
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+    def _rewrite(self) -> None:
+        """Write the whole file anew, and open it for appending after the place where its last row begins."""
+        before, last = self._text([dict(zip(self.names, self.names, strict=True)), *self.rows[:-1]]), self.rows[-1:]
+        with writing(self.path) as file:
+            file.write(before + self._text(last))
+        self.file, self.place = self.path.open("ab", buffering=0), len(before)
+
+    def _text(self, rows: list[dict[str, Any]]) -> bytes:
+        buffer = io.StringIO()
+        csv.DictWriter(buffer, self.names, restval="", lineterminator="\n").writerows(rows)
+        return buffer.getvalue().encode()
