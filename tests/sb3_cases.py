@@ -23,6 +23,8 @@ from teach_gym.randomness import Streams
 from teach_gym.task import Task, TeachState, reset
 from teach_gym.teachers import Teacher, follow
 
+torch.set_num_threads(1)  # small networks: more threads only get in the way
+
 STAGGERED: dict[str, Any] = {"tolerance": 2.0, "learning_rate": 1.0, "budget": 7}
 """With these, episodes end at different steps, by the tolerance or by the budget."""
 FLAVOURS = [("label-grid", False), ("label-grid", True), ("label-mix-uniform", True), ("perturb-ball", True)]
@@ -40,11 +42,6 @@ ALGORITHMS: dict[str, tuple[Any, bool, dict[str, Any]]] = {
     "TD3": (TD3, True, OFF),
 }
 every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def native(n: int = 4, which: str = "label-grid", **changes: Any) -> TeachVecEnv:

@@ -18,19 +18,11 @@ pytest.importorskip("stable_baselines3")
 
 import gymnasium as gym
 import torch
-from sb3_cases import (  # noqa: F401
+from sb3_cases import (
     ALGORITHMS,
-    FLAVOURS,
-    OFF,
-    ON,
-    STAGGERED,
-    Fixed,
-    dummy,
     every_algorithm,
-    flavours,
     model_of,
     native,
-    one_thread,
     rollout,
     trained,
 )
