@@ -91,12 +91,8 @@ class Learner:
             gram (..., m, K, K) and alignment (..., m, K), broadcastable over the batch.
         """
         del beta
-        alignment = self.alignment(x, direction)
+        alignment = _linear(direction, x, self.bias)
         return Parts(self.squared_norms(x)[..., None, None] * _eye(alignment), alignment)
-
-    def alignment(self, x: Array, direction: Array) -> Array:
-        """J (w - w*) of a linear learner: x (..., m, d) or (m, d), direction (..., P) -> (..., m, K)."""
-        return _linear(direction, x, self.bias)
 
     def squared_norms(self, x: Array) -> Array:
         """||x||^2 (+ 1 for the bias), the factor between residual and gradient: (..., m, d) -> (..., m)."""
@@ -105,7 +101,7 @@ class Learner:
     def cross_gram(self, w: Array, x: Array, beta: float = 1.0) -> Array:
         """J J^T between all rows of a mini-batch: w (..., P), x (..., m, d) -> (..., m, K, m, K)."""
         del beta
-        eye = _eye(self.logits(w, x))
+        eye = _eye(layer(w, x.shape[-1], self.bias)[0])
         return _row_products(x, self.bias)[..., :, None, :, None] * eye[:, None, :]
 
 

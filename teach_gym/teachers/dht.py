@@ -43,7 +43,7 @@ class GreedyDHT(Teacher):
         label_source: ``offered`` (the offered row's ground truth) or ``uniform`` (drawn from the label set as in
             DHT Eq. 4, once per episode and step; regression has no label set and keeps the offered label).
         labels: whether labels are synthesised too: features for the label, then the greedy label for them.
-        constraint: allowed labels, see ``teach_gym.teachers.last.Constraint``. None is ``cone`` (DHT 5.1), and where
+        constraint: allowed labels, see ``teach_gym.teachers.labels.Constraint``. None is ``cone`` (DHT 5.1), and where
             labels may be negative ``soft`` (``margin_logistic``) or ``magnitude_truth`` (regression).
         label_radius: radius of that constraint (DHT 5.1: 2).
         rounds: alternations of features and label; the best round is kept. 1 is the paper's.

@@ -22,7 +22,7 @@ from teach_gym.backend import Array, dot, matmul
 from teach_gym.errors import positive
 from teach_gym.learners import MLPLearner
 from teach_gym.outputs import SOFTMAX
-from teach_gym.projections import onto_ball, onto_cone_ball, onto_interval, onto_simplex, onto_vertices
+from teach_gym.projections import onto_ball_around, onto_cone_ball, onto_interval, onto_simplex, onto_vertices
 from teach_gym.task import Task, TeachState
 
 Kind = Literal["none", "soft", "one_hot", "magnitude_prediction", "magnitude_truth", "cone"]
@@ -181,9 +181,9 @@ def project(task: Task, constraint: Constraint, y: Array, prediction: Array, tru
     if kind == "none":
         return y
     if kind == "magnitude_prediction":
-        return prediction + onto_ball(y - prediction, radius)
+        return onto_ball_around(y, prediction, radius)
     if kind == "magnitude_truth":
-        return truth + onto_ball(y - truth, radius)
+        return onto_ball_around(y, truth, radius)
     if kind == "cone":
         return onto_cone_ball(y, radius)
     low, high = task.learner.output.label_low, task.learner.output.label_high

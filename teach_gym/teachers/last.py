@@ -15,7 +15,7 @@ class GreedyLAST(Teacher):
     """Greedy label synthesis for the offered example, in closed form (LAST Algorithm 1).
 
     Args:
-        constraint: what labels are allowed, see ``Constraint``.
+        constraint: what labels are allowed, see ``teach_gym.teachers.labels.Constraint``.
         radius: the radius of the magnitude constraints and of the cone.
         beta: weight of the first layer of a learner with a hidden layer (LAST Eq. 4).
 

@@ -32,7 +32,7 @@ def selection_scores(task: Task, state: TeachState, direction: Array, step: floa
         residual = learner.output.residual(learner.logits(state.w, task.x), y)
         parts = learner.parts(state.w, task.x, direction)
         pull = (parts.gram @ residual[..., None])[..., 0]
-        return step * dot(residual, pull) - 2.0 * dot(parts.alignment, residual)
+        return dot(residual, pull) - (2.0 / step) * dot(parts.alignment, residual)
     n = len(state.w)  # a linear learner's alignment is the logits of the direction: one product for both
     both = learner.logits(np.concatenate([state.w, (2.0 / step) * direction]), task.x)
     residual = learner.output.residual(both[:n], y)
@@ -90,7 +90,7 @@ class MixedTeaching(Teacher):
     """Mixed teaching (LAST 3.5): the best row of the pool by its true label, then the greedy label for it.
 
     Args:
-        constraint: what labels are allowed, see ``teach_gym.teachers.last.Constraint``.
+        constraint: what labels are allowed, see ``teach_gym.teachers.labels.Constraint``.
         radius: the radius of the magnitude constraints and of the cone.
         rounds: alternations; with more than one, the row is chosen again for the label found, as long as that helps.
 
