@@ -75,7 +75,7 @@ def norm(a: Array) -> Array:
     return namespace(a).sqrt(dot(a, a))
 
 
-def descend(w: Array, rate: float, direction: Array) -> Array:
+def descend(w: Array, rate: float | Array, direction: Array) -> Array:
     """Move from w: w - rate * direction, (..., P); with numpy in one fresh array instead of two."""
     if namespace(w) is not np or direction.ndim < w.ndim:
         return w - rate * direction

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 
 from teach_gym.backend import Array
 from teach_gym.errors import lookup_name
+from teach_gym.holdout import Holdout, make_holdout
 from teach_gym.learners import Learner, make_learner
 from teach_gym.media import Setting, make_medium
 from teach_gym.medium import Medium
 from teach_gym.observe import OBSERVATIONS
 from teach_gym.outputs import IDENTITY, MARGIN, SOFTMAX
 from teach_gym.pools import Pool, Split, make_pool
-from teach_gym.rewards import REWARDS
+from teach_gym.rewards import HOLDOUT_REWARDS, REWARDS
 from teach_gym.spec import TaskSpec
 from teach_gym.targets import make_target
-from teach_gym.task import Task
+from teach_gym.task import Task, Variants
 from teach_gym.updates import Update
+
+_PRETRAINING = 100
+"""Full-batch updates of the network whose soft labels the label medium's ``p='pretrained'`` mixes with."""
 
 
 def encode_labels(learner: Learner, split: Split, n_classes: int) -> Array:
@@ -57,8 +62,11 @@ def make_task(**spec: Any) -> Task:
 
 def build(spec: TaskSpec) -> Task:
     """Build the task a spec describes; see ``make_task``."""
+    if spec.drawn:
+        return _drawn_at_reset(spec)
     reward = lookup_name("reward", spec.reward, REWARDS)
     lookup_name("observation", spec.observation, OBSERVATIONS)
+    _check_black_box(spec)
     learner = make_learner(spec.learner, bias=spec.bias, **spec.learner_options)
     update = Update(spec.learning_rate, spec.momentum, spec.nesterov, spec.weight_decay)
     pool = make_pool(spec.pool, spec.pool_seed, **spec.pool_options)
@@ -80,7 +88,52 @@ def build(spec: TaskSpec) -> Task:
         k=y.shape[1],
         target=target.astype(spec.dtype),
         start=start.astype(spec.dtype),
+        holdout=_holdout(spec, learner, pool),
     )
+
+
+def _drawn_at_reset(spec: TaskSpec) -> Task:
+    """A task whose learning rate, initial scale or pool is drawn at each reset: its pools' rows in one table.
+
+    Raises:
+        ValueError: the pools differ in size, or the learner is measured on the hold-out rows of several pools.
+    """
+    parts = [build(settled) for settled in spec.settled()]
+    first, sizes = parts[0], {part.rows.shape for part in parts}
+    if "pool_seed" not in spec.drawn:
+        return dataclasses.replace(first, spec=spec)
+    if len(sizes) > 1:
+        raise ValueError(f"pools drawn at reset must be of one size, those of pool_seed {spec.pool_seed} are {sizes}")
+    if first.holdout is not None:
+        raise ValueError(f"pool_seed must be one number where hold-out rows are used, got {spec.pool_seed}")
+    targets, starts = (np.stack([getattr(part, name) for part in parts]) for name in ("target", "start"))
+    rows = np.asfortranarray(np.concatenate([part.rows for part in parts]))
+    return dataclasses.replace(first, spec=spec, rows=rows, variants=Variants(targets, starts, len(first.rows)))
+
+
+def _check_black_box(spec: TaskSpec) -> None:
+    if spec.observation != "black_box" or spec.debug:
+        return
+    if spec.reward not in HOLDOUT_REWARDS:
+        raise ValueError(
+            f"a black-box task must not tell the distance to the target: reward must be one of "
+            f"{', '.join(sorted(HOLDOUT_REWARDS))}, got {spec.reward!r} (debug=True allows it)"
+        )
+    if spec.medium_options.get("p") == "target":
+        raise ValueError(
+            "a black-box task must not show the target's predictions: the label medium's p must be uniform, given, "
+            "prediction or pretrained, got 'target' (debug=True allows it)"
+        )
+
+
+def _holdout(spec: TaskSpec, learner: Learner, pool: Pool) -> Holdout | None:
+    """The hold-out rows a task measures the learner on, or None where neither observation nor reward uses them."""
+    if spec.observation != "black_box" and spec.reward not in HOLDOUT_REWARDS:
+        return None
+    if spec.reward == "steps_to_accuracy" and pool.n_classes == 0:
+        raise ValueError(f"reward 'steps_to_accuracy' needs classes; pool {pool.name!r} is for regression")
+    y = encode_labels(learner, pool.holdout, pool.n_classes)
+    return make_holdout(pool.holdout, y, spec.holdout_rows, spec.probes, spec.dtype)
 
 
 def _cast_medium(medium: Medium, dtype: str) -> Medium:
@@ -94,12 +147,21 @@ def _cast_medium(medium: Medium, dtype: str) -> Medium:
 def _soft_labels(medium: Medium, learner: Learner, pool: Pool, target: Array) -> Array | None:
     if medium.reference == "target":
         return learner.predict(target[None], pool.train.x)[0]
-    if medium.reference != "given":
+    if medium.reference not in ("given", "pretrained"):
         return None
-    soft = pool.train.soft
+    soft = _pretrained(pool) if medium.reference == "pretrained" else pool.train.soft
     if soft is None:
         raise ValueError(f"p='given' needs a pool with soft labels; pool {pool.name!r} has none")
     low, high = learner.output.label_low, learner.output.label_high
     if learner.output == SOFTMAX or low is None or high is None:
         return soft
     return low + (high - low) * soft[:, 1:]  # one output: the probability of class 1 on the scale of the labels
+
+
+@functools.lru_cache(maxsize=8)
+def _pretrained(pool: Pool) -> Array:
+    """Soft labels (N, K) of the train rows by a two-layer perceptron trained on them, whatever the task's learner."""
+    network = make_learner("mlp", bias=True, hidden=32)
+    y = encode_labels(network, pool.train, pool.n_classes)
+    w, _ = make_target("trained", network, pool.train.x, y, 0, steps=_PRETRAINING, learning_rate=0.5)
+    return network.predict(w[None], pool.train.x)[0]

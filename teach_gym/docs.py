@@ -19,7 +19,7 @@ from teach_gym.build import make_task
 from teach_gym.envs.base import action_space, observation_space
 from teach_gym.errors import DataNotFoundError
 from teach_gym.files import write_text
-from teach_gym.observe import layout
+from teach_gym.observe import OBSERVATIONS, layout
 from teach_gym.registration import TASKS, env_id, task_kwargs
 from teach_gym.spec import TaskSpec
 from teach_gym.task import Task
@@ -46,6 +46,11 @@ PICTURED: dict[str, int] = {
 }
 """Tasks with a picture on their page, and the step it shows."""
 
+_BLACK_BOX = """\
+Black-box: the agent knows neither the learner's parameters nor the target's, and what it earns is measured on
+hold-out rows. The benchmark still scores teachers by the distance to w* (`passive` 0, the `greedy` oracle, which sees
+the learner and w*, 1), so that black-box and omniscient teachers stand on one scale; hold-out and test accuracy are
+reported beside it."""
 _MOST_ACTIONS = 64
 _SHORT_REPR = 160
 Calibration = Mapping[str, Mapping[str, Any]]
@@ -74,6 +79,10 @@ def page(name: str, calibration: Calibration | None = None) -> str:
         "Arguments": _arguments(task),
     }
     parts = [f"# {name}", summary, *_picture(name), _facts(name, task), "## Use", _use(name, task)]
+    if task.black_box:  # the environments' docstrings tell of the omniscient observation
+        described = inspect.getdoc(OBSERVATIONS[task.spec.observation]) or ""
+        sections["Observation space"] = described
+        sections["Description"] += "\n\n" + _BLACK_BOX
     for heading in HEADINGS:
         parts += [f"## {heading}", sections[heading], *extra.get(heading, [])]
     parts += _room((calibration or {}).get(name))

@@ -103,9 +103,9 @@ OUTPUTS = ("w", "velocity", "difference", "distance", "reward", "x", "y", "obser
 
 
 def trace(task: Task, blocks: list[Block]) -> Program | None:
-    """Trace a task's step; None where it is too large or branches on values."""
+    """Trace a task's step; None where it is too large, branches on values or measures losses on hold-out rows."""
     entries = task.medium.n_sources * task.spec.batch_size * (task.d + task.k)
-    if task.size + entries > LIMIT:
+    if task.size + entries > LIMIT or task.holdout is not None or task.spec.drawn:
         return None
     inputs, state, value, upcoming = _symbols(task)
     try:

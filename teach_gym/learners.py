@@ -72,6 +72,24 @@ class Learner:
         """Mean loss over the m examples: (...)."""
         return namespace(w).mean(self.output.loss(self.logits(w, x), y), axis=-1)
 
+    def accuracy(self, w: Array, x: Array, labels: Array) -> Array:
+        """Share of rows classified rightly (regression: minus the mean squared error): (...).
+
+        Args:
+            w: (..., P) parameters.
+            x: (n, d) inputs.
+            labels: (n,) class indices, or real targets for regression.
+        """
+        z = self.logits(w, x)
+        xp = namespace(z)
+        if z.shape[-1] > 1:
+            right = xp.argmax(z, axis=-1) == labels
+        elif self.output.label_low is None:
+            return -xp.mean((z[..., 0] - xp.astype(labels, z.dtype)) ** 2, axis=-1)
+        else:
+            right = (z[..., 0] > 0) == (labels == 1)
+        return xp.mean(xp.astype(right, z.dtype), axis=-1)
+
     def gradient(self, w: Array, x: Array, y: Array) -> Array:
         """Gradient of the mean loss with respect to the flat parameters: (..., P)."""
         residual = self.output.residual(self.logits(w, x), y)

@@ -66,7 +66,8 @@ def label(
             or ``offset`` (default for regression).
         n: number of grid values (default: 5 labels or offsets, 6 values of mu).
         p: what ``mix`` mixes with: ``uniform``, ``target`` (the target's soft prediction, as in distillation),
-            ``given`` (the pool's soft labels) or ``prediction`` (the learner's own, as in self-training).
+            ``given`` (the pool's soft labels), ``pretrained`` (those of a network trained on the train rows, as in
+            distillation without w*) or ``prediction`` (the learner's own, as in self-training).
         centre: what ``offset`` offsets: ``truth`` or ``prediction`` (then the first action is the ground truth).
         radius: largest offset.
 
@@ -87,7 +88,7 @@ def label(
         names = [f"label {v[0]:g}" if k == 1 else f"one-hot label {i}" for i, v in enumerate(values)]
         return LabelGrid("label", values[:, None, :], tuple(names), low=_box(low, m, k), high=_box(high, m, k))
     if kind == "mix":
-        _one_of("p", p, ["uniform", "target", "given", "prediction"])
+        _one_of("p", p, ["uniform", "target", "given", "pretrained", "prediction"])
         mu = _grid(0.5, 1.0, n or 6, "n")
         return LabelMix(
             "label",

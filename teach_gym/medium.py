@@ -17,7 +17,7 @@ import numpy as np
 from teach_gym.backend import Array, combine, lookup, namespace
 from teach_gym.projections import onto_ball, onto_interval, onto_simplex
 
-Reference = Literal["uniform", "prediction", "target", "given"]
+Reference = Literal["uniform", "prediction", "target", "given", "pretrained"]
 
 
 @dataclass(frozen=True, eq=False)

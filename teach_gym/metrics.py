@@ -37,17 +37,7 @@ def test_accuracy(task: Task, state: TeachState) -> Array:
 
 def _accuracy(task: Task, state: TeachState, split: Split) -> Array:
     xp = namespace(state.w)
-    prediction = task.learner.predict(state.w, xp.asarray(split.x, dtype=state.w.dtype))
-    if task.pool.n_classes == 0:
-        gap = prediction - xp.asarray(split.labels, dtype=state.w.dtype)[:, None]
-        return -xp.mean(gap**2, axis=(-1, -2))
-    labels = xp.asarray(split.labels)
-    low, high = task.learner.output.label_low, task.learner.output.label_high
-    if task.k > 1 or low is None or high is None:
-        right = xp.argmax(prediction, axis=-1) == labels
-    else:
-        right = (prediction[..., 0] > 0.5 * (low + high)) == (labels == 1)
-    return xp.mean(xp.astype(right, state.w.dtype), axis=-1)
+    return task.learner.accuracy(state.w, xp.asarray(split.x, dtype=state.w.dtype), xp.asarray(split.labels))
 
 
 test_accuracy.__test__ = False  # type: ignore[attr-defined]  # pytest: this is a metric, not a test

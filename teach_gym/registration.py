@@ -50,6 +50,20 @@ _MNIST: dict[str, Any] = {
     "budget": 100,
     "dtype": "float32",
 }
+_BLACK_BOX: dict[str, Any] = {"observation": "black_box", "reward": "holdout_progress"}
+_BLACK_MIXUP = {"medium": "mixup", "medium_options": {"n": 3}, **_BLACK_BOX}
+_BLACK_MLP: dict[str, Any] = {
+    "learner": "mlp",
+    "learner_options": {"hidden": 32},
+    "bias": True,
+    "target": "trained",
+    "target_options": {"steps": 300, "learning_rate": 0.5},
+    "init": "perturbed",
+    "init_scale": 0.02,
+    "learning_rate": 0.2,
+    "batch_size": 2,
+    "budget": 100,
+}
 
 TASKS: dict[str, dict[str, Any]] = {
     "LabelRegression": {
@@ -89,6 +103,54 @@ TASKS: dict[str, dict[str, Any]] = {
     "MixedDigits": {"medium": "mixed", **_DIGITS},
     "LabelMomentum": {"medium": "label", **_MOMENTUM},
     "SelectMomentum": {"medium": "select", **_MOMENTUM, "budget": 40},
+    "BlackBoxLabelMoons": {
+        "medium": "label",
+        **_MOONS,
+        **_BLACK_BOX,
+        "target_options": {},
+        "learning_rate": 2.0,
+        "budget": 30,
+    },
+    "BlackBoxLabelDigits": {
+        "medium": "label",
+        **_DIGITS,
+        **_BLACK_BOX,
+        "target_options": {"l2": 0.01},
+        "learning_rate": 0.5,
+        "budget": 40,
+    },
+    "BlackBoxLabelDigits10": {
+        "medium": "label",
+        "medium_options": {"p": "pretrained"},
+        **_DIGITS10,
+        **_BLACK_BOX,
+        "target_options": {"l2": 0.01},
+        "learning_rate": 0.2,
+    },
+    "BlackBoxLabelMNIST": {
+        "medium": "label",
+        **_MNIST,
+        **_BLACK_BOX,
+        "pool_options": {"classes": [3, 5], "standardize": True},
+        "learning_rate": 0.1,
+        "init_scale": 0.1,
+        "budget": 60,
+    },
+    "BlackBoxMixupDigits10": {
+        **_BLACK_MIXUP,
+        **_DIGITS10,
+        "target_options": {"l2": 0.01},
+        "learning_rate": 0.15,
+        "budget": 60,
+    },
+    "BlackBoxMixupDigits10MLP": {**_BLACK_MIXUP, "pool": "digits", "pool_options": {}, **_BLACK_MLP},
+    "BlackBoxMixupMNIST": {
+        **_BLACK_MIXUP,
+        **_BLACK_MLP,
+        "pool": "mnist",
+        "pool_options": {"standardize": True},
+        "dtype": "float32",
+    },
 }
 """Every registered task by its short name; ``teach_gym/<name>-v0`` is the id."""
 

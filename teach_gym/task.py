@@ -8,19 +8,35 @@ are callers of the functions here.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from teach_gym.backend import Array, at_step, gather, namespace, norm
+from teach_gym.holdout import Holdout, accuracy, begin, remember
 from teach_gym.learners import Learner
 from teach_gym.medium import Medium
 from teach_gym.pools import Pool
 from teach_gym.randomness import Streams
 from teach_gym.rewards import RewardFunction
-from teach_gym.spec import TaskSpec
+from teach_gym.spec import TaskSpec, is_drawn
 from teach_gym.updates import Update
+
+
+class Variants(NamedTuple):
+    """The pools that a run may be on, in a task whose pool is drawn at reset.
+
+    Attributes:
+        targets: (S, P) w* of each.
+        starts: (S, P) where they were found from.
+        rows: train rows N of each; the task's table holds those of all, one pool after the other.
+    """
+
+    targets: Array
+    starts: Array
+    rows: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +55,8 @@ class Task:
         k: number of label entries K.
         target: (P,) w*.
         start: (P,) where the target was found from.
+        holdout: the rows that black-box observations and hold-out rewards use, or None where there are none of these.
+        variants: the pools of a task whose pool is drawn at reset (``pool`` and ``target`` are the first's), or None.
     """
 
     spec: TaskSpec
@@ -51,6 +69,8 @@ class Task:
     k: int
     target: Array
     start: Array
+    holdout: Holdout | None = None
+    variants: Variants | None = None
 
     @functools.cached_property
     def d(self) -> int:
@@ -83,6 +103,16 @@ class Task:
         return len(self.medium.candidates)
 
     @functools.cached_property
+    def black_box(self) -> bool:
+        """Whether the agent is not shown the learner's parameters and w*."""
+        return self.spec.observation == "black_box"
+
+    @functools.cached_property
+    def tells_distance(self) -> bool:
+        """Whether environments give the distance to w* in ``info``."""
+        return self.spec.debug or not self.black_box
+
+    @functools.cached_property
     def squared_norms(self) -> Array:
         """||x||^2 (+ 1 for a bias) of every train row: (N,)."""
         return self.learner.squared_norms(self.x)
@@ -103,6 +133,12 @@ class TeachState(NamedTuple):
         distance: (B,) ||w - w*||.
         initial_distance: (B,) the distance at reset (1e-30 for a learner that starts at the target).
         velocity: (B, P) the momentum buffer, or None for a learner without momentum.
+        rate: (B,) learning rates, or None where all runs have the task's.
+        mean_loss: (B,) mean over the steps so far of the learner's loss on the teaching example before its update, 0
+            at reset; None for tasks without ``Task.holdout``, as the three below.
+        holdout_loss: (B,) loss on the hold-out rows.
+        initial_holdout_loss: (B,) the same at reset (at least 1e-30).
+        best_holdout_loss: (B,) the lowest so far.
     """
 
     w: Array
@@ -116,6 +152,11 @@ class TeachState(NamedTuple):
     distance: Array
     initial_distance: Array
     velocity: Array | None
+    rate: Array | None = None
+    mean_loss: Array = None
+    holdout_loss: Array = None
+    initial_holdout_loss: Array = None
+    best_holdout_loss: Array = None
 
 
 class Sources(NamedTuple):
@@ -150,7 +191,7 @@ class Transition(NamedTuple):
     Attributes:
         state: the state after the step.
         reward: (B,).
-        terminated: (B,) bool: within tolerance of the target, or the budget is spent.
+        terminated: (B,) bool: the goal is reached (see ``arrived``), or the budget is spent.
         example: the teaching example the learner was shown.
     """
 
@@ -163,30 +204,54 @@ class Transition(NamedTuple):
 def reset(task: Task, rng: Streams) -> TeachState:
     """Start B episodes, one for each stream: draws the learners and the rows of the whole episode."""
     spec, n = task.spec, len(rng)
-    w = _initial(task, rng)
+    which = np.zeros(n, dtype=np.int64) if task.variants is None else rng.integers(len(task.variants.targets))
+    w = _initial(task, rng, which)
     shape = (spec.budget, task.medium.n_sources, spec.batch_size)
-    schedule = rng.integers(len(task.x), *shape)
+    if task.variants is None:
+        schedule = rng.integers(len(task.x), *shape)
+        target = np.repeat(task.target[:, None], n, axis=1).T
+    else:
+        schedule = rng.integers(task.variants.rows, *shape) + (which * task.variants.rows)[:, None, None, None]
+        target = task.variants.targets.T[:, which].T
     t = np.zeros(n, dtype=np.int64)
-    target = np.repeat(task.target[:, None], n, axis=1).T
+    rate = _drawn(spec.learning_rate, rng).astype(spec.dtype) if is_drawn(spec.learning_rate) else None
     velocity = np.zeros_like(w) if task.update.momentum else None
     difference = target - w
     distance = norm(difference)
-    return TeachState(
-        w, target, schedule, t, *sources(task, schedule, t), difference, distance, np.maximum(distance, 1e-30), velocity
+    state = TeachState(
+        w,
+        target,
+        schedule,
+        t,
+        *sources(task, schedule, t),
+        difference,
+        distance,
+        np.maximum(distance, 1e-30),
+        velocity,
+        rate,
     )
+    return state if task.holdout is None else begin(task, state)
 
 
-def _initial(task: Task, rng: Streams) -> Array:
-    """Initial parameters (B, P), batch axis fastest."""
+def _drawn(bounds: Sequence[float], rng: Streams) -> Array:
+    """Log-uniform draws between two bounds: (B,)."""
+    low, high = np.log(bounds)
+    return np.exp(low + (high - low) * rng.uniform())
+
+
+def _initial(task: Task, rng: Streams, which: Array) -> Array:
+    """Initial parameters (B, P), batch axis fastest, for runs on the task's variants ``which`` (B,)."""
     spec = task.spec
+    scale = _drawn(spec.init_scale, rng)[:, None] if is_drawn(spec.init_scale) else spec.init_scale
     if spec.init == "normal":
-        w = spec.init_scale * rng.normal(task.size)
+        w = scale * rng.normal(task.size)
     elif spec.init == "uniform":
-        w = spec.init_scale * task.learner.init(rng, task.d, task.k)
+        w = scale * task.learner.init(rng, task.d, task.k)
     elif spec.init == "zeros":
         w = np.zeros((task.size, len(rng))).T
     else:
-        w = task.start.astype(np.float64) + spec.init_scale * rng.normal(task.size)
+        start = task.start if task.variants is None else task.variants.starts[which]
+        w = start.astype(np.float64) + scale * rng.normal(task.size)
     return w.astype(spec.dtype)
 
 
@@ -223,7 +288,7 @@ def learn(task: Task, state: TeachState, example: Example) -> tuple[Array, Array
     The only caller of the learner's gradient in the package.
     """
     gradient = task.learner.gradient(state.w, example.x, example.y)
-    return task.update(state.w, state.velocity, gradient)
+    return task.update(state.w, state.velocity, gradient, state.rate)
 
 
 def teach(task: Task, state: TeachState, value: Array) -> tuple[Array, Array | None]:
@@ -232,6 +297,26 @@ def teach(task: Task, state: TeachState, value: Array) -> tuple[Array, Array | N
     Value and state broadcast over leading axes, so all candidates of a batch are scored by one call.
     """
     return learn(task, state, compose(task, state, value))
+
+
+def coast(task: Task, state: TeachState, w: Array, velocity: Array, horizon: int | None = None) -> Array:
+    """Where learners with momentum come to rest if the steps after the next one teach them nothing: (..., B, P).
+
+    Left alone for n more steps, a learner with velocity v moves by -learning_rate * c * v with
+    c = momentum + ... + momentum^n (Nesterov: one power more).
+
+    Args:
+        task: the task.
+        state: the state before the next step.
+        w: (..., B, P) the learners after it.
+        velocity: (..., B, P) their momentum buffers.
+        horizon: number of steps n (None: to the end of the budget).
+    """
+    mu, left = task.update.momentum, task.spec.budget - state.t - 1
+    steps = left if horizon is None else left.clip(max=horizon)
+    factor = mu * (1.0 - mu**steps) / (1.0 - mu) * (mu if task.update.nesterov else 1.0)
+    rate = task.update.learning_rate if state.rate is None else state.rate
+    return w - (rate * factor)[:, None] * velocity
 
 
 def conclude(task: Task, state: TeachState, example: Example, t: Array, upcoming: Sources) -> tuple[TeachState, Array]:
@@ -248,7 +333,10 @@ def conclude(task: Task, state: TeachState, example: Example, t: Array, upcoming
         norm(difference),
         state.initial_distance,
         velocity,
+        state.rate,
     )
+    if task.holdout is not None:
+        after = remember(task, state, example, after)
     return after, task.reward(task, state, after)
 
 
@@ -256,8 +344,20 @@ def advance(task: Task, state: TeachState, example: Example) -> Transition:
     """One teaching step on a given teaching example, which need not come from the medium."""
     t = state.t + 1
     after, reward = conclude(task, state, example, t, sources(task, state.schedule, t))
-    terminated = (after.distance < task.spec.tolerance) | (t >= task.spec.budget)
-    return Transition(after, reward, terminated, example)
+    return Transition(after, reward, arrived(task, after) | (t >= task.spec.budget), example)
+
+
+def arrived(task: Task, state: TeachState) -> Array:
+    """Whether each run has reached its goal before the budget is spent: (B,) bool.
+
+    The goal is a distance to the target below ``tolerance``; with the reward ``steps_to_accuracy`` it is the hold-out
+    accuracy zeta. A black-box task does not end by the distance, which would tell it.
+    """
+    if task.spec.reward == "steps_to_accuracy":
+        return accuracy(task, state) >= task.spec.zeta
+    if task.black_box:
+        return state.t < 0
+    return state.distance < task.spec.tolerance
 
 
 def step(task: Task, state: TeachState, action: Array) -> Transition:

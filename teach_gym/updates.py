@@ -42,15 +42,21 @@ class Update:
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov=True needs a momentum > 0, got 0")
 
-    def __call__(self, w: Array, velocity: Array | None, gradient: Array) -> tuple[Array, Array | None]:
-        """One update: w (..., P), velocity (..., P) or None, gradient (..., P) -> (w', velocity')."""
+    def __call__(
+        self, w: Array, velocity: Array | None, gradient: Array, rate: Array | None = None
+    ) -> tuple[Array, Array | None]:
+        """One update: w (..., P), velocity (..., P) or None, gradient (..., P) -> (w', velocity').
+
+        ``rate`` (...) holds step sizes to take instead of ``learning_rate``.
+        """
+        step = self.learning_rate if rate is None else rate[..., None]
         if self.weight_decay:
             gradient = gradient + self.weight_decay * w
         if velocity is None:
-            return descend(w, self.learning_rate, gradient), None
+            return descend(w, step, gradient), None
         velocity = self.momentum * velocity + gradient
         move = gradient + self.momentum * velocity if self.nesterov else velocity
-        return descend(w, self.learning_rate, move), velocity
+        return descend(w, step, move), velocity
 
     def affine(self, w: Array, velocity: Array | None) -> tuple[Array, float]:
         """The update as an affine function of the gradient: w' = base - step * gradient.

@@ -87,7 +87,43 @@ def test_observation_is_a_fresh_array_and_each_run_has_its_own_row(which: str) -
 
 @pytest.mark.parametrize("name", OBSERVATIONS)
 def test_every_observation_in_the_table_can_be_laid_out(name: str) -> None:
-    task = make_task(**variant("label-grid", observation=name))
+    task = make_task(**variant("label-grid", observation=name, debug=True))
     blocks, state = layout(task), reset(task, streams(3))
     assert observe(task, state, blocks).shape == (3, sum(b.size for b in blocks))
     assert [b.start for b in blocks] == np.cumsum([0, *(b.size for b in blocks[:-1])]).tolist()
+
+
+@pytest.mark.parametrize("which", VARIANTS)
+def test_lookahead_is_what_trying_every_action_gives(which: str) -> None:
+    """The outlook against one real step by each action; with momentum also against coasting step by step."""
+    task = make_task(**variant(which, observation="lookahead"))
+    state = reset(task, streams(4))
+    state = step(task, state, np.zeros(4, dtype=int)).state
+    blocks = {b.name: b for b in layout(task)}
+    found = observe(task, state, layout(task))
+    after = [step(task, state, np.full(4, a)).state for a in range(task.n_actions)]
+    expected = [np.stack([np.linalg.norm(s.w - s.target, axis=1) for s in after])]
+    if task.update.momentum:
+        expected.append(np.stack([_coasted(task, s) for s in after]))
+    n = 1 + task.n_actions
+    part = found[:, blocks["outlook"].start : blocks["outlook"].start + blocks["outlook"].size].astype(np.float64)
+    assert part.shape[1] == n * len(expected)
+    for i, distances in enumerate(expected):
+        gain, shortfall = part[:, i * n], part[:, i * n + 1 : (i + 1) * n]
+        best = distances.min(0)
+        np.testing.assert_allclose(gain, 1 - best / state.distance, rtol=1e-3, atol=1e-4)
+        np.testing.assert_array_equal(shortfall.argmin(1), distances.argmin(0))
+        np.testing.assert_allclose(shortfall.T, (distances - best) / (distances.mean(0) - best), rtol=1e-3, atol=1e-4)
+    gap = found[:, blocks["gap"].start : blocks["gap"].start + blocks["gap"].size]
+    logits = [task.learner.logits(w[:, None], state.x).reshape(4, -1) for w in (state.w, state.target)]
+    np.testing.assert_allclose(gap, logits[1] - logits[0], rtol=1e-5, atol=1e-6)
+
+
+def _coasted(task: Task, state: TeachState) -> np.ndarray:
+    """The distance after moving on by momentum alone to the end of the budget."""
+    mu, rate = task.update.momentum, task.update.learning_rate
+    w, velocity = state.w.copy(), state.velocity.copy()
+    for _ in range(int(state.t[0]), task.spec.budget):
+        velocity = mu * velocity
+        w = w - rate * (mu * velocity if task.update.nesterov else velocity)
+    return np.linalg.norm(w - state.target, axis=1)

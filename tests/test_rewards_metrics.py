@@ -53,7 +53,11 @@ def test_distance_and_decrease_rewards(which: str) -> None:
 @pytest.mark.parametrize("name", REWARDS)
 def test_every_reward_is_one_number_per_run(name: str) -> None:
     _, _, rewards = episode("label-grid", reward=name)
-    assert rewards.shape == (8, 3) and np.isfinite(rewards).all() and np.ptp(rewards) > 0
+    assert (
+        rewards.shape == (8, 3)
+        and np.isfinite(rewards).all()
+        and (np.ptp(rewards) > 0) == (name != "steps_to_accuracy")
+    )
 
 
 @every
@@ -118,3 +122,12 @@ def test_metrics_are_the_same_in_torch_and_pass_gradients(name: str, which: str)
         w = state.w.clone().requires_grad_()
         (slope,) = torch.autograd.grad(METRICS[name](there, state._replace(w=w)).sum(), w)
         assert torch.isfinite(slope).all() and slope.abs().sum() > 0
+
+
+@every
+def test_log_progress_telescopes_to_the_logarithm_of_what_is_left(which: str) -> None:
+    task, states, rewards = episode(which, reward="log_progress")
+    d = distances(task, states)
+    shares = d / d[0] + 1e-3
+    np.testing.assert_allclose(rewards.sum(0), 10 * np.log(shares[0] / shares[-1]), atol=1e-9)
+    np.testing.assert_allclose(rewards, 10 * np.log(shares[:-1] / shares[1:]), atol=1e-9)

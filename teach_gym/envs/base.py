@@ -83,13 +83,19 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
 
     ## Rewards
     By default ``progress``: the per cent of the initial distance to the target removed by the step. ``distance`` gives
-    LAST's -||w - w*||, ``decrease`` the raw decrease of the distance.
+    LAST's -||w - w*||, ``decrease`` the raw decrease of the distance. Without the target (LAST, section 4):
+    ``holdout_progress`` is the per cent of the initial loss on hold-out rows removed by the step, ``holdout_accuracy``
+    the accuracy on them after the last step and zero before, ``steps_to_accuracy`` minus one a step until that accuracy
+    reaches ``zeta``.
 
     ## Starting state
     A learner drawn at random (``init``, ``init_scale``) and the pool rows of the whole episode.
 
     ## Episode end
-    Terminated when the distance falls below ``tolerance`` or the budget is spent; never truncated by itself.
+    Terminated when the distance falls below ``tolerance`` or the budget is spent; never truncated by itself. A
+    black-box task (``observation="black_box"``) never ends by the distance and leaves it out of ``info`` unless
+    ``debug=True``; its pictures, made for people, show the target. With ``steps_to_accuracy`` the episode ends at the
+    accuracy ``zeta``.
 
     ## Arguments
     Any field of ``teach_gym.spec.TaskSpec`` can be given to ``gym.make``.
@@ -110,6 +116,7 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         self.observation_space: gym.Space[Any] = observation_space(self.task)
         self._run = make_run(self.task, self.layout)
         self._playing = False
+        self._tells_distance = self.task.tells_distance
         self._n_actions = None if self.task.spec.continuous else self.task.n_actions
         self._film = Film()
 
@@ -137,7 +144,7 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         self._playing = True
         if self.render_mode is not None:
             self._film = Film([distance])
-        return observation, {"distance": distance}
+        return observation, {"distance": distance} if self.task.tells_distance else {}
 
     def step(self, action: Any) -> tuple[npt.NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Show the learner the example that the action makes.
@@ -156,7 +163,10 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         if self.render_mode is not None:
             self._film.distances.append(distance)
             self._film.example = Example(x[None], y[None])
-        return observation, reward, terminated, False, {"distance": distance, "label": y, "features": x}
+        info: dict[str, Any] = {"label": y, "features": x}
+        if self._tells_distance:
+            info["distance"] = distance
+        return observation, reward, terminated, False, info
 
     def render(self) -> Any:
         """The frame: an RGB array (rows, columns, 3) or one line of text.

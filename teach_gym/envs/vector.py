@@ -112,7 +112,7 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
         self._record(self._everyone if mask is None else mask, None)
         assert self.state is not None
         info: dict[str, Any] = {}
-        self._add(info, mask, distance=self.state.distance.copy())
+        self._add(info, mask, **self._distance())
         return observe(self.task, self.state, self.layout), info
 
     def step(
@@ -149,7 +149,8 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
             shown = ~terminated
             self._over = self._nobody.copy()
         shown = self._everyone if shown is None else shown
-        info["distance"], info["_distance"] = self.state.distance.copy(), self._everyone.copy()
+        if self.task.tells_distance:
+            info["distance"], info["_distance"] = self.state.distance.copy(), self._everyone.copy()
         info["label"], info["_label"] = y, shown.copy()
         info["features"], info["_features"] = x, shown.copy()
         return observe(self.task, self.state, self.layout), reward, terminated, self._nobody.copy(), info
@@ -214,7 +215,7 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
         self._record(self._everyone, None)
         assert self.state is not None
         info: dict[str, Any] = {}
-        self._add(info, None, distance=self.state.distance.copy())
+        self._add(info, None, **self._distance())
         reward = np.zeros(self.num_envs, dtype=self.state.w.dtype)
         observation = observe(self.task, self.state, self.layout)
         return observation, reward, self._nobody.copy(), self._nobody.copy(), info
@@ -227,10 +228,15 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
         for i in np.flatnonzero(ended):
             last[i] = final[i].copy()
         final_info: dict[str, Any] = {}
-        self._add(final_info, ended, distance=self.state.distance.copy(), **example)
+        self._add(final_info, ended, **self._distance(), **example)
         self._add(info, ended, final_obs=last, final_info=final_info)
         self._restart(ended)
         self._record(ended, None)
+
+    def _distance(self) -> dict[str, Array]:
+        """The entry ``distance`` of an info, unless the task hides it."""
+        assert self.state is not None
+        return {"distance": self.state.distance.copy()} if self.task.tells_distance else {}
 
     def _add(self, info: dict[str, Any], mask: npt.NDArray[np.bool_] | None, **entries: Any) -> None:
         """Add entries and Gymnasium's masks of the sub-environments they hold for (None: all)."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from teach_gym.backend import Array, norm
 from teach_gym.randomness import Streams
-from teach_gym.task import Example, Task, TeachState, Transition, advance, compose, decode, learn, reset
+from teach_gym.task import Example, Task, TeachState, Transition, advance, arrived, compose, decode, learn, reset
 
 Choice = Array | Example
 """What a teacher returns for a batch of runs.
@@ -44,6 +44,15 @@ class Teacher(ABC):
         return 0
 
 
+def check_settled(task: Task, name: str) -> None:
+    """Raise a ``ValueError`` for a teacher whose formulas hold for one learning rate and one pool only."""
+    if {"learning_rate", "pool_seed"} & set(task.spec.drawn):
+        raise ValueError(
+            f"teacher {name!r} needs one learning rate and one pool; the task draws {', '.join(task.spec.drawn)} at "
+            "reset: settle them, or use passive, random or greedy"
+        )
+
+
 def example_of(task: Task, state: TeachState, choice: Choice) -> Example:
     """The teaching example of a teacher's choice."""
     if isinstance(choice, Example):
@@ -73,7 +82,7 @@ def teach_episodes(task: Task, teacher: Teacher, seeds: Sequence[int]) -> tuple[
     state = reset(task, rng)
     teacher.start(task, rng)
     initial = final = state.distance
-    over = state.distance < task.spec.tolerance
+    over = arrived(task, state)
     with np.errstate(over="ignore", invalid="ignore"):
         for _ in range(task.spec.budget):
             transition = follow(task, state, teacher)

@@ -13,7 +13,7 @@ from teach_gym.outputs import MARGIN
 from teach_gym.randomness import Streams
 from teach_gym.task import Example, Task, TeachState, learn, take
 from teach_gym.teachers import dht_solvers as solvers
-from teach_gym.teachers.base import Teacher, better_of
+from teach_gym.teachers.base import Teacher, better_of, check_settled
 from teach_gym.teachers.dht_regions import Ball, Box
 from teach_gym.teachers.labels import Constraint, check_constraint, greedy_labels, make_constraint
 from teach_gym.teachers.selection import selection_scores
@@ -82,6 +82,7 @@ class GreedyDHT(Teacher):
 
     def check(self, task: Task) -> None:
         """Raise a ``ValueError`` where the label constraint does not fit the learner."""
+        check_settled(task, self.name)
         if self.labels:
             check_constraint(task, self._allowed(task))
 

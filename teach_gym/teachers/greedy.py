@@ -5,24 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from teach_gym.backend import Array, norm
-from teach_gym.task import Task, TeachState, teach
+from teach_gym.task import Task, TeachState, coast, compose, teach
 from teach_gym.teachers.base import Choice, Teacher
 
 
 class _Scored(Teacher):
-    """Base of the teachers that score every action and take the lowest score."""
-
-    def check(self, task: Task) -> None:
-        """Raise a ``ValueError`` for the continuous flavour, which has no list of actions."""
-        if task.spec.continuous:
-            raise ValueError(
-                f"teacher {self.name!r} tries every discrete action; the task has continuous=True. "
-                "Use last, imt or dht, or the discrete flavour"
-            )
+    """Base of the teachers that score every discrete action and take the lowest score, in either flavour of a task."""
 
     def __call__(self, task: Task, state: TeachState) -> Choice:
-        """The action of the lowest score: (B,)."""
-        return self.scores(task, state).argmin(0)
+        """The action of the lowest score, (B,); for the continuous flavour the teaching example of that action."""
+        best = self.scores(task, state).argmin(0)
+        return compose(task, state, task.medium.decode(best)) if task.spec.continuous else best
 
     def scores(self, task: Task, state: TeachState) -> Array:
         """Score of every action: (A, B), lower is better."""
@@ -60,8 +53,7 @@ class Adversarial(_Scored):
 class Anticipating(_Scored):
     """Greedy on the place where the learner's momentum will carry it (equal to greedy without momentum).
 
-    Left alone for n more steps, a learner with velocity v coasts by -learning_rate * c * v with
-    c = momentum + ... + momentum^n (Nesterov: one power more). The teacher scores w' - learning_rate * c * v'.
+    The teacher scores the learners that the actions lead to by where they ``coast``.
 
     Args:
         horizon: number of steps n to look ahead (None: to the end of the budget).
@@ -81,8 +73,4 @@ class Anticipating(_Scored):
         """Distance of the coasting learner: (A, B)."""
         if velocity is None:
             return norm(w - state.target)
-        mu = task.update.momentum
-        left = task.spec.budget - state.t - 1
-        steps = left if self.horizon is None else left.clip(max=self.horizon)
-        coast = mu * (1.0 - mu**steps) / (1.0 - mu) * (mu if task.update.nesterov else 1.0)
-        return norm(w - task.update.learning_rate * coast[:, None] * velocity - state.target)
+        return norm(coast(task, state, w, velocity, self.horizon) - state.target)

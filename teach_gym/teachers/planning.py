@@ -10,7 +10,7 @@ from teach_gym.backend import Array
 from teach_gym.errors import positive
 from teach_gym.randomness import Streams
 from teach_gym.task import Task, TeachState, sources, step, take
-from teach_gym.teachers.base import Choice, Teacher
+from teach_gym.teachers.base import Choice, Teacher, check_settled
 from teach_gym.teachers.greedy import Greedy
 
 
@@ -45,8 +45,10 @@ class Planning(Teacher):
             positive(what, getattr(self, what), integer=True)
 
     def check(self, task: Task) -> None:
-        """Raise a ``ValueError`` for the continuous flavour."""
-        Greedy().check(task)
+        """Raise a ``ValueError`` for the continuous flavour, and for learning rates or pools drawn at reset."""
+        check_settled(task, self.name)
+        if task.spec.continuous:
+            raise ValueError(f"teacher {self.name!r} plans discrete actions; the task has continuous=True")
 
     def start(self, task: Task, rng: Streams) -> None:
         """Keep the streams that imagined futures are drawn from."""

@@ -10,7 +10,7 @@ from teach_gym.backend import Array, dot, gather
 from teach_gym.errors import positive
 from teach_gym.learners import MLPLearner
 from teach_gym.task import Example, Task, TeachState, learn
-from teach_gym.teachers.base import Teacher, better_of
+from teach_gym.teachers.base import Teacher, better_of, check_settled
 from teach_gym.teachers.labels import check_constraint, greedy_labels, make_constraint
 
 
@@ -75,6 +75,10 @@ class IMT(Teacher):
 
     name: str = field(default="imt", init=False)
 
+    def check(self, task: Task) -> None:
+        """Raise a ``ValueError`` for a task whose learning rate or pool is drawn at reset."""
+        check_settled(task, self.name)
+
     def __call__(self, task: Task, state: TeachState) -> Example:
         """The best rows of the pool with their true labels."""
         rows = select_rows(task, state, task.y)
@@ -109,6 +113,7 @@ class MixedTeaching(Teacher):
 
     def check(self, task: Task) -> None:
         """Raise a ``ValueError`` where the constraint does not fit, or rounds > 1 meets a mini-batch."""
+        check_settled(task, self.name)
         check_constraint(task, self._allowed)
         if self.rounds > 1 and task.spec.batch_size > 1:
             raise ValueError(f"rounds={self.rounds} needs batch_size=1, got {task.spec.batch_size}")
