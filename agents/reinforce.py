@@ -26,7 +26,6 @@ Every update has seeds of its own, made from (seed, update), so a run killed at 
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 import time
 from dataclasses import dataclass
@@ -40,18 +39,15 @@ import tyro
 from torch import nn
 from tqdm import tqdm
 
-from teach_gym.backend import Array
-from teach_gym.benchmark.score import Paired, task_score
-from teach_gym.benchmark.suite import PASSIVE, REFERENCE, evaluation_seeds, parse_call, task_spec
+from teach_gym.benchmark.evaluation import Evaluation, write_score
+from teach_gym.benchmark.suite import parse_call, task_spec
 from teach_gym.envs.vector import TeachVectorEnv
 from teach_gym.errors import positive
-from teach_gym.files import write_text
+from teach_gym.integrations.export import network_of
 from teach_gym.integrations.runlog import RunLog
-from teach_gym.observe import layout, observe
 from teach_gym.registration import env_id
 from teach_gym.spec import TaskSpec
-from teach_gym.task import Task, TeachState
-from teach_gym.teachers import Teacher, make_teacher, teach_episodes
+from teach_gym.teachers.agent import Agent, Network, Normalization, save_agent
 
 
 @dataclass
@@ -77,7 +73,7 @@ class Args:
     credit: Literal["to-go", "episode"] = "to-go"
     """Weigh an action by the rewards from it on, or by those of the whole episode."""
     terminal: bool = False
-    """One reward, at the end: the per cent of the initial distance that the episode removed."""
+    """One reward, at the end: the sum of the episode's (by default the per cent of the initial distance removed)."""
     baseline: Literal["none", "mean", "value"] = "value"
     """Subtracted from the weights: the mean over the episodes at each step; or that plus a network's prediction."""
     normalize_weights: bool = True
@@ -124,6 +120,10 @@ APART = ("out", "resume", "tensorboard", "wandb", "progress")
 """The arguments that do not change a run's result, so that a resumed run may have others."""
 
 
+CLIP, EPSILON = 10.0, 1e-8
+"""How observations are normalised, as SB3 does it."""
+
+
 class Policy(nn.Module):
     """The teacher: observations (B, O) -> logits (B, A), with the statistics that observations are scaled by."""
 
@@ -136,11 +136,15 @@ class Policy(nn.Module):
 
     def scale(self, observation: torch.Tensor) -> torch.Tensor:
         """Shift, scale and clip observations: (..., O) -> (..., O) float32."""
-        return ((observation - self.mean) / (self.var + 1e-8).sqrt()).clamp(-10, 10).float()
+        return ((observation - self.mean) / (self.var + EPSILON).sqrt()).clamp(-CLIP, CLIP).float()
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
         """The logits of the actions: (..., O) -> (..., A)."""
         return self.logits(self.scale(observation))
+
+    def network(self) -> Network:
+        """What it does without sampling."""
+        return network_of(self.logits, Normalization(self.mean.tolist(), self.var.tolist(), CLIP, EPSILON))
 
     def see(self, observations: torch.Tensor) -> None:
         """Add observations (n, O) to the running statistics."""
@@ -181,23 +185,20 @@ def roll_out(env: TeachVectorEnv, policy: Policy, rng: np.random.SeedSequence, t
     """
     words = [int(word) >> 1 for word in rng.generate_state(env.num_envs + 1, np.uint64)]
     generator = torch.Generator().manual_seed(words.pop())
-    observation, info = env.reset(seed=words)
-    initial = last = info["distance"]
+    observation, _ = env.reset(seed=words)
     alive, steps = np.ones(env.num_envs, dtype=np.bool_), []
     while len(steps) < env.task.spec.budget and alive.any():
         seen = torch.tensor(observation)
         with torch.no_grad():
             probabilities = torch.softmax(policy(seen.to(device)), -1).cpu()
         actions = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
-        observation, reward, over, _, info = env.step(actions.numpy())
-        last = np.where(alive, info["distance"], last)
+        observation, reward, over, _, _ = env.step(actions.numpy())
         steps.append((seen, actions, torch.tensor(np.where(alive, reward, 0.0)), torch.tensor(alive).float()))
         alive &= ~over
     batch = Batch(*(torch.stack(parts).to(device) for parts in zip(*steps, strict=True)))
     if terminal:
-        final = torch.tensor(100.0 * (initial - last) / np.maximum(initial, 1e-30)).to(device)
         ends = batch.mask - torch.cat([batch.mask[1:], torch.zeros_like(batch.mask[:1])])  # 1 at the last step
-        batch = batch._replace(rewards=ends * final)
+        batch = batch._replace(rewards=ends * batch.rewards.sum(0))
     return batch
 
 
@@ -249,38 +250,6 @@ def batch_loss(policy: Policy, batch: Batch, args: Args) -> tuple[torch.Tensor, 
     return loss, {"return": total.item(), "entropy": entropy.item(), "value_loss": critic.item()}
 
 
-class Learned(Teacher):
-    """The policy as a teacher: its most probable action."""
-
-    name = "reinforce"
-
-    def __init__(self, policy: Policy, device: str) -> None:
-        self.policy, self.device = policy, device
-
-    def __call__(self, task: Task, state: TeachState) -> Array:
-        """The actions for B runs: (B,)."""
-        with torch.no_grad():
-            return (
-                self.policy(torch.tensor(observe(task, state, layout(task))).to(self.device)).argmax(-1).cpu().numpy()
-            )
-
-
-def final_distances(task: Task, teacher: Teacher, episodes: int) -> Array:
-    """||w - w*|| at the end of each evaluation episode; +inf for a learner that diverged: (S,)."""
-    return teach_episodes(task, teacher, evaluation_seeds(episodes))[1]
-
-
-def evaluate(task: Task, policy: Policy, references: dict[str, Array], args: Args) -> dict[str, float]:
-    """The teaching score with its interval (0: passive teacher, 1: greedy oracle) and the mean final distances.
-
-    ``references`` holds the final distances of those two teachers on the same evaluation seeds, (S,) each.
-    """
-    ends = {**references, "agent": final_distances(task, Learned(policy, args.device), args.eval_episodes)}
-    score = task_score(Paired(ends[PASSIVE], ends[REFERENCE], ends["agent"]))
-    found = {"score": score.value, "score_low": score.low, "score_high": score.high}
-    return found | {f"distance_{name}": float(end.mean()) for name, end in ends.items()}
-
-
 def learn(
     env: TeachVectorEnv, policy: Policy, optimizer: torch.optim.Adam, update: int, args: Args
 ) -> dict[str, float]:
@@ -297,7 +266,7 @@ def learn(
 
 
 def train(args: Args) -> dict[str, float]:
-    """Train, or go on training, and return the final score (see ``evaluate``), also written to ``score.json``.
+    """Train, or go on training, and return the final score (see ``Evaluation``), also written to ``score.json``.
 
     Raises:
         ValueError: unknown task, continuous actions, or (resuming) a folder with another run.
@@ -314,10 +283,7 @@ def train(args: Args) -> dict[str, float]:
     optimizer = torch.optim.Adam(policy.parameters(), lr=args.learning_rate)
     config = {key: value for key, value in dataclasses.asdict(args).items() if key not in APART} | {"task": name}
     out = args.out or Path("runs/reinforce") / f"{name.replace(':', '-')}-{args.seed}"
-    references = {
-        teacher: final_distances(env.task, make_teacher(teacher), args.eval_episodes)
-        for teacher in (PASSIVE, REFERENCE)
-    }
+    evaluation = Evaluation(env.task, args.eval_episodes)
     done, seconds = 0, 0.0
     options = {"resume": args.resume, "tensorboard": args.tensorboard, "wandb": args.wandb}
     with RunLog(out, config, spec=spec, **options) as log:
@@ -337,7 +303,7 @@ def train(args: Args) -> dict[str, float]:
             scalars = learn(env, policy, optimizer, update, args)
             seconds += time.perf_counter() - began
             if update % args.eval_every == 0 or last:
-                scalars |= evaluate(env.task, policy, references, args)
+                scalars |= evaluation(Agent(network=policy.network(), spec=spec))
                 bar.write(f"update {update}: score {scalars['score']:.3f}", file=sys.stderr)
             log.log(update, **scalars)
             if update % args.checkpoint_every == 0 or last:
@@ -346,11 +312,11 @@ def train(args: Args) -> dict[str, float]:
             bar.set_postfix_str(f"return {scalars['return']:.1f}", refresh=False)
             bar.update()
         bar.close()
-    result = evaluate(env.task, policy, references, args)
+    result = evaluation(Agent(network=policy.network(), spec=spec))
+    save_agent(out / "policy.safetensors", policy.network(), spec, algorithm="reinforce", settings=config, **result)
     steps = args.updates * args.num_envs * spec.budget
-    about = {"task": name, **result, "episodes": args.eval_episodes, "steps": steps, "seconds": round(seconds, 1)}
-    write_text(out / "score.json", json.dumps(about, indent=1) + "\n")
-    print("{task}: score {score:.3f} [{score_low:.3f}, {score_high:.3f}], {seconds:.0f} s of training".format(**about))
+    about = {"task": name, **result, "episodes": args.eval_episodes, "steps": steps, "seconds": seconds}
+    write_score(out / "score.json", about)
     return result
 
 

@@ -101,8 +101,8 @@ def bench(
         tasks: Tasks instead of the suite's, as LabelMoons or LabelMoons:budget=100,learning_rate=0.3.
         teachers: Teachers instead of the suite's, as greedy or last:constraint=soft,radius=1.0.
         seeds: A number of seeds such as 20, or a list such as 3,4,7 (default: the suite's).
-        executor: How runs are carried out: process or serial.
-        workers: Number of processes (default: one per CPU).
+        executor: How runs are carried out: process, serial or ray (needs the extra ray; RAY_ADDRESS names a cluster).
+        workers: Number of processes or Ray tasks at a time (default: one per CPU).
         out: Folder of the results and the report (default: runs/SUITE).
         score: What the teaching score is taken of: final (distance) or auc (of the log-distance curve).
         html: Write the HTML report, which needs matplotlib.
@@ -182,18 +182,49 @@ def render(
         fps: Frames a second.
         data_dir: Data folder.
     """
-    from teach_gym.benchmark.suite import cached_task, parse_call, task_spec
+    from teach_gym.benchmark.suite import cached_task, parse_teacher, task_spec
     from teach_gym.render import animate, save_animation
     from teach_gym.teachers import make_teacher
 
     _set_data_dir(data_dir)
-    name, options = parse_call(teacher, "teacher")
+    name, options = parse_teacher(teacher)
     label, spec = task_spec(task)
     path = Path(f"{label.partition(':')[0]}-{name}.gif") if out is None else out
     frames = animate(cached_task(spec), make_teacher(name, **options), seed, steps=steps)
     save_animation(frames, path, fps)
     print(f"{len(frames)} frames: {path.resolve()}")
     return 0
+
+
+def reproduce(
+    name: Positional[str] = "",
+    /,
+    *,
+    seeds: str | None = None,
+    out: Path | None = None,
+    scale: str = "laptop",
+    show: Annotated[bool, arg(name="list")] = False,
+    data_dir: DataDir = None,
+) -> int:
+    """Run the experiments of the papers and judge their claims; killed and started again, it goes on where it was.
+
+    Args:
+        name: Name of the experiment, or all (without a name, the experiments are listed).
+        seeds: A number of seeds such as 20, or a list such as 3,4,7 (default: the scale's).
+        out: Folder with a folder for each experiment (default: runs/papers-SCALE).
+        scale: Size of the experiment: paper, laptop or smoke.
+        show: List the experiments.
+        data_dir: Data folder.
+    """
+    from teach_gym.benchmark.suite import parse_seeds
+    from teach_gym.experiments import command
+
+    if show or not name:
+        print(_table(["Experiment", "Source", "Title", "Scales"], command.listing()))
+        return 0
+    _set_data_dir(data_dir)
+    folder = Path(f"runs/papers-{scale}") if out is None else out
+    return command.reproduce(name, folder, scale, None if seeds is None else parse_seeds(seeds), _say)
 
 
 def speed(*, out: Path | None = None, rounds: int = 9, quick: bool = False) -> int:
@@ -251,6 +282,7 @@ COMMANDS = {
     "bench": bench,
     "report": report,
     "render": render,
+    "reproduce": reproduce,
     "speed": speed,
     "data": data,
     "doctor": doctor,
@@ -280,7 +312,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        _say("interrupted; a benchmark goes on where it was when started again")
+        _say("interrupted; benchmarks and experiments go on where they were when started again")
         return 130
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

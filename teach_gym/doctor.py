@@ -24,7 +24,7 @@ DEPENDENCIES = (
 EXTRAS = {
     "torch": ("torch",),
     "vision": ("torch", "torchvision"),
-    "agents": ("torch", "stable-baselines3", "wandb", "tensorboard"),
+    "agents": ("torch", "stable-baselines3", "wandb", "tensorboard", "PyYAML"),
     "plots": ("matplotlib",),
     "ray": ("ray",),
 }

@@ -133,7 +133,7 @@ def test_an_exception_stops_one_run_only_and_is_tried_again(tmp_path: Path, monk
 
 
 def test_unknown_executor_and_workers(runs: list[Run], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"unknown executor 'serail'.*process, serial; did you mean 'serial'"):
+    with pytest.raises(ValueError, match=r"unknown executor 'serail'.*process, ray, serial; did you mean 'serial'"):
         run_suite(runs, tmp_path / "runs.jsonl", executor="serail")
     with pytest.raises(ValueError, match="workers must be > 0"):
         run_suite(runs, tmp_path / "runs.jsonl", workers=0)

@@ -1,12 +1,7 @@
-"""Trained policies as teachers, and the files they are kept in."""
+"""Trained policies as teachers."""
 
 from __future__ import annotations
 
-import io
-import json
-import pickle
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,9 +26,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from teach_gym.build import make_task
 from teach_gym.envs.base import TeachEnv
 from teach_gym.integrations.policies import Normalization, PolicyTeacher
-from teach_gym.integrations.policy_files import load_policy_teacher, save_policy
 from teach_gym.randomness import Streams
-from teach_gym.spec import TaskSpec
 from teach_gym.task import Task, TeachState, reset
 
 
@@ -204,125 +197,3 @@ def test_teachers_of_other_tasks_are_refused() -> None:
     sampled = PolicyTeacher(model_of("PPO", native()), deterministic=False)
     with pytest.raises(RuntimeError, match="3 streams"):
         sampled(task, reset(task, streams(3)))
-
-
-# --------------------------------------------------------------------------------------------------------------- files
-
-
-@every_algorithm
-def test_saved_policies_teach_the_same(name: str, tmp_path: Path) -> None:
-    env = VecNormalize(native(continuous=ALGORITHMS[name][1]), clip_obs=2.0)
-    model = trained(name, env)
-    task, path = env.get_attr("task")[0], tmp_path / "new" / "teacher.zip"
-    save_policy(model, path, task.spec)
-    content = path.read_bytes()
-    loaded = load_policy_teacher(path)
-    assert loaded.name == "teacher" and loaded.spec == task.spec
-    assert loaded.normalization == Normalization.of(env)
-    expected, _ = rollout(task, PolicyTeacher(model), streams(20))
-    np.testing.assert_array_equal(np.stack(rollout(task, loaded, streams(20))[0]), np.stack(expected))
-    save_policy(loaded.policy, path, task.spec, loaded.normalization)
-    assert path.read_bytes() == content
-    assert [p.name for p in path.parent.iterdir()] == ["teacher.zip"]
-
-
-def test_sampled_policies_from_a_file(tmp_path: Path) -> None:
-    model = trained("PPO")
-    task = model.get_env().get_attr("task")[0]
-    save_policy(model, tmp_path / "p.zip", task.spec)
-    loaded = load_policy_teacher(tmp_path / "p.zip", deterministic=False, name="mine")
-    expected, _ = rollout(task, PolicyTeacher(model, deterministic=False), streams(4))
-    np.testing.assert_array_equal(np.stack(rollout(task, loaded, streams(4))[0]), np.stack(expected))
-    assert loaded.name == "mine"
-
-
-def test_what_cannot_be_saved_leaves_no_file(tmp_path: Path) -> None:
-    path = tmp_path / "p.zip"
-    model = model_of("PPO", native())
-    spec = TaskSpec(**variant("label-grid"))
-    odd = model_of("PPO", native(), policy_kwargs={"activation_fn": torch.nn.Softplus})
-    for wrong, task_spec, error in (
-        (odd, spec, TypeError),
-        (torch.nn.Linear(3, 3), spec, TypeError),
-        (model, TaskSpec(**variant("label-grid", continuous=True)), ValueError),
-    ):
-        with pytest.raises(error):
-            save_policy(wrong, path, task_spec)
-    assert not list(tmp_path.iterdir())
-
-
-class _Bomb:
-    """Unpickling it creates a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return (Path.touch, (self.path,))
-
-
-def test_nothing_is_unpickled(tmp_path: Path) -> None:
-    """Pickled code in a file of SB3's, in the weights, or as the whole file, is refused and never run."""
-    path, mark = tmp_path / "p.zip", tmp_path / "mark"
-    model = model_of("PPO", native())
-    save_policy(model, path, TaskSpec(**variant("label-grid")))
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    assert set(members) == {"policy.json", "policy.pth"}
-    weights = io.BytesIO()
-    torch.save({"bomb": _Bomb(mark)}, weights, pickle_protocol=2)
-    for bad in (weights.getvalue(), pickle.dumps(_Bomb(mark), protocol=2)):
-        _rewrite(path, {**members, "policy.pth": bad})
-        with pytest.raises(ValueError, match="not a policy written by save_policy"):
-            load_policy_teacher(path)
-    path.write_bytes(pickle.dumps(_Bomb(mark)))
-    with pytest.raises(ValueError, match="not a policy written by save_policy"):
-        load_policy_teacher(path)
-    model.bomb = _Bomb(mark)  # SB3 keeps a model's attributes as pickles
-    model.save(path)
-    with pytest.raises(ValueError, match="pickled code"):
-        load_policy_teacher(path)
-    assert not mark.exists()
-    pickle.loads(pickle.dumps(_Bomb(mark)))
-    assert mark.exists(), "the bomb does not work"
-
-
-def _rewrite(path: Path, members: dict[str, bytes]) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-
-
-def test_damaged_files_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "p.zip"
-    save_policy(model_of("PPO", native()), path, TaskSpec(**variant("label-grid")))
-    whole = path.read_bytes()
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    card = json.loads(members["policy.json"])
-    nan = torch.load(io.BytesIO(members["policy.pth"]), weights_only=True)
-    nan["action_net.bias"][0] = float("nan")
-    buffer = io.BytesIO()
-    torch.save(nan, buffer)
-    changes: list[dict[str, Any]] = [
-        {"format": 2},
-        {"policy": "os.system"},
-        {"options": {**card["options"], "activation_fn": "Module"}},
-        {"options": {**card["options"], "features_extractor_class": "x"}},
-        {"options": {**card["options"], "net_arch": [3]}},
-        {"task": {**card["task"], "continuous": True}},
-        {"task": {**card["task"], "surprise": 1}},
-        {"normalization": {"mean": [1.0], "var": [1.0], "clip": 1.0, "epsilon": 1.0}},
-    ]
-    cases = [{**members, "policy.json": json.dumps({**card, **change}).encode()} for change in changes]
-    cases += [{**members, "policy.pth": buffer.getvalue()}, {"policy.json": members["policy.json"]}, {}]
-    for case in cases:
-        _rewrite(path, case)
-        with pytest.raises(ValueError, match="not a policy written by save_policy"):
-            load_policy_teacher(path)
-    for damaged in (whole[:-30], whole[: len(whole) // 2], b""):
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="not a policy written by save_policy"):
-            load_policy_teacher(path)
-    with pytest.raises(FileNotFoundError):
-        load_policy_teacher(tmp_path / "none.zip")

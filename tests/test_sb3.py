@@ -120,7 +120,7 @@ def test_make_refuses() -> None:
         TeachVecEnv(gym.make_vec("CartPole-v1", 2))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("module", ["sb3", "policies", "policy_files"])
+@pytest.mark.parametrize("module", ["sb3", "policies", "export"])
 def test_missing_packages_are_named(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "stable_baselines3.common.vec_env", None)
     monkeypatch.delitem(sys.modules, f"teach_gym.integrations.{module}", raising=False)

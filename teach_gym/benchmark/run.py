@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from teach_gym.benchmark.store import Row, Store
-from teach_gym.benchmark.suite import FORMAT, Run, cached_task, parse_call
+from teach_gym.benchmark.suite import FORMAT, Run, cached_task, file_digest, parse_teacher
 from teach_gym.errors import lookup_name, positive
 from teach_gym.metrics import METRICS
 from teach_gym.randomness import Streams
-from teach_gym.task import Task, TeachState, advance, finite, reset
+from teach_gym.task import Task, TeachState, advance, arrived, finite, reset
 from teach_gym.teachers import Teacher, example_of, make_teacher
 
 
@@ -98,14 +98,13 @@ def execute(run: Run) -> Row:
     learner leaves the finite numbers ends there with ``finished`` false and ``error`` set.
 
     Raises:
-        ValueError: the teacher does not fit the task.
+        ValueError: the teacher does not fit the task, or its file was changed since the run was planned.
     """
     from threadpoolctl import threadpool_limits
 
     began = time.perf_counter()
     task = cached_task(run.spec)
-    name, options = parse_call(run.teacher, "teacher")
-    teacher = make_teacher(name, **options)
+    teacher = _teacher(run)
     teacher.check(task)
     with threadpool_limits(limits=1):
         curves, outcome, timing = _roll(task, teacher, run.seed)
@@ -130,6 +129,14 @@ def execute(run: Run) -> Row:
     }
 
 
+def _teacher(run: Run) -> Teacher:
+    name, options = parse_teacher(run.teacher)
+    teacher = make_teacher(name, **options)
+    if file_digest(options) != run.digest:
+        raise ValueError(f"the file of teacher {run.teacher!r} was changed after the benchmark was started")
+    return teacher
+
+
 def _roll(task: Task, teacher: Teacher, seed: int) -> tuple[_Curves, Row, Row]:
     """Teach one learner for the whole budget: its curves, how it ended, and seconds per step."""
     rng = Streams.from_seeds([seed])
@@ -138,7 +145,7 @@ def _roll(task: Task, teacher: Teacher, seed: int) -> tuple[_Curves, Row, Row]:
     curves = _Curves(task)
     curves.add(state, 0)
     teaching = learning = 0.0
-    steps, error, over = 0, None, bool(state.distance[0] < task.spec.tolerance)
+    steps, error, over = 0, None, bool(arrived(task, state)[0])
     while not over:
         with np.errstate(over="ignore", invalid="ignore"):
             first = time.perf_counter()
@@ -160,7 +167,8 @@ def _roll(task: Task, teacher: Teacher, seed: int) -> tuple[_Curves, Row, Row]:
     return curves, outcome, {key: seconds / max(steps, 1) for key, seconds in per_step.items()}
 
 
-def _attempt(run: Run) -> Row | Failure:
+def attempt(run: Run) -> Row | Failure:
+    """Carry out one run; an exception becomes a ``Failure``."""
     try:
         return execute(run)
     except Exception as error:
@@ -170,7 +178,7 @@ def _attempt(run: Run) -> Row | Failure:
 def _serial(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None]:
     """One run after the other in this process."""
     for run in runs:
-        yield run, _attempt(run)
+        yield run, attempt(run)
 
 
 def _die_with_parent(lifeline: Connection) -> None:
@@ -185,7 +193,7 @@ def _die_with_parent(lifeline: Connection) -> None:
 
 
 @contextlib.contextmanager
-def _interrupts_held() -> Generator[None, None, None]:
+def interrupts_held() -> Generator[None, None, None]:
     """Hold Ctrl-C back; processes started meanwhile never see it, not even while they import."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -205,8 +213,8 @@ def _process(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None
     reader, writer = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(min(workers, len(runs)), context, _die_with_parent, (reader,))
     try:
-        with _interrupts_held():
-            futures = {pool.submit(_attempt, run): run for run in runs}
+        with interrupts_held():
+            futures = {pool.submit(attempt, run): run for run in runs}
         for future in as_completed(futures):
             yield futures.pop(future), future.result()
     except BrokenProcessPool as error:
@@ -217,7 +225,14 @@ def _process(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None
         reader.close()
 
 
-EXECUTORS: dict[str, Executor] = {"process": _process, "serial": _serial}
+def _ray(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None]:
+    """Each run as a task of Ray, on this machine or a cluster; Ray is loaded on first use."""
+    from teach_gym.integrations.ray import carry_out
+
+    yield from carry_out(runs, workers)
+
+
+EXECUTORS: dict[str, Executor] = {"process": _process, "ray": _ray, "serial": _serial}
 """How runs are carried out, by name: (runs, workers) -> pairs of a run and its row or exception, in any order."""
 
 
@@ -243,7 +258,7 @@ def run_suite(
         runs: what to run, see ``teach_gym.benchmark.suite.expand``.
         out: the results file, JSON lines; rows of other runs in it are left alone.
         executor: a key of ``EXECUTORS``.
-        workers: number of processes (default: one per CPU).
+        workers: number of processes, with ``ray`` of tasks at a time (default: one per CPU of this machine).
         progress: show a progress bar on a terminal.
 
     Returns:
@@ -254,6 +269,7 @@ def run_suite(
         RunError: some runs raised an exception; the others are done.
         BlockingIOError: another process is writing the results file.
         DamagedDataError: the results file is not what a benchmark writes.
+        ImportError: the executor is ``ray``, which is not installed.
     """
     carry_out = lookup_name("executor", executor, EXECUTORS)
     workers = cpus() if workers is None else workers

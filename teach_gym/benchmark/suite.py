@@ -2,6 +2,7 @@
 
 A task is written ``name`` or ``name:field=value,...`` with fields of ``TaskSpec``, a teacher ``name`` or
 ``name:option=value,...``; values are Python literals or bare words, as in ``last:constraint=soft,radius=1.0``.
+A teacher that is read from a file may be written ``name:PATH``, as in ``agent:runs/ppo/agent.safetensors``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from keyword import iskeyword
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teach_gym.registration import NAMESPACE, TASKS, VERSION, task_kwargs
@@ -68,19 +70,21 @@ class Run:
         spec: the full task spec as canonical JSON.
         teacher: the teacher as text, in its canonical spelling.
         seed: the evaluation seed.
+        digest: SHA-256 of the file that the teacher is read from, empty for other teachers.
     """
 
     task: str
     spec: str
     teacher: str
     seed: int
+    digest: str = ""
 
     @property
     def id(self) -> str:
-        """SHA-256 of everything that decides the run's result: spec, teacher, seed and version of the package."""
+        """SHA-256 of what decides the run's result: spec, teacher with its file, seed, version of the package."""
         from teach_gym import __version__
 
-        key = [FORMAT, __version__, json.loads(self.spec), self.teacher, self.seed]
+        key = [FORMAT, __version__, json.loads(self.spec), self.teacher, self.seed, *filter(None, [self.digest])]
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
 
 
@@ -165,9 +169,33 @@ def _spelling(value: Any) -> str:
     return value if isinstance(value, str) and _WORD.fullmatch(value) and not iskeyword(value) else repr(value)
 
 
+def parse_teacher(text: str) -> tuple[str, dict[str, Any]]:
+    """Split a teacher written as text into name and options; ``name:PATH`` is ``name:path="PATH"``.
+
+    Raises:
+        ValueError: not of that form.
+    """
+    name, _, rest = text.strip().partition(":")
+    return (name, {"path": rest}) if rest and "=" not in rest else parse_call(text, "teacher")
+
+
 def canonical_teacher(text: str) -> str:
     """The canonical spelling of a teacher written as text."""
-    return format_call(*parse_call(text, "teacher"))
+    name, options = parse_teacher(text)
+    path = options.get("path")
+    if set(options) == {"path"} and isinstance(path, str) and "=" not in path:
+        return f"{name}:{path}"
+    return format_call(name, options)
+
+
+def file_digest(options: Mapping[str, Any]) -> str:
+    """SHA-256 of the file that a teacher with these options is read from; empty if there is none.
+
+    Raises:
+        FileNotFoundError: no such file.
+    """
+    path = options.get("path")
+    return "" if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -224,28 +252,35 @@ def expand(suite: Suite, *, named: Sequence[str] = ()) -> list[Run]:
         named: teachers that were asked for by name: each must fit at least one of the tasks.
 
     Raises:
-        ValueError: unknown name, or a named teacher that fits none of the tasks.
+        ValueError: unknown name, a task with fields drawn at reset, or a named teacher that fits none of the tasks.
+        FileNotFoundError: a teacher's file is not there.
         DataNotFoundError: the data of a task is missing.
     """
+    from teach_gym.spec import TaskSpec
     from teach_gym.teachers import Teacher, make_teacher
 
     chosen: dict[str, Teacher] = {}
+    digests: dict[str, str] = {}
     refusals: dict[str, str] = {}
     runs: list[Run] = []
     for text in suite.tasks:
         task, spec = task_spec(text)
+        drawn = TaskSpec.from_json(spec).drawn
+        if drawn:
+            raise ValueError(f"a benchmark's task must be settled; {task!r} draws {', '.join(drawn)} at reset")
         name, medium = parse_call(task, "task")[0], json.loads(spec)["medium"]
         offered = (PASSIVE, REFERENCE, *suite.teachers, *suite.extra.get(medium, ()), *suite.extra.get(name, ()))
         for label in dict.fromkeys(map(canonical_teacher, offered)):
             if label not in chosen:
-                teacher_name, options = parse_call(label, "teacher")
+                teacher_name, options = parse_teacher(label)
                 chosen[label] = make_teacher(teacher_name, **options)
+                digests[label] = file_digest(options)
             try:
                 chosen[label].check(cached_task(spec))
             except ValueError as error:
                 refusals.setdefault(label, f"{task}: {error}")
                 continue
-            runs += [Run(task, spec, label, seed) for seed in suite.seeds]
+            runs += [Run(task, spec, label, seed, digests[label]) for seed in suite.seeds]
     fitting = {run.teacher for run in runs}
     for label in map(canonical_teacher, named):
         if label not in fitting:

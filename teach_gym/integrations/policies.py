@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -10,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from teach_gym.backend import Array
-from teach_gym.envs.base import action_space, check_actions, observation_space
-from teach_gym.errors import positive
-from teach_gym.observe import Block, layout, observe
+from teach_gym.envs.base import action_space, check_actions
+from teach_gym.observe import Block, bounds, layout, observe
 from teach_gym.randomness import Streams
 from teach_gym.spec import TaskSpec
 from teach_gym.task import Task, TeachState
+from teach_gym.teachers.agent import Normalization
 from teach_gym.teachers.base import Choice, Teacher
 
 try:
@@ -30,46 +29,6 @@ except ImportError as error:
     raise ImportError("teach_gym.integrations.policies needs SB3 and torch: pip install 'teach_gym[agents]'") from error
 
 Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """What ``VecNormalize`` does to observations, as plain numbers.
-
-    Attributes:
-        mean: O running means.
-        var: O running variances.
-        clip: largest absolute value of a normalised entry.
-        epsilon: added to the variances.
-
-    Raises:
-        ValueError: means and variances of different lengths, or numbers that make no sense.
-    """
-
-    mean: list[float]
-    var: list[float]
-    clip: float
-    epsilon: float
-
-    def __post_init__(self) -> None:
-        mean, var = np.asarray(self.mean, dtype=np.float64), np.asarray(self.var, dtype=np.float64)
-        if mean.ndim != 1 or mean.shape != var.shape or not np.isfinite([mean, var]).all() or (var < 0).any():
-            raise ValueError(f"means and variances must be finite lists of one length, got {self.mean}, {self.var}")
-        positive("clip", self.clip)
-        positive("epsilon", self.epsilon)
-
-    @classmethod
-    def of(cls, env: VecNormalize) -> Normalization | None:
-        """The present statistics of a ``VecNormalize``, or None if it leaves observations alone."""
-        if not env.norm_obs:
-            return None
-        rms = env.obs_rms
-        return cls(rms.mean.tolist(), rms.var.tolist(), float(env.clip_obs), float(env.epsilon))
-
-    def __call__(self, observation: Floats) -> Floats:
-        """The same numbers as ``VecNormalize.normalize_obs``: (B, O) -> (B, O) float32."""
-        scaled = (observation - np.array(self.mean)) / np.sqrt(np.array(self.var) + self.epsilon)
-        return np.asarray(np.clip(scaled, -self.clip, self.clip), dtype=np.float32)
 
 
 def _normalization_of(policy: Any, normalize: VecNormalize | Normalization | None) -> Normalization | None:
@@ -94,6 +53,8 @@ class PolicyTeacher(Teacher):
         normalize: a ``VecNormalize`` or ``Normalization`` whose statistics, as they are now, are applied to
             observations. None takes those of the model's own environment, if it has any.
         name: the name in reports.
+        spec: the task it was trained on, where its observations are of another kind than those of the tasks it is to
+            teach (None: they are of the same).
 
     Raises:
         TypeError: neither ``predict`` nor a module.
@@ -106,6 +67,7 @@ class PolicyTeacher(Teacher):
         deterministic: bool = True,
         normalize: VecNormalize | Normalization | None = None,
         name: str = "policy",
+        spec: TaskSpec | None = None,
     ) -> None:
         if not hasattr(policy, "predict") and not isinstance(policy, torch.nn.Module):
             raise TypeError(f"a policy must have predict() or be a torch.nn.Module, got {type(policy).__name__}")
@@ -113,14 +75,14 @@ class PolicyTeacher(Teacher):
         self.deterministic = deterministic
         self.normalization = _normalization_of(policy, normalize)
         self.policy = policy.policy if isinstance(policy, BaseAlgorithm) else policy
-        self.spec: TaskSpec | None = None
-        """The task it was trained on, where it comes from a file."""
+        self.spec = spec
         self._rng: Streams | None = None
         self._seen: tuple[Task, list[Block], gym.Space[Any]] | None = None
 
     def check(self, task: Task) -> None:
         """Raise a ``ValueError`` if the policy's observations or actions are not the task's."""
-        wanted: dict[str, Any] = {"observation": observation_space(task), "action": action_space(task)}
+        seen = gym.spaces.Box(*bounds(layout(task, self.spec)), dtype=np.float32)
+        wanted: dict[str, Any] = {"observation": seen, "action": action_space(task)}
         for kind, space in wanted.items():
             found = getattr(self.policy, f"{kind}_space", None)
             if found is not None and not _fits(found, space, bounds=kind == "action"):
@@ -151,7 +113,7 @@ class PolicyTeacher(Teacher):
             ValueError: the policy's actions are not the task's.
         """
         if self._seen is None or self._seen[0] is not task:
-            self._seen = task, layout(task), action_space(task)
+            self._seen = task, layout(task, self.spec), action_space(task)
         observation = observe(task, state, self._seen[1])
         if self.normalization is not None:
             observation = self.normalization(observation)

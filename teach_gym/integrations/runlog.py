@@ -37,7 +37,7 @@ class Checkpoint(NamedTuple):
     step: int
     tensors: dict[str, Any]
     state: dict[str, Any]
-    spec: TaskSpec
+    spec: TaskSpec | None
     config: dict[str, Any]
     path: Path
 
@@ -49,7 +49,7 @@ class RunLog:
         folder: the run's folder, made if it is not there.
         config: the settings that decide the run's result, plain JSON values; leave out those that do not (where it
             is written, how it is logged).
-        spec: the task the agent is trained on.
+        spec: the task the agent is trained on (None: the run is not of a task).
         resume: go on with the run in the folder: ``restored`` is its last checkpoint (None: it has none yet), and
             the rows of ``progress.csv`` after it are dropped.
         tensorboard: also write TensorBoard event files.
@@ -70,7 +70,7 @@ class RunLog:
         folder: str | Path,
         config: Mapping[str, Any],
         *,
-        spec: TaskSpec,
+        spec: TaskSpec | None = None,
         resume: bool = False,
         tensorboard: bool = False,
         wandb: str = "disabled",
@@ -172,7 +172,8 @@ class RunLog:
         from teach_gym.benchmark.run import versions
         from teach_gym.doctor import version_of
 
-        about = {"task": json.loads(self.spec.to_json()), "config": self.config, "versions": versions()}
+        task = None if self.spec is None else json.loads(self.spec.to_json())
+        about: dict[str, Any] = {"task": task, "config": self.config, "versions": versions()}
         about["versions"]["torch"] = version_of("torch")
         return {**about, "written_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
@@ -204,7 +205,7 @@ def restore(
             content = path.read_bytes()
             if hashlib.sha256(content).hexdigest() != card["sha256"]:
                 raise DamagedDataError(f"the SHA-256 of {path} is not that of {sidecar.name}")
-            found = TaskSpec(**card["task"])
+            found = None if card["task"] is None else TaskSpec(**card["task"])
             checkpoint = card["step"], _tensors(content), card["state"], found, card["config"], path
         except (OSError, KeyError, TypeError, DamagedDataError) as error:
             warnings.warn(f"passing over the damaged checkpoint {path}: {error!r}", stacklevel=2)
@@ -244,7 +245,7 @@ def _agree(path: Path, found: dict[str, Any], spec: TaskSpec | None, config: dic
     """Raise a ``ValueError`` that names both if a file is of another task or of other settings."""
     wanted = {"task": None if spec is None else json.loads(spec.to_json()), "config": config}
     for kind, ours in wanted.items():
-        theirs = found[kind]
+        theirs = found[kind] or {}
         if ours is None or theirs == ours:
             continue
         names = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]

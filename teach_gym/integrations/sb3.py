@@ -32,13 +32,13 @@ class TeachVecEnv(VecEnv):  # type: ignore[misc]
     Each step returns arrays of its own: observations (B, O) float32 with the batch axis fastest in memory, rewards
     (B,) float32, dones (B,) bool. Sub-environments start again within the step that ends their episode.
 
-    The info of a sub-environment holds ``distance`` and ``TimeLimit.truncated`` (always False: the budget is part of
-    the task and the observation), at an episode's end also ``terminal_observation``, (O,) float32; the teaching
-    examples are left out. Each step makes a dictionary of its own for every sub-environment. SB3 would allow the
-    running ones to share one: its algorithms and buffers only read infos, ``VecNormalize`` writes to those of ended
-    episodes, ``VecMonitor`` copies these, ``HerReplayBuffer`` keeps references. But then none could have its own
-    distance, and a wrapper that adds an entry to each info would write them all to one place; the dictionaries cost a
-    few per cent of training at 1,024 sub-environments, less below.
+    The info of a sub-environment holds ``distance`` (unless the task is a black box) and ``TimeLimit.truncated``
+    (always False: the budget is part of the task and the observation), at an episode's end also
+    ``terminal_observation``, (O,) float32; the teaching examples are left out. Each step makes a dictionary of its own
+    for every sub-environment. SB3 would allow the running ones to share one: its algorithms and buffers only read
+    infos, ``VecNormalize`` writes to those of ended episodes, ``VecMonitor`` copies these, ``HerReplayBuffer`` keeps
+    references. But then none could have its own distance, and a wrapper that adds an entry to each info would write
+    them all to one place; the dictionaries cost a few per cent of training at 1,024 sub-environments, less below.
 
     Args:
         env: the environment, made with ``autoreset_mode="same_step"``.
@@ -68,7 +68,7 @@ class TeachVecEnv(VecEnv):  # type: ignore[misc]
             check_options(options)
         seeds = None if None in self._seeds else list(self._seeds)
         observation, info = self.env.reset(seed=seeds)
-        self.reset_infos = [{"distance": distance} for distance in info["distance"].tolist()]
+        self.reset_infos = self._infos(info)
         self._reset_seeds()
         self._reset_options()
         return observation
@@ -85,14 +85,19 @@ class TeachVecEnv(VecEnv):  # type: ignore[misc]
             RuntimeError: before the first reset.
         """
         observation, reward, done, _, info = self.env.step(self._actions)
-        infos: list[dict[str, Any]] = [
-            {"distance": distance, "TimeLimit.truncated": False} for distance in info["distance"].tolist()
-        ]
+        infos = self._infos(info, **{"TimeLimit.truncated": False})
         for i in np.flatnonzero(done).tolist():
-            self.reset_infos[i] = {"distance": infos[i]["distance"]}
-            infos[i]["distance"] = float(info["final_info"]["distance"][i])
+            if "distance" in info:
+                self.reset_infos[i] = {"distance": infos[i]["distance"]}
+                infos[i]["distance"] = float(info["final_info"]["distance"][i])
             infos[i]["terminal_observation"] = info["final_obs"][i]
         return observation, reward.astype(np.float32), done, infos
+
+    def _infos(self, info: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
+        """A dictionary of its own for every sub-environment, with the distance unless the task hides it."""
+        if "distance" not in info:
+            return [dict(more) for _ in range(self.num_envs)]
+        return [{"distance": distance, **more} for distance in info["distance"].tolist()]
 
     def close(self) -> None:
         """Close the environment."""

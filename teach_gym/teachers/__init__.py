@@ -25,6 +25,8 @@ TEACHERS: dict[str, str] = {
     "imt": "teach_gym.teachers.selection:IMT",
     "mixed": "teach_gym.teachers.selection:MixedTeaching",
     "dht": "teach_gym.teachers.dht:GreedyDHT",
+    "agent": "teach_gym.teachers.agent:Agent",
+    "unrolled": "teach_gym.teachers.unrolled:Unrolled",
 }
 """Name -> ``module:class``; the classes are loaded on first use."""
 

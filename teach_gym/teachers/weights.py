@@ -1,0 +1,107 @@
+"""Files of learned teachers: safetensors with their description as JSON; nothing in a file is ever run.
+
+The metadata holds ``format``, ``kind`` (which class of teacher reads it) and ``card``, a JSON object with at least the
+``task`` (a ``TaskSpec``) the teacher was trained on and the ``versions`` it was trained with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from teach_gym.errors import DamagedDataError
+from teach_gym.files import writing
+from teach_gym.spec import TaskSpec
+
+FORMAT = "1"
+_PREFIX = "teach_gym."
+
+
+class Saved(NamedTuple):
+    """A learned teacher's file.
+
+    Attributes:
+        card: its description.
+        tensors: its weights by name, on the CPU.
+        spec: the task it was trained on.
+    """
+
+    card: dict[str, Any]
+    tensors: dict[str, Any]
+    spec: TaskSpec
+
+
+def write_teacher(path: str | Path, kind: str, tensors: Mapping[str, Any], spec: TaskSpec, **card: Any) -> None:
+    """Write a teacher, whole or not at all.
+
+    Args:
+        path: the file.
+        kind: the teacher's kind.
+        tensors: torch tensors or numpy arrays by name.
+        spec: the task it was trained on.
+        **card: further plain JSON values, such as the architecture and the training's settings.
+
+    Raises:
+        ValueError: weights that are not finite.
+        TypeError: a card that JSON cannot hold.
+    """
+    from safetensors.numpy import save
+
+    from teach_gym.benchmark.run import versions
+    from teach_gym.doctor import version_of
+
+    arrays = {name: _array(tensor) for name, tensor in tensors.items()}
+    broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+    if broken:
+        raise ValueError(f"cannot save a teacher with weights that are not finite: {', '.join(broken)}")
+    about = {**card, "task": asdict(spec), "versions": {**versions(), "torch": version_of("torch")}}
+    metadata = {_PREFIX + "format": FORMAT, _PREFIX + "kind": kind, _PREFIX + "card": json.dumps(about, sort_keys=True)}
+    content = save(arrays, metadata)
+    with writing(path) as file:
+        file.write(content)
+
+
+def _array(tensor: Any) -> np.ndarray[Any, Any]:
+    """A torch tensor or array as a contiguous numpy array on the CPU."""
+    tensor = tensor.detach().cpu().numpy() if hasattr(tensor, "detach") else tensor
+    return np.ascontiguousarray(tensor)
+
+
+def read_teacher(path: str | Path, kind: str, framework: str = "pt") -> Saved:
+    """Read a file of ``write_teacher``.
+
+    Args:
+        path: the file.
+        kind: the teacher's kind.
+        framework: ``pt`` for torch tensors, ``np`` for numpy arrays (needs no torch).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file of another kind or format.
+        DamagedDataError: not such a file, or a damaged one.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no teacher at {str(path)!r}")
+    try:
+        with safe_open(str(path), framework=framework) as file:
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
+    except (SafetensorError, OSError) as error:
+        raise DamagedDataError(f"{path} is not a file of a learned teacher, or damaged: {error}") from error
+    found, version = about.get(_PREFIX + "kind"), about.get(_PREFIX + "format")
+    if found != kind or version != FORMAT:
+        raise ValueError(
+            f"{path} holds {found or 'no learned teacher'} of format {version}, wanted {kind} of format {FORMAT}"
+        )
+    try:
+        card = json.loads(about[_PREFIX + "card"])
+        return Saved(card, tensors, TaskSpec(**card["task"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedDataError(f"{path} is damaged: its description cannot be read ({error})") from error
