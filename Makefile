@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 SEEDS ?= 10
 
-.PHONY: bench test test-slow lint docs results speed calibrate clean
+.PHONY: bench test test-slow lint docs results papers speed calibrate clean
 
 define install
 	@test -x $(BIN)/python || { (command -v uv >/dev/null && uv venv -q --python $(PYTHON) $(VENV)) || $(PYTHON) -m venv $(VENV); }
@@ -50,6 +50,11 @@ results: $(VENV)/.bench  ## docs/results/benchmark.md: all tasks, 10 seeds, teac
 	$(BIN)/teach-gym bench full --seeds 10 --executor serial --out runs/full
 	(printf '# Benchmark\n\n`teach-gym bench full --seeds 10 --executor serial`\n\n'; cat runs/full/report.md) \
 	  > docs/results/benchmark.md
+
+papers: $(VENV)/.bench  ## docs/results/papers.md: the papers' figures with a verdict on every claim (needs MNIST)
+	$(BIN)/teach-gym reproduce all --scale laptop --out runs/papers-laptop
+	$(BIN)/python -m teach_gym.experiments.report runs/papers-laptop --out docs/results/papers.md \
+	  --command 'teach-gym reproduce all --scale laptop'
 
 calibrate: $(VENV)/.bench
 	$(BIN)/python -m teach_gym.benchmark.calibrate --out docs/results/calibration.json

@@ -1,0 +1,49 @@
+"""What ``teach-gym reproduce`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from teach_gym.benchmark.charts import load_matplotlib
+from teach_gym.errors import DataNotFoundError, lookup_name
+from teach_gym.experiments import EXPERIMENTS, experiment
+from teach_gym.experiments.engine import run_experiment
+from teach_gym.experiments.report import verdict_lines
+
+ALL = "all"
+
+
+def listing() -> list[list[str]]:
+    """Name, source, title and scales of every experiment."""
+    rows = []
+    for found in map(experiment, EXPERIMENTS):
+        scales = ", ".join(f"{scale} ({settings['seeds']} seeds)" for scale, settings in found.scales.items())
+        rows.append([found.name, found.source, found.title, scales])
+    return rows
+
+
+def reproduce(name: str, out: Path, scale: str, seeds: Sequence[int] | None, say: Callable[[str], None]) -> int:
+    """Run one experiment or all, print the verdicts and return the exit code: 1 if data was missing, else 0.
+
+    Raises:
+        ValueError: unknown experiment or scale.
+        ImportError: matplotlib is not installed.
+        DataNotFoundError: the data of the one experiment asked for is not there.
+    """
+    lookup_name("experiment", name, {ALL: "", **EXPERIMENTS})
+    load_matplotlib()
+    missing = 0
+    for chosen in EXPERIMENTS if name == ALL else (name,):
+        folder = out / chosen
+        say(f"{chosen}: results go to {folder}")
+        try:
+            verdicts = run_experiment(experiment(chosen), folder, scale=scale, seeds=seeds)
+        except DataNotFoundError as error:
+            if name != ALL:
+                raise
+            say(f"{chosen} left out: {error}")
+            missing = 1
+            continue
+        print(f"{chosen}\n{verdict_lines(verdicts)}\n", flush=True)
+    return missing
