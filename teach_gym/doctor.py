@@ -20,6 +20,7 @@ DEPENDENCIES = (
     "threadpoolctl",
     "tqdm",
     "Jinja2",
+    "safetensors",
 )
 EXTRAS = {
     "torch": ("torch",),

@@ -14,6 +14,7 @@ from teach_gym.benchmark.score import (
     shortfall,
     task_score,
     teaching_score,
+    training_score,
 )
 
 
@@ -154,3 +155,21 @@ def test_one_seed_has_no_interval_and_no_task_no_aggregate() -> None:
 def test_percentile_interval() -> None:
     assert percentile_interval(np.arange(101.0)) == pytest.approx((2.5, 97.5))
     assert all(np.isnan(percentile_interval(np.array([1.0, np.nan]))))
+
+
+def test_training_score_is_the_mean_over_trainings_and_covers_both_sources_of_chance(rng: np.random.Generator) -> None:
+    """Against the score of each training by itself, and a two-way random-effects model whose truth is known."""
+    given = normal_pairs(rng, 200, 0.5)
+    teachers = np.stack([given.teacher + shift for shift in (-0.4, 0.0, 0.4)])
+    found = training_score(Paired(given.passive, given.reference, teachers))
+    each = [task_score(Paired(given.passive, given.reference, t)).value for t in teachers]
+    assert found.value == pytest.approx(np.mean(each))
+    one = training_score(Paired(given.passive, given.reference, teachers[1:2]))
+    assert one.low == pytest.approx(task_score(given).low, abs=0.02) and one.value == pytest.approx(each[1])
+    covered = 0
+    for _ in range(200):
+        runs = normal_pairs(rng, 50, 0.8)
+        many = runs.teacher + rng.normal(0.0, 0.5, (12, 1))
+        estimate = training_score(Paired(runs.passive, runs.reference, many), resamples=300)
+        covered += estimate.low <= 0.8 <= estimate.high
+    assert 0.85 <= covered / 200 <= 0.99

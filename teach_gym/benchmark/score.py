@@ -130,6 +130,29 @@ def task_score(pairs: Paired, resamples: int = RESAMPLES, seed: int = 0) -> Esti
     return Estimate(value, *percentile_interval(samples))
 
 
+def training_score(pairs: Paired, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+    """The mean teaching score of an agent that was trained with several seeds.
+
+    Its interval covers both sources of chance: the bootstrap resamples training seeds and, the same for all of them,
+    evaluation seeds.
+
+    Args:
+        pairs: D of the runs, (S,) of the references and (T, S) of the T trainings.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
+    """
+    value = float(teaching_score(pairs).mean())
+    trainings, n = np.shape(pairs.teacher)
+    if n < 2:
+        return Estimate(value, float("nan"), float("nan"))
+    rng, samples = np.random.default_rng(seed), np.empty(resamples)
+    for i in range(resamples):
+        rows, chosen = rng.integers(n, size=n), rng.integers(trainings, size=trainings)
+        drawn = Paired(pairs.passive[rows], pairs.reference[rows], pairs.teacher[chosen][:, rows].mean(0))
+        samples[i] = teaching_score(drawn)
+    return Estimate(value, *percentile_interval(samples))
+
+
 def aggregate_score(tasks: Sequence[Paired], resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
     """The interquartile mean of the run scores of all tasks, with its stratified bootstrap interval.
 

@@ -1,0 +1,102 @@
+"""A sweep over settings and seeds of a training script, carried out by Ray Tune.
+
+    python agents/tune.py reinforce:updates=300 --grid "learning_rate=[3e-3,1e-2],gamma=[0.8,0.95]" --seeds 5
+    python agents/tune.py train_sb3:algo=ppo,steps=100_000 --task SelectMoons --seeds 5
+
+The script is a file beside this one (or any path) with ``Args`` and ``train``; ``name:argument=value,...`` fixes
+arguments for all trials, ``--grid`` lists those that vary. Every setting is trained with every seed, each trial in a
+folder of its own, and the table gives the mean over all seeds with its interval. Started again, the sweep goes on;
+more seeds or more values may be added to it. See docs/ray.md.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from teach_gym.benchmark.suite import parse_call, task_spec
+from teach_gym.benchmark.summary import MISSING, number
+from teach_gym.files import write_text
+from teach_gym.integrations.tune import Line, Sweep, SweepError, run_sweep, table
+
+
+@dataclass
+class Args:
+    """Sweep over settings and seeds of a training script."""
+
+    script: tyro.conf.Positional[str]
+    """A training script with the arguments of all trials: reinforce, or reinforce:updates=300,num_envs=128."""
+    task: str = "LabelMoons"
+    """A registered task, with changes if wanted: LabelMoons:budget=40,learning_rate=0.5."""
+    grid: str = ""
+    """The arguments that vary, with their values: learning_rate=[3e-3,1e-2],credit=['to-go','episode']."""
+    seeds: int = 5
+    """Training seeds 0, 1, ... for every setting."""
+    metric: str = "score"
+    """What the table shows of the results."""
+    workers: int = 2
+    """Trials at a time."""
+    cpus: float = 1
+    """CPUs of a trial."""
+    gpus: float = 0
+    """GPUs of a trial, also a fraction."""
+    out: Path | None = None
+    """The sweep's folder; runs/tune/<script>-<task> if none is given."""
+
+
+def sweep_of(args: Args) -> Sweep:
+    """The sweep that the arguments describe.
+
+    Raises:
+        ValueError: not of the form that is asked for.
+    """
+    name, fixed = parse_call(args.script, "script")
+    path = Path(name) if name.endswith(".py") else Path(__file__).with_name(f"{name}.py")
+    _, grid = parse_call(f"grid:{args.grid}" if args.grid else "grid", "grid")
+    if args.seeds < 1:
+        raise ValueError(f"seeds must be >= 1, got {args.seeds!r}")
+    return Sweep(path, task_spec(args.task)[0], tuple(range(args.seeds)), fixed, grid)
+
+
+def to_markdown(lines: Sequence[Line], metric: str) -> str:
+    """The table of a sweep: mean over training seeds with its interval."""
+    rows = [f"| Setting | Seeds | Mean {metric} | 95 % interval |", "| --- | ---: | ---: | ---: |"]
+    for line in lines:
+        value, low, high = line.estimate
+        interval = MISSING if low != low else f"[{number(low)}, {number(high)}]"
+        rows.append(f"| {line.setting} | {line.seeds} | {number(value)} | {interval} |")
+    return "\n".join(rows) + "\n"
+
+
+def main() -> int:
+    """Sweep by the command line's arguments: 1 if trials failed, 2 after an error of the user's, 130 after Ctrl-C."""
+    args = tyro.cli(Args)
+    try:
+        sweep = sweep_of(args)
+        out = args.out or Path("runs/tune") / f"{sweep.script.stem}-{sweep.task.replace(':', '-')}"
+        code = 0
+        try:
+            run_sweep(sweep, out, workers=args.workers, cpus=args.cpus, gpus=args.gpus)
+        except SweepError as error:
+            print(f"tune: {error}", file=sys.stderr)
+            code = 1
+        lines = list(table(sweep, out, args.metric))
+        write_text(out / "table.md", to_markdown(lines, args.metric))
+        write_text(out / "table.json", json.dumps([line._asdict() for line in lines], indent=1) + "\n")
+        print(to_markdown(lines, args.metric))
+        return code
+    except KeyboardInterrupt:
+        print("tune: interrupted; started again, the sweep goes on where it was", file=sys.stderr)
+        return 130
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print(f"tune: error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
