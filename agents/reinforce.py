@@ -297,11 +297,11 @@ def train(args: Args) -> dict[str, float]:
         quiet = None if args.progress else True  # None: only on a terminal
         bar = tqdm(total=args.updates, initial=done, disable=quiet, unit="update", dynamic_ncols=True)
         for update in range(done + 1, args.updates + 1):
-            began, last = time.perf_counter(), update == args.updates
+            began, last = time.process_time(), update == args.updates
             if args.anneal:
                 optimizer.param_groups[0]["lr"] = args.learning_rate * (1 - (update - 1) / args.updates)
             scalars = learn(env, policy, optimizer, update, args)
-            seconds += time.perf_counter() - began
+            seconds += time.process_time() - began
             if update % args.eval_every == 0 or last:
                 scalars |= evaluation(Agent(network=policy.network(), spec=spec))
                 bar.write(f"update {update}: score {scalars['score']:.3f}", file=sys.stderr)

@@ -170,7 +170,7 @@ class Milestones(BaseCallback):
     def __init__(self, evaluation: Evaluation, log: RunLog, every: int, seed: int, bar: tqdm[Any]) -> None:
         super().__init__()
         self.evaluation, self.log, self.every, self.seed, self.bar = evaluation, log, every, seed, bar
-        self.seconds, self.mark, self.last = 0.0, time.perf_counter(), 0
+        self.seconds, self.mark, self.last = 0.0, time.process_time(), 0
         self.result: dict[str, float] = {}
 
     def _on_step(self) -> bool:
@@ -181,11 +181,11 @@ class Milestones(BaseCallback):
         if self.model.num_timesteps // self.every > self.last // self.every:
             self.pause()
             restart(self.model, self.seed, self.last)
-            self.mark = time.perf_counter()
+            self.mark = time.process_time()
 
     def pause(self) -> None:
         """Evaluate, log, and write the policy and a checkpoint."""
-        self.seconds += time.perf_counter() - self.mark
+        self.seconds += time.process_time() - self.mark
         step = self.last = self.model.num_timesteps
         self.result = self.evaluation(PolicyTeacher(self.model))
         self.log.log(step, **self.result, seconds=self.seconds)
@@ -236,7 +236,7 @@ def train(args: Args) -> dict[str, float]:
             if model.num_timesteps < total:
                 restart(model, args.seed, model.num_timesteps)
                 model.set_logger(sb3_logger(log))
-                milestones.mark = time.perf_counter()
+                milestones.mark = time.process_time()
                 interval = log_interval(model, total, spec.budget)
                 model.learn(total - model.num_timesteps, milestones, log_interval=interval, reset_num_timesteps=False)
                 milestones.pause()

@@ -47,7 +47,7 @@ def write_score(path: Path, about: dict[str, Any]) -> None:
     Args:
         path: the file.
         about: plain JSON values; among them ``task``, the entries of an ``Evaluation``, ``steps`` and ``seconds`` of
-            training.
+            training, the latter in CPU time.
     """
     about = {**about, "seconds": round(about["seconds"], 1)}
     write_text(path, json.dumps(about, indent=1) + "\n")

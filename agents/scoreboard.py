@@ -1,0 +1,297 @@
+"""The scoreboard: train every agent, score it beside the oracles, and write docs/results/agents.md.
+
+    python agents/scoreboard.py --out runs/agents --page docs/results/agents.md
+
+Trainings are processes of their own, two at a time; one that was finished is not repeated, one that was killed goes on
+from its last checkpoint. Agents are scored on evaluation seeds that no training sees (1000, 1001, ...).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from teach_gym.backend import Array
+from teach_gym.benchmark.score import Estimate, Paired, training_score
+from teach_gym.benchmark.suite import PASSIVE, REFERENCE, cached_task, evaluation_seeds, format_call, task_spec
+from teach_gym.files import write_text
+from teach_gym.registration import TASKS
+from teach_gym.teachers import make_teacher, teach_episodes
+from teach_gym.teachers.agent import Agent
+
+HERE = Path(__file__).parent
+HEADLINE = ("LabelMoons", "LabelDigits", "LabelMNIST", "SelectMoons", "PerturbMoons", "LabelMomentum", "SelectMomentum")
+"""The tasks with several training seeds, and those on which generalisation is tested."""
+DISCRETE = tuple(name for name, kwargs in TASKS.items() if kwargs.get("observation", "omniscient") == "omniscient")
+CONTINUOUS = tuple(name for name in DISCRETE if TASKS[name]["medium"] in ("label", "mixup", "perturb"))
+LOOKAHEAD = {"observation": "lookahead", "reward": "log_progress"}
+POOLS = list(range(1, 9))
+"""Pool seeds of the trainings over many pools; the task's own, 0, and the held-out ones are not among them."""
+HELD_OUT = (100, 101, 102, 103, 104)
+
+
+class Training(NamedTuple):
+    """One training: algorithm, task and seed; ``varied`` ones draw pool and learning rate anew for every learner."""
+
+    algo: str
+    task: str
+    seed: int
+    varied: bool = False
+
+    def folder(self, out: Path) -> Path:
+        """The folder of the run."""
+        return out / self.algo / f"{self.task}{'-varied' if self.varied else ''}-{self.seed}"
+
+    def changes(self) -> dict[str, Any]:
+        """The fields of the task that are not as registered."""
+        if not self.varied:
+            return {}
+        rate = TASKS[self.task]["learning_rate"]
+        return {"learning_rate": [round(rate / 2, 6), round(rate * 2, 6)], "pool_seed": POOLS}
+
+    def command(self, out: Path) -> list[str]:
+        """What carries it out."""
+        changes = {**self.changes(), **(LOOKAHEAD if self.algo == "reinforce" else {})}
+        script = "reinforce.py" if self.algo == "reinforce" else "train_sb3.py"
+        options = [] if self.algo == "reinforce" else ["--algo", self.algo]
+        if self.algo == "reinforce":
+            options = ["--updates", "150", "--gamma", "0.9", "--learning-rate", "0.01", "--eval-every", "150"]
+        options += ["--task", format_call(self.task, changes), "--seed", str(self.seed), "--no-progress", "--resume"]
+        return [sys.executable, str(HERE / script), *options, "--out", str(self.folder(out))]
+
+
+@dataclass
+class Args:
+    """Train all agents and write the scoreboard."""
+
+    out: Path = Path("runs/agents")
+    """Folder of the trainings."""
+    page: Path | None = None
+    """The page to write; it is printed if none is given."""
+    seeds: int = 5
+    """Training seeds of the headline tasks."""
+    other_seeds: int = 1
+    """Training seeds of the other tasks."""
+    episodes: int = 1000
+    """Evaluation episodes of each agent."""
+    tasks: tuple[str, ...] = ()
+    """Only these tasks."""
+    algos: tuple[str, ...] = ("ppo", "dqn", "reinforce", "sac")
+    """Only these algorithms."""
+    workers: int = 2
+    """Trainings at a time."""
+    train: bool = True
+    """Carry out the trainings that are missing; otherwise score those there are."""
+
+
+def plan(args: Args) -> list[Training]:
+    """All trainings, the headline tasks first."""
+    found = []
+    for task in (*HEADLINE, *(name for name in DISCRETE if name not in HEADLINE)):
+        if args.tasks and task not in args.tasks:
+            continue
+        for algo in args.algos:
+            if algo == "sac" and task not in CONTINUOUS:
+                continue
+            many = task in HEADLINE and algo != "sac"
+            found += [Training(algo, task, seed) for seed in range(args.seeds if many else args.other_seeds)]
+        if task in HEADLINE and "ppo" in args.algos:
+            found.append(Training("ppo", task, 0, varied=True))
+    return found
+
+
+def done(training: Training, out: Path) -> bool:
+    """Whether a training is finished."""
+    return (training.folder(out) / "score.json").exists()
+
+
+def carry_out(trainings: Sequence[Training], args: Args) -> None:
+    """Run the trainings that are not finished.
+
+    Raises:
+        RuntimeError: some failed; the others are finished.
+    """
+    todo = [training for training in trainings if not done(training, args.out)]
+    running: set[subprocess.Popen[str]] = set()
+
+    def run(training: Training) -> str:
+        process = subprocess.Popen(
+            training.command(args.out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        running.add(process)
+        error = process.communicate()[1]
+        running.discard(process)
+        return "" if process.returncode == 0 else error.strip().splitlines()[-1] if error else str(process.returncode)
+
+    failures = []
+    bar = tqdm(total=len(trainings), initial=len(trainings) - len(todo), unit="training")
+    with bar, ThreadPoolExecutor(args.workers) as pool:
+        futures = {pool.submit(run, training): training for training in todo}
+        try:
+            for future in as_completed(futures):
+                if future.result():
+                    failures.append((futures[future], future.result()))
+                bar.update()
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in tuple(running):
+                process.send_signal(signal.SIGTERM)
+            raise
+    if failures:
+        raise RuntimeError(f"{len(failures)} trainings failed, first {failures[0][0]}: {failures[0][1]}")
+
+
+class Board:
+    """The scores of the agents that there are."""
+
+    def __init__(self, args: Args) -> None:
+        self.args, self.trainings = args, [t for t in plan(args) if done(t, args.out)]
+        self.seeds = evaluation_seeds(args.episodes)
+
+    @functools.cache  # noqa: B019  # one board lives as long as the program
+    def ends(self, spec: str, teacher: str) -> Array:
+        """Final distances of an oracle: (S,)."""
+        return teach_episodes(cached_task(spec), make_teacher(teacher), self.seeds)[1]
+
+    def runs(self, algo: str, task: str, varied: bool = False) -> list[Training]:
+        """The trainings of an algorithm on a task."""
+        return [t for t in self.trainings if (t.algo, t.task, t.varied) == (algo, task, varied)]
+
+    def agents(self, runs: Iterable[Training]) -> list[Agent]:
+        """Their agents."""
+        return [Agent(path=t.folder(self.args.out) / "policy.safetensors") for t in runs]
+
+    def score(self, agents: Sequence[Agent], task: str, **changes: Any) -> Estimate:
+        """The mean score of agents on a task with some changes."""
+        spec = task_spec(format_call(task, changes))[1]
+        taught = np.stack([teach_episodes(cached_task(spec), agent, self.seeds)[1] for agent in agents])
+        return training_score(Paired(self.ends(spec, PASSIVE), self.ends(spec, REFERENCE), taught))
+
+    def oracle(self, teacher: str, task: str) -> Estimate:
+        """The score of an oracle."""
+        spec = task_spec(task)[1]
+        taught = self.ends(spec, teacher)[None]
+        return training_score(Paired(self.ends(spec, PASSIVE), self.ends(spec, REFERENCE), taught))
+
+    def cost(self, runs: Sequence[Training]) -> str:
+        """Steps and seconds of trainings, the latter as a median."""
+        found = [json.loads((t.folder(self.args.out) / "score.json").read_text()) for t in runs]
+        seconds = np.median([entry["seconds"] for entry in found])
+        return f"{found[0]['steps'] / 1e6:.2g} M, {seconds:.0f} s"
+
+
+def words(estimate: Estimate | None) -> str:
+    """An estimate in a cell, in bold where its interval lies above 1."""
+    if estimate is None:
+        return ""
+    text = f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+    return f"**{text}**" if estimate.low > 1 else text
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def discrete_rows(board: Board, scores: dict[tuple[str, str], Estimate]) -> Iterable[list[str]]:
+    """One row per task: the score of every algorithm and what it cost."""
+    for task in dict.fromkeys(t.task for t in board.trainings):
+        cells, costs = [], []
+        for algo in ("ppo", "dqn", "reinforce"):
+            runs = board.runs(algo, task)
+            if runs:
+                scores[algo, task] = board.score(board.agents(runs), task)
+            cells.append(words(scores.get((algo, task))))
+            costs.append(board.cost(runs) if runs else "")
+        momentum = words(board.oracle("anticipating", task)) if TASKS[task].get("momentum") else ""
+        yield [task, str(len(board.runs("ppo", task))), *cells, momentum, *costs]
+
+
+def continuous_rows(board: Board) -> Iterable[list[str]]:
+    """One row per task of the continuous flavour."""
+    for task in dict.fromkeys(t.task for t in board.trainings):
+        runs = board.runs("sac", task)
+        if runs:
+            yield [task, words(board.score(board.agents(runs), task, continuous=True)), board.cost(runs)]
+
+
+def generalisation_rows(board: Board) -> Iterable[list[str]]:
+    """Two rows per headline task: agents of the task itself, and of one with many pools and learning rates."""
+    for task in HEADLINE:
+        for varied in (False, True):
+            runs = board.runs("ppo", task, varied)
+            if not runs:
+                continue
+            agents, rate = board.agents(runs), TASKS[task]["learning_rate"]
+            pools = [board.score(agents, task, pool_seed=seed) for seed in HELD_OUT]
+            spread = f"{np.mean([p.value for p in pools]):.3f} ({min(p.value for p in pools):.3f} to "
+            spread += f"{max(p.value for p in pools):.3f})"
+            rates = [words(board.score(agents, task, learning_rate=factor * rate)) for factor in (0.5, 2.0)]
+            yield [task, "many" if varied else "its own", words(board.score(agents, task)), spread, *rates]
+
+
+def page(board: Board, args: Args) -> str:
+    """The page in Markdown."""
+    scores: dict[tuple[str, str], Estimate] = {}
+    rows = list(discrete_rows(board, scores))
+    ppo = {task: score for (algo, task), score in scores.items() if algo == "ppo"}
+    above = [task for task, score in ppo.items() if score.low > 1]
+    below = [task for task, score in ppo.items() if score.value < 0.95]
+    intro = (HERE / "scoreboard.md").read_text(encoding="utf-8").format(
+        episodes=args.episodes,
+        above=len(above),
+        tasks=len(ppo),
+        which=", ".join(above) or "none",
+        below=", ".join(below) or "none",
+    )
+    costs = ["PPO: steps, CPU", "DQN: steps, CPU", "REINFORCE: steps, CPU"]
+    parts = [
+        intro,
+        "## Discrete actions",
+        table(["Task", "Trainings", "PPO", "DQN", "REINFORCE", "anticipating oracle", *costs], rows),
+        "## Continuous actions (SAC)",
+        table(["Task", "SAC", "steps, CPU"], continuous_rows(board)),
+        "## Other pools and learning rates (PPO)",
+        table(
+            ["Task", "Trained on", "the task", "five held-out pools", "half the learning rate", "twice"],
+            generalisation_rows(board),
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> int:
+    """Train, score, write; the exit code is 2 after an error of the user's, 1 if trainings failed."""
+    args = tyro.cli(Args)
+    try:
+        if args.train:
+            carry_out(plan(args), args)
+        text = page(Board(args), args)
+        if args.page is None:
+            print(text)
+        else:
+            write_text(args.page, text)
+    except (ValueError, TypeError, OSError) as error:
+        print(f"scoreboard: error: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        print(f"scoreboard: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
