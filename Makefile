@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 SEEDS ?= 10
 
-.PHONY: bench test test-slow lint docs results papers speed calibrate clean
+.PHONY: agents bench test test-slow lint docs results papers speed calibrate clean
 
 define install
 	@test -x $(BIN)/python || { (command -v uv >/dev/null && uv venv -q --python $(PYTHON) $(VENV)) || $(PYTHON) -m venv $(VENV); }
@@ -58,6 +58,9 @@ papers: $(VENV)/.bench  ## docs/results/papers.md: the papers' figures with a ve
 
 calibrate: $(VENV)/.bench
 	$(BIN)/python -m teach_gym.benchmark.calibrate --out docs/results/calibration.json
+
+agents: $(VENV)/.test  ## docs/results/agents.md: trains all agents (hours; a second call goes on; MNIST needs the data)
+	$(BIN)/python agents/scoreboard.py --out runs/agents --page docs/results/agents.md
 
 speed: $(VENV)/.bench
 	$(BIN)/teach-gym speed --out docs/results/speed.md

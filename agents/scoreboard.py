@@ -3,7 +3,8 @@
     python agents/scoreboard.py --out runs/agents --page docs/results/agents.md
 
 Trainings are processes of their own, two at a time; one that was finished is not repeated, one that was killed goes on
-from its last checkpoint. Agents are scored on evaluation seeds that no training sees (1000, 1001, ...).
+from its last checkpoint. Trainings have the seeds 1, 2, ...; settings are to be tuned with seed 0 and the evaluation
+seeds of the training scripts (1000, 1001, ...). Agents are scored here on seeds of their own.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from tqdm import tqdm
 
 from teach_gym.backend import Array
 from teach_gym.benchmark.score import Estimate, Paired, training_score
-from teach_gym.benchmark.suite import PASSIVE, REFERENCE, cached_task, evaluation_seeds, format_call, task_spec
+from teach_gym.benchmark.suite import PASSIVE, REFERENCE, cached_task, format_call, task_spec
 from teach_gym.files import write_text
-from teach_gym.registration import TASKS
+from teach_gym.pretrained import publish
+from teach_gym.registration import TASKS, env_id
 from teach_gym.teachers import make_teacher, teach_episodes
 from teach_gym.teachers.agent import Agent
 
@@ -39,6 +41,9 @@ CONTINUOUS = tuple(name for name in DISCRETE if TASKS[name]["medium"] in ("label
 LOOKAHEAD = {"observation": "lookahead", "reward": "log_progress"}
 POOLS = list(range(1, 9))
 """Pool seeds of the trainings over many pools; the task's own, 0, and the held-out ones are not among them."""
+POLICY = "policy.safetensors"
+FIRST_SEED = 20_000
+"""The scoreboard's evaluation seeds start here."""
 HELD_OUT = (100, 101, 102, 103, 104)
 
 
@@ -61,15 +66,18 @@ class Training(NamedTuple):
         rate = TASKS[self.task]["learning_rate"]
         return {"learning_rate": [round(rate / 2, 6), round(rate * 2, 6)], "pool_seed": POOLS}
 
-    def command(self, out: Path) -> list[str]:
-        """What carries it out."""
+    def command(self, out: Path, quick: bool = False) -> list[str]:
+        """What carries it out; a quick one shows that everything works and teaches the agent nothing."""
         changes = {**self.changes(), **(LOOKAHEAD if self.algo == "reinforce" else {})}
         script = "reinforce.py" if self.algo == "reinforce" else "train_sb3.py"
         options = [] if self.algo == "reinforce" else ["--algo", self.algo]
         if self.algo == "reinforce":
             options = ["--updates", "150", "--gamma", "0.9", "--learning-rate", "0.01", "--eval-every", "150"]
+        if quick:
+            options += ["--updates", "2"] if self.algo == "reinforce" else ["--steps", "4000"]
+            options += ["--num-envs", "16", "--eval-episodes", "10"]
         options += ["--task", format_call(self.task, changes), "--seed", str(self.seed), "--no-progress", "--resume"]
-        return [sys.executable, str(HERE / script), *options, "--out", str(self.folder(out))]
+        return [f"agents/{script}", *options, "--out", str(self.folder(out))]
 
 
 @dataclass
@@ -92,6 +100,10 @@ class Args:
     """Only these algorithms."""
     workers: int = 2
     """Trainings at a time."""
+    quick: bool = False
+    """Train for a moment only, to try the command."""
+    publish: bool = False
+    """Put PPO's agents of the headline tasks, those of seed 1, into the package (``teach_gym.load_teacher``)."""
     train: bool = True
     """Carry out the trainings that are missing; otherwise score those there are."""
 
@@ -106,9 +118,9 @@ def plan(args: Args) -> list[Training]:
             if algo == "sac" and task not in CONTINUOUS:
                 continue
             many = task in HEADLINE and algo != "sac"
-            found += [Training(algo, task, seed) for seed in range(args.seeds if many else args.other_seeds)]
+            found += [Training(algo, task, seed) for seed in range(1, 1 + (args.seeds if many else args.other_seeds))]
         if task in HEADLINE and "ppo" in args.algos:
-            found.append(Training("ppo", task, 0, varied=True))
+            found.append(Training("ppo", task, 1, varied=True))
     return found
 
 
@@ -128,7 +140,11 @@ def carry_out(trainings: Sequence[Training], args: Args) -> None:
 
     def run(training: Training) -> str:
         process = subprocess.Popen(
-            training.command(args.out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            [sys.executable, *training.command(args.out, args.quick)],
+            cwd=HERE.parent,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         running.add(process)
         error = process.communicate()[1]
@@ -158,7 +174,7 @@ class Board:
 
     def __init__(self, args: Args) -> None:
         self.args, self.trainings = args, [t for t in plan(args) if done(t, args.out)]
-        self.seeds = evaluation_seeds(args.episodes)
+        self.seeds = range(FIRST_SEED, FIRST_SEED + args.episodes)
 
     @functools.cache  # noqa: B019  # one board lives as long as the program
     def ends(self, spec: str, teacher: str) -> Array:
@@ -171,7 +187,7 @@ class Board:
 
     def agents(self, runs: Iterable[Training]) -> list[Agent]:
         """Their agents."""
-        return [Agent(path=t.folder(self.args.out) / "policy.safetensors") for t in runs]
+        return [Agent(path=t.folder(self.args.out) / POLICY) for t in runs]
 
     def score(self, agents: Sequence[Agent], task: str, **changes: Any) -> Estimate:
         """The mean score of agents on a task with some changes."""
@@ -243,6 +259,19 @@ def generalisation_rows(board: Board) -> Iterable[list[str]]:
             yield [task, "many" if varied else "its own", words(board.score(agents, task)), spread, *rates]
 
 
+def publish_headline(board: Board) -> None:
+    """Put the first agent of PPO on every headline task into the package, with its score and command."""
+    for training in (
+        t for t in board.trainings if t.algo == "ppo" and t.task in HEADLINE and t.seed == 1 and not t.varied
+    ):
+        found = board.score(board.agents([training]), training.task)
+        command = " ".join(["python", *training.command(Path("runs/agents"))]).replace(" --no-progress --resume", "")
+        name = f"ppo/{env_id(training.task).partition('/')[2]}"
+        card = {"score": found.value, "low": found.low, "high": found.high, "episodes": board.args.episodes}
+        path = training.folder(board.args.out) / POLICY
+        publish(path, name, **card, first_seed=FIRST_SEED, command=command)
+
+
 def page(board: Board, args: Args) -> str:
     """The page in Markdown."""
     scores: dict[tuple[str, str], Estimate] = {}
@@ -250,12 +279,17 @@ def page(board: Board, args: Args) -> str:
     ppo = {task: score for (algo, task), score in scores.items() if algo == "ppo"}
     above = [task for task, score in ppo.items() if score.low > 1]
     below = [task for task, score in ppo.items() if score.value < 0.95]
-    intro = (HERE / "scoreboard.md").read_text(encoding="utf-8").format(
-        episodes=args.episodes,
-        above=len(above),
-        tasks=len(ppo),
-        which=", ".join(above) or "none",
-        below=", ".join(below) or "none",
+    intro = (
+        (HERE / "scoreboard.md")
+        .read_text(encoding="utf-8")
+        .format(
+            episodes=args.episodes,
+            first=FIRST_SEED,
+            above=len(above),
+            tasks=len(ppo),
+            which=", ".join(above) or "none",
+            below=", ".join(below) or "none",
+        )
     )
     costs = ["PPO: steps, CPU", "DQN: steps, CPU", "REINFORCE: steps, CPU"]
     parts = [
@@ -276,10 +310,14 @@ def page(board: Board, args: Args) -> str:
 def main() -> int:
     """Train, score, write; the exit code is 2 after an error of the user's, 1 if trainings failed."""
     args = tyro.cli(Args)
+    args.out = args.out.resolve()
     try:
         if args.train:
             carry_out(plan(args), args)
-        text = page(Board(args), args)
+        board = Board(args)
+        text = page(board, args)
+        if args.publish:
+            publish_headline(board)
         if args.page is None:
             print(text)
         else:

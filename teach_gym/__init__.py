@@ -11,17 +11,19 @@ from teach_gym.registration import TASKS, env_id, register_all
 
 if TYPE_CHECKING:
     from teach_gym.build import make_task
+    from teach_gym.pretrained import load_teacher
     from teach_gym.spec import TaskSpec
     from teach_gym.task import Task, TeachState
     from teach_gym.teachers import make_teacher
 
 __version__ = "0.1.0"
-__all__ = ["TASKS", "Task", "TaskSpec", "TeachState", "env_id", "make_task", "make_teacher"]
+__all__ = ["TASKS", "Task", "TaskSpec", "TeachState", "env_id", "load_teacher", "make_task", "make_teacher"]
 
 _LAZY = {
     "Task": "teach_gym.task",
     "TaskSpec": "teach_gym.spec",
     "TeachState": "teach_gym.task",
+    "load_teacher": "teach_gym.pretrained",
     "make_task": "teach_gym.build",
     "make_teacher": "teach_gym.teachers",
 }

@@ -33,12 +33,12 @@ def decrease(task: Task, before: TeachState, after: TeachState) -> Array:
 
 
 def log_progress(task: Task, before: TeachState, after: TeachState) -> Array:
-    """10 times the decrease of the logarithm of the distance, 10 log(d_t / d_{t+1}): (B,).
+    """10 times the decrease of the logarithm of the distance, 10 log((d_t + c) / (d_{t+1} + c)), c = d_0 / 50: (B,).
 
-    A given share of what is left counts the same near the target and far from it, so that agents learn precision,
-    which ``progress`` hardly pays for.
+    The same share of what is left counts about the same near the target and far from it, so that agents learn
+    precision, which ``progress`` hardly pays for. Below c the reward is about linear, lest luck at the end decides.
     """
-    floor = 1e-3 * before.initial_distance
+    floor = 0.02 * before.initial_distance
     return 10.0 * namespace(before.distance).log((before.distance + floor) / (after.distance + floor))
 
 

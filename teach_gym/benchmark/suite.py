@@ -16,9 +16,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from keyword import iskeyword
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from teach_gym.pretrained import find
 from teach_gym.registration import NAMESPACE, TASKS, VERSION, task_kwargs
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def file_digest(options: Mapping[str, Any]) -> str:
         FileNotFoundError: no such file.
     """
     path = options.get("path")
-    return "" if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return "" if path is None else hashlib.sha256(find(path).read_bytes()).hexdigest()
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from teach_gym.backend import Array
 from teach_gym.errors import DamagedDataError, lookup_name, positive
 from teach_gym.observe import Block, layout, observe
+from teach_gym.pretrained import find
 from teach_gym.randomness import Streams
 from teach_gym.spec import TaskSpec
 from teach_gym.task import Task, TeachState
@@ -141,7 +142,7 @@ class Agent(Teacher):
     """A trained agent: it sees only the observation, of the kind it was trained on, and keeps no memory.
 
     Args:
-        path: a file of ``save_agent``.
+        path: a file of ``save_agent``, or the name of a pretrained one (``teach_gym.pretrained``).
         sampled: draw actions with the softmax of the scores instead of taking the best; discrete actions only.
         network: instead of a path, the network.
         spec: with it, the task it was trained on (None: one whose observation is of the task's own kind).
@@ -244,7 +245,7 @@ _PARTS = ("weight", "bias")
 
 
 def _load(path: str | Path) -> tuple[Network, TaskSpec, dict[str, Any]]:
-    saved = read_teacher(path, KIND, framework="np")
+    saved = read_teacher(find(path), KIND, framework="np")
     try:
         about: Mapping[str, Any] = saved.card["network"]
         n = len(saved.tensors) // 2
