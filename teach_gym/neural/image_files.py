@@ -1,0 +1,177 @@
+"""Reading image data sets from disk into image pools: MNIST, CIFAR-10, CIFAR-100 and trees of image files.
+
+Nothing is fetched, and nothing is unpacked to disk. torchvision's CIFAR files are Python pickles; torchvision opens
+them only if their MD5 is the published one.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from teach_gym.datasets import data_dir, load_mnist
+from teach_gym.errors import DamagedDataError, DataNotFoundError, check_options, lookup_name, positive
+from teach_gym.neural.images import ImagePool, Images
+from teach_gym.neural.patterns import patterns
+
+Bytes = npt.NDArray[np.uint8]
+Parts = tuple[Images, Images, tuple[str, ...]]
+JPEG_TREE = "cifar10-jpeg"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm")
+
+
+def load_pool(name: str, data_dir: str | Path | None = None, *, device: str = "cpu", **options: Any) -> ImagePool:
+    """Read an image pool onto a device.
+
+    Args:
+        name: ``mnist``, ``cifar10`` and ``cifar100`` (torchvision's layout), ``cifar10_jpeg`` (a tree of JPEG files,
+            unpacked or as .tar.xz), ``folder`` (any tree of image files) or ``patterns`` (made-up images).
+        data_dir: the data folder (default: ``TEACH_GYM_DATA``, else the user's cache folder).
+        device: a torch device.
+        **options: for ``folder``: ``path`` of a folder with ``train/<class>/*`` and ``test/<class>/*`` (or
+            ``val/<class>/*``), and ``size`` (height, width) that images are resized to; for ``patterns`` see there.
+
+    Raises:
+        ValueError: unknown name, or images of several sizes.
+        TypeError: an option the pool does not have.
+        DataNotFoundError: files are missing; the message names the layout.
+        DamagedDataError: files that cannot be read.
+        ImportError: torchvision is not installed.
+    """
+    reader = lookup_name("image pool", name, READERS)
+    check_options("image pool", name, reader, options)
+    train, held_out, classes = reader(data_dir, **options)
+    return ImagePool(name, train, held_out, classes).to(device)
+
+
+def _images(pixels: Bytes, labels: Any) -> Images:
+    """Pixels (N, H, W, C) or (N, H, W) and their classes as tensors."""
+    channels = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
+    return Images(torch.tensor(np.ascontiguousarray(channels)), torch.tensor(np.asarray(labels, dtype=np.int64)))
+
+
+def _mnist(folder: str | Path | None) -> Parts:
+    train, test = (_images(*load_mnist(folder, train=part)) for part in (True, False))
+    return train, test, tuple("0123456789")
+
+
+def _cifar(name: str, subfolder: str) -> Callable[[str | Path | None], Parts]:
+    """A reader of torchvision's CIFAR10 or CIFAR100."""
+
+    def read(folder: str | Path | None) -> Parts:
+        try:
+            from torchvision import datasets
+        except ImportError as error:
+            raise ImportError(f"reading {name} needs torchvision: pip install 'teach_gym[vision]'") from error
+        root = data_dir(folder)
+        try:
+            train, test = (getattr(datasets, name)(str(root), train=part, download=False) for part in (True, False))
+        except RuntimeError as error:
+            raise DataNotFoundError(
+                f"{name} not found or damaged in {str(root / subfolder)!r}: expected torchvision's layout, "
+                f"{subfolder}/ with the files of the Python version, in the folder given by data_dir or TEACH_GYM_DATA"
+            ) from error
+        return _images(train.data, train.targets), _images(test.data, test.targets), tuple(train.classes)
+
+    return read
+
+
+def _cifar10_jpeg(folder: str | Path | None) -> Parts:
+    """CIFAR-10 as JPEG files: ``cifar10-jpeg/{train,test}/<class>/*.jpg`` or ``cifar10-jpeg.tar.xz`` with that."""
+    root = data_dir(folder)
+    tree, archive = root / JPEG_TREE, root / f"{JPEG_TREE}.tar.xz"
+    if tree.is_dir():
+        return _folder(folder, path=tree)
+    if archive.is_file():
+        return _tree(str(archive), _archive_files(archive), None)
+    raise DataNotFoundError(
+        f"no CIFAR-10 images in {str(root)!r}: expected {JPEG_TREE}/{{train,test}}/<class>/*.jpg or "
+        f"{JPEG_TREE}.tar.xz with that tree, in the folder given by data_dir or TEACH_GYM_DATA"
+    )
+
+
+def _folder(folder: str | Path | None, *, path: str | Path | None = None, size: tuple[int, int] | None = None) -> Parts:
+    """A tree of image files; ``path`` defaults to the data folder."""
+    root = data_dir(folder) if path is None else Path(path)
+    return _tree(str(root), _tree_files(root), size)
+
+
+def _tree_files(root: Path) -> Iterator[tuple[str, str, bytes]]:
+    """(part, class, content) of every image file under a folder, in order."""
+    for path in sorted(root.glob("*/*/*")):
+        if path.suffix.lower() in SUFFIXES:
+            yield path.parts[-3], path.parts[-2], path.read_bytes()
+
+
+def _archive_files(path: Path) -> Iterator[tuple[str, str, bytes]]:
+    """(part, class, content) of every image file in a .tar.xz, in the order of their names."""
+    found = []
+    try:
+        with tarfile.open(path, "r:xz") as archive:
+            for member in archive:
+                name = PurePosixPath(member.name)
+                file = archive.extractfile(member) if member.isfile() and name.suffix.lower() in SUFFIXES else None
+                if file is not None and len(name.parts) >= 3:
+                    found.append((member.name, name.parts[-3], name.parts[-2], file.read()))
+    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+        raise DamagedDataError(f"{str(path)!r} is no whole .tar.xz archive: {error}") from error
+    for _, part, label, content in sorted(found, key=lambda entry: entry[0]):
+        yield part, label, content
+
+
+def _tree(root: str, files: Iterator[tuple[str, str, bytes]], size: tuple[int, int] | None) -> Parts:
+    """Images of the parts train and test (or val)."""
+    parts: dict[str, tuple[list[Bytes], list[str]]] = {}
+    for part, label, content in files:
+        images, labels = parts.setdefault("test" if part == "val" and "test" not in parts else part, ([], []))
+        images.append(_decode(content, size, f"{root} ({part}/{label})"))
+        labels.append(label)
+    if not {"train", "test"} <= set(parts):
+        raise DataNotFoundError(
+            f"no images in {root!r}: expected train/<class>/*.jpg and test/<class>/*.jpg (or val/<class>/*.jpg; "
+            f"{', '.join(SUFFIXES)}), found {sorted(parts) or 'nothing'}"
+        )
+    classes = sorted(set(parts["train"][1]))
+    unknown = sorted(set(parts["test"][1]) - set(classes))
+    if unknown:
+        raise ValueError(f"classes {unknown} in {root!r} have test images but no training images")
+    sizes = {image.shape[:2] for images, _ in parts.values() for image in images}
+    if len(sizes) > 1:
+        raise ValueError(f"images in {root!r} are of {len(sizes)} sizes, such as {sorted(sizes)[:3]}; give size=(h, w)")
+    number = {label: k for k, label in enumerate(classes)}
+    train, test = (_images(np.stack(parts[p][0]), [number[k] for k in parts[p][1]]) for p in ("train", "test"))
+    return train, test, tuple(classes)
+
+
+def _decode(content: bytes, size: tuple[int, int] | None, where: str) -> Bytes:
+    """One image file as (H, W, 3) bytes."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            image = opened.convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DamagedDataError(f"an image of {where} cannot be read: {error}") from error
+    if size is not None:
+        for length in size:
+            positive("size", length, integer=True)
+        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(image, dtype=np.uint8)
+
+
+READERS: dict[str, Callable[..., Parts]] = {
+    "mnist": _mnist,
+    "cifar10": _cifar("CIFAR10", "cifar-10-batches-py"),
+    "cifar100": _cifar("CIFAR100", "cifar-100-python"),
+    "cifar10_jpeg": _cifar10_jpeg,
+    "folder": _folder,
+    "patterns": patterns,
+}

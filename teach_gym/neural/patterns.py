@@ -1,0 +1,42 @@
+"""Made-up images, for trying things out where no data set is at hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from teach_gym.errors import positive
+from teach_gym.neural.images import Images
+
+
+def patterns(
+    folder: object = None, *, n: int = 400, size: int = 16, n_classes: int = 4, noise: float = 60.0, seed: int = 0
+) -> tuple[Images, Images, tuple[str, ...]]:
+    """Noisy copies of one smooth random colour pattern per class: training images, as many test images, class names.
+
+    Args:
+        folder: not used; other pools are read from it.
+        n: training images.
+        size: height and width, a multiple of 4.
+        n_classes: K.
+        noise: standard deviation of the noise on each pixel, of 255.
+        seed: decides all.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+    for name, value in (("n", n), ("size", size), ("n_classes", n_classes)):
+        positive(name, value, integer=True)
+    positive("noise", noise)
+    if size % 4:
+        raise ValueError(f"size must be a multiple of 4, got {size}")
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(40, 215, (n_classes, 3, 4, 4))
+    means = coarse.repeat(size // 4, axis=2).repeat(size // 4, axis=3)
+
+    def images() -> Images:
+        labels = rng.integers(n_classes, size=n)
+        pixels = means[labels] + noise * rng.standard_normal((n, 3, size, size))
+        return Images(torch.tensor(pixels.clip(0, 255).astype(np.uint8)), torch.tensor(labels))
+
+    return images(), images(), tuple(f"pattern {k}" for k in range(n_classes))
