@@ -44,6 +44,8 @@ POOLS = list(range(1, 9))
 POLICY = "policy.safetensors"
 FIRST_SEED = 20_000
 """The scoreboard's evaluation seeds start here."""
+SMALL = 8
+"""Learners with at most so many parameters get four times the evaluation episodes."""
 HELD_OUT = (100, 101, 102, 103, 104)
 
 
@@ -92,8 +94,8 @@ class Args:
     """Training seeds of the headline tasks."""
     other_seeds: int = 1
     """Training seeds of the other tasks."""
-    episodes: int = 1000
-    """Evaluation episodes of each agent."""
+    episodes: int = 5000
+    """Evaluation episodes of each agent; four times as many for learners with few parameters, which cost little."""
     tasks: tuple[str, ...] = ()
     """Only these tasks."""
     algos: tuple[str, ...] = ("ppo", "dqn", "reinforce", "sac")
@@ -174,12 +176,16 @@ class Board:
 
     def __init__(self, args: Args) -> None:
         self.args, self.trainings = args, [t for t in plan(args) if done(t, args.out)]
-        self.seeds = range(FIRST_SEED, FIRST_SEED + args.episodes)
+
+    def seeds(self, spec: str) -> range:
+        """The evaluation seeds of a task."""
+        small = cached_task(spec).size <= SMALL
+        return range(FIRST_SEED, FIRST_SEED + self.args.episodes * (4 if small else 1))
 
     @functools.cache  # noqa: B019  # one board lives as long as the program
     def ends(self, spec: str, teacher: str) -> Array:
         """Final distances of an oracle: (S,)."""
-        return teach_episodes(cached_task(spec), make_teacher(teacher), self.seeds)[1]
+        return teach_episodes(cached_task(spec), make_teacher(teacher), self.seeds(spec))[1]
 
     def runs(self, algo: str, task: str, varied: bool = False) -> list[Training]:
         """The trainings of an algorithm on a task."""
@@ -192,7 +198,7 @@ class Board:
     def score(self, agents: Sequence[Agent], task: str, **changes: Any) -> Estimate:
         """The mean score of agents on a task with some changes."""
         spec = task_spec(format_call(task, changes))[1]
-        taught = np.stack([teach_episodes(cached_task(spec), agent, self.seeds)[1] for agent in agents])
+        taught = np.stack([teach_episodes(cached_task(spec), agent, self.seeds(spec))[1] for agent in agents])
         return training_score(Paired(self.ends(spec, PASSIVE), self.ends(spec, REFERENCE), taught))
 
     def oracle(self, teacher: str, task: str) -> Estimate:
@@ -267,7 +273,8 @@ def publish_headline(board: Board) -> None:
         found = board.score(board.agents([training]), training.task)
         command = " ".join(["python", *training.command(Path("runs/agents"))]).replace(" --no-progress --resume", "")
         name = f"ppo/{env_id(training.task).partition('/')[2]}"
-        card = {"score": found.value, "low": found.low, "high": found.high, "episodes": board.args.episodes}
+        episodes = len(board.seeds(task_spec(training.task)[1]))
+        card = {"score": found.value, "low": found.low, "high": found.high, "episodes": episodes}
         path = training.folder(board.args.out) / POLICY
         publish(path, name, **card, first_seed=FIRST_SEED, command=command)
 

@@ -20,15 +20,19 @@ from safetensors.numpy import save
 from sb3_cases import ALGORITHMS, every_algorithm, model_of, native, rollout, trained
 from stable_baselines3.common.vec_env import VecNormalize
 
+from teach_gym.benchmark.run import RunError, run_suite
+from teach_gym.benchmark.suite import SUITES, canonical_teacher, expand
+from teach_gym.benchmark.summary import display, summarize
 from teach_gym.build import make_task
 from teach_gym.errors import DamagedDataError
 from teach_gym.integrations.export import save_policy
 from teach_gym.integrations.policies import PolicyTeacher
 from teach_gym.observe import layout, observe
+from teach_gym.registration import task_kwargs
 from teach_gym.spec import TaskSpec
 from teach_gym.task import reset
 from teach_gym.teachers import make_teacher, teach_episodes
-from teach_gym.teachers.agent import ACTIVATIONS, Agent, Network, Normalization
+from teach_gym.teachers.agent import ACTIVATIONS, Agent, Network, Normalization, save_agent
 from teach_gym.teachers.weights import read_teacher
 
 
@@ -197,3 +201,34 @@ def test_agents_that_do_not_fit_are_refused() -> None:
             wrong.check(task)
     with pytest.raises(ValueError, match="discrete"):
         agent(1, "box", sampled=True).check(make_task(**variant("label-grid", continuous=True)))
+
+
+def test_agents_in_the_benchmark(tmp_path: Path) -> None:
+    """A file by its path, scored like any teacher; a changed file makes other runs."""
+    path = tmp_path / "ppo" / "LabelMoons-0" / "policy.safetensors"
+    task = make_task(**task_kwargs("LabelMoons"))
+    n = sum(block.size for block in layout(task))
+    rng = np.random.default_rng(0)
+
+    def write() -> None:
+        layer = rng.normal(size=(task.n_actions, n)).astype(np.float32), np.zeros(task.n_actions, np.float32)
+        save_agent(path, Network([layer], "Tanh", "scores"), task.spec)
+
+    write()
+    label = canonical_teacher(f"agent:{path}")
+    assert label == canonical_teacher(f"agent:path={str(path)!r}") == f"agent:{path}"
+    assert display(label) == "agent:ppo/LabelMoons-0" and display("last:radius=1.0") == "last:radius=1.0"
+    suite = dataclasses.replace(SUITES["smoke"], tasks=("LabelMoons",), teachers=(f"agent:{path}",), seeds=(3, 4))
+    runs = expand(suite, named=[f"agent:{path}"])
+    rows = run_suite(runs, tmp_path / "runs.jsonl", executor="serial", progress=False)
+    final = {row["seed"]: row["curves"]["distance"][-1] for row in rows if row["teacher"] == label}
+    np.testing.assert_allclose([final[3], final[4]], teach_episodes(task, Agent(path=path), [3, 4])[1])
+    assert any(entry.teacher == label for entry in summarize(rows).entries)
+    write()
+    again = expand(suite)
+    assert {r.id for r in runs if r.teacher != label} == {r.id for r in again if r.teacher != label}
+    assert not {r.id for r in runs if r.teacher == label} & {r.id for r in again if r.teacher == label}
+    with pytest.raises(RunError, match="was changed"):
+        run_suite(runs, tmp_path / "other.jsonl", executor="serial", progress=False)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        expand(dataclasses.replace(suite, teachers=("agent:nowhere.safetensors",)))

@@ -45,7 +45,10 @@ def test_trainings_are_carried_out_once_and_scored_on_seeds_of_their_own(tmp_pat
     carry_out(plan(args), args)
     assert [path.stat().st_mtime_ns for path in scores] == before
     board = Board(args)
-    task, seeds = cached_task(task_spec("LabelMoons")[1]), range(20_000, 20_020)
+    task, seeds = (
+        cached_task(task_spec("LabelMoons")[1]),
+        range(20_000, 20_080),
+    )  # four times the episodes, as the learner is small
     ends = {name: teach_episodes(task, make_teacher(name), seeds)[1] for name in ("passive", "greedy")}
     each = []
     for path in scores:

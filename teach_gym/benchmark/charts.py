@@ -73,7 +73,7 @@ def load_matplotlib() -> Any:
     try:
         import matplotlib
     except ImportError as error:
-        raise ImportError("the HTML report needs matplotlib: pip install 'teach_gym[plots]'") from error
+        raise ImportError("charts need matplotlib: pip install 'teach_gym[plots]'") from error
     return matplotlib
 
 

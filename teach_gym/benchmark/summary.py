@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -179,8 +180,17 @@ def summarize(rows: Sequence[Row], kind: str = "final") -> Summary:
 
 
 def display(teacher: str) -> str:
-    """A teacher's name for people; the reference is an oracle of one step, not the best possible."""
-    return f"{teacher} oracle" if teacher == REFERENCE else teacher
+    """A teacher's name for people; the reference is an oracle of one step, not the best possible.
+
+    Of a file it keeps what tells it apart: ``agent:runs/ppo/Moons-0/policy.safetensors`` becomes ``agent:ppo/Moons-0``.
+    """
+    if teacher == REFERENCE:
+        return f"{teacher} oracle"
+    name, colon, path = teacher.partition(":")
+    if not colon or "=" in path or not path.endswith(".safetensors"):
+        return teacher
+    parts = PurePath(path).with_suffix("").parts
+    return f"{name}:{'/'.join((parts[:-1] if parts[-1] == 'policy' and len(parts) > 1 else parts)[-2:])}"
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -1,0 +1,33 @@
+"""Train a PPO teacher in a minute, score it beside the references, and save it for the benchmark."""
+
+import argparse
+
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecNormalize
+
+from teach_gym.benchmark.evaluation import Evaluation
+from teach_gym.integrations.export import save_policy
+from teach_gym.integrations.policies import PolicyTeacher
+from teach_gym.integrations.sb3 import make_sb3_vec_env
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--task", default="LabelMoons", help="a registered task")
+parser.add_argument("--steps", type=int, default=1_500_000, help="teaching steps to train for")
+parser.add_argument("--out", default="ppo.safetensors", help="the agent's file")
+args = parser.parse_args()
+
+torch.set_num_threads(1)  # the network is too small for more
+env = VecNormalize(make_sb3_vec_env(args.task, 256, seed=0), norm_reward=False)
+model = PPO(
+    "MlpPolicy", env, learning_rate=1e-3, n_steps=60, batch_size=1920, gamma=0.9, seed=0, device="cpu", verbose=1
+)
+model.learn(args.steps, log_interval=20)
+
+task = env.get_attr("task")[0]
+result = Evaluation(task, episodes=200)(PolicyTeacher(model))
+print("||w - w*|| at the end of 200 episodes: ", end="")
+print("passive {distance_passive:.3f}, greedy {distance_greedy:.3f}, PPO {distance_agent:.3f}".format(**result))
+print("score {score:.3f} [{score_low:.3f}, {score_high:.3f}]; 0: passive, 1: greedy oracle".format(**result))
+save_policy(model, args.out, task.spec, **result)
+print(f"now: teach-gym bench --tasks {args.task} --teachers agent:{args.out}")
