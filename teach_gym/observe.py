@@ -143,6 +143,13 @@ def lookahead(task: Task) -> list[Entry]:
     return [*entries, *_end(task)]
 
 
+def full(task: Task) -> list[Entry]:
+    """The omniscient observation and, before its last blocks, what ``lookahead`` adds to it."""
+    last = len(_end(task))
+    added = [entry for entry in lookahead(task)[:-last] if entry[0] != "label"]
+    return [*omniscient(task)[:-last], *added, *_end(task)]
+
+
 def _end(task: Task) -> list[Entry]:
     """The last blocks of an observation: the learning rate, if it is drawn at reset, and the budget."""
     entries: list[Entry] = [("budget", 1, 0.0, 1.0, "share of the teaching budget that remains", _budget)]
@@ -198,6 +205,7 @@ def black_box(task: Task) -> list[Entry]:
 OBSERVATIONS: dict[str, Callable[[Task], list[Entry]]] = {
     "omniscient": omniscient,
     "lookahead": lookahead,
+    "full": full,
     "black_box": black_box,
 }
 

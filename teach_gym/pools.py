@@ -52,6 +52,7 @@ class Pool:
         classes: what the class indices mean (digits, say).
         image_shape: (rows, columns) where a row can be shown as an image.
         to_image: (d, rows * columns), maps features to pixels (None: features are pixels).
+        projection: (rows * columns, d), the features are the pixels times this (None: they are not, see ``to_image``).
     """
 
     name: str
@@ -62,6 +63,7 @@ class Pool:
     classes: tuple[str, ...] = ()
     image_shape: tuple[int, int] | None = None
     to_image: Floats | None = None
+    projection: Floats | None = None
 
     @property
     def d(self) -> int:
@@ -208,6 +210,7 @@ def mnist(
     n_test: int = 1000,
     projection: int | None = 24,
     standardize: bool = False,
+    binary: bool = False,
     data_dir: str | None = None,
 ) -> Pool:
     """MNIST digits, pixels scaled to [-1, 1], through a Gaussian projection 784 -> 24 (DHT, appendix B).
@@ -224,6 +227,7 @@ def mnist(
         n_test: test rows.
         projection: number of projected features, None for the 784 pixels.
         standardize: scale features by the train split's statistics.
+        binary: pixels 1 where at least half bright and else 0, before the projection (DHT's learned teachers).
         data_dir: data folder (default: ``TEACH_GYM_DATA``, else the user's cache folder).
 
     Raises:
@@ -238,15 +242,17 @@ def mnist(
         if wanted > len(x):
             raise ValueError(f"{wanted} rows asked for, {len(x)} there (MNIST, train={train}, classes={names})")
         rows = rng.permutation(len(x))[:wanted]
-        parts.append((x[rows] / 127.5 - 1.0, labels[rows]))
-    to_image = None
+        x = x[rows] / 127.5 - 1.0
+        parts.append(((x >= 0.0).astype(np.float64) if binary else x, labels[rows]))
+    extra: dict[str, Any] = {}
     if projection is not None:
         matrix = 0.1 * rng.standard_normal((784, projection))
         pixels = parts[0][0]
         parts = [(x @ matrix, labels) for x, labels in parts]
-        to_image = np.linalg.lstsq(parts[0][0], pixels, rcond=None)[0]
+        extra["to_image"] = np.linalg.lstsq(parts[0][0], pixels, rcond=None)[0]
+        extra["projection"] = None if standardize else matrix
     splits = [*_cut(*parts[0], n_train, n_holdout), Split(*parts[1])]
-    return _finish("mnist", splits, len(names), standardize, classes=names, image_shape=(28, 28), to_image=to_image)
+    return _finish("mnist", splits, len(names), standardize, classes=names, image_shape=(28, 28), **extra)
 
 
 def array(

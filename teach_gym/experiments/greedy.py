@@ -126,17 +126,25 @@ def _recorded(name: str, value: Array, state: TeachState) -> Array:
     return np.where(np.isfinite(state.distance), value, np.inf if name.endswith("distance") else np.nan)
 
 
+def unit_teachers(unit: Unit, taught: Sequence[Cohort]) -> list[Teacher]:
+    """The same teacher for every cohort of a unit of work."""
+    return [unit_teacher(unit) for _ in taught]
+
+
 def run_unit(
     unit: Unit,
     *,
     metrics: Mapping[str, Metric] = FIGURE_METRICS,
     make_cohorts: Callable[[Unit], list[Cohort]] = cohorts,
+    make_teachers: Callable[[Unit, Sequence[Cohort]], list[Teacher]] = unit_teachers,
 ) -> Result:
-    """Carry out a unit of work: teach its cohorts with its teacher and return their curves."""
+    """Carry out a unit of work: teach its cohorts, each with its teacher, and return their curves."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):
-        found = [roll(cohort, unit_teacher(unit), metrics) for cohort in make_cohorts(unit)]
+        taught = make_cohorts(unit)
+        teachers = make_teachers(unit, taught)
+        found = [roll(cohort, teacher, metrics) for cohort, teacher in zip(taught, teachers, strict=True)]
     iterations = found[0][0]
     curves = {name: np.concatenate([values[name] for _, values in found]) for name in found[0][1]}
     rows = [
