@@ -16,10 +16,25 @@ EXPERIMENTS: dict[str, str] = {
     "last-fig9": "teach_gym.experiments.last_moons:FIG9",
     "last-fig10": "teach_gym.experiments.last_linear:FIG10",
     "last-fig11": "teach_gym.experiments.last_digits:FIG11",
+    "last-fig12": "teach_gym.experiments.last_learned:FIG12",
+    "last-blast": "teach_gym.experiments.black_box:BLAST",
     "last-git": "teach_gym.experiments.last_git:GIT",
     "dht-fig3": "teach_gym.experiments.dht_greedy:FIG3",
+    "dht-fig4": "teach_gym.experiments.dht_unrolled:FIG4",
+    "dht-fig5": "teach_gym.experiments.dht_generative:FIG5",
+    "dht-fig6": "teach_gym.experiments.dht_pictures:FIG6",
+    "dht-fig7": "teach_gym.experiments.dht_pictures:FIG7",
+    "dht-fig9": "teach_gym.experiments.dht_privacy:FIG9",
+    "dht-fig10": "teach_gym.experiments.dht_privacy:FIG10",
+    "dht-fig8": "teach_gym.experiments.black_box:FIG8",
+    "dht-table1": "teach_gym.experiments.dht_mixup:TABLE1",
+    "dht-table2": "teach_gym.experiments.dht_performative:TABLE2",
+    "dht-table2-search": "teach_gym.experiments.performative_search:SEARCH",
 }
 """Name -> ``module:object``; loaded on first use."""
+
+BLACK_BOX = ("dht-table1", "dht-table2", "dht-table2-search", "dht-fig8", "last-blast")
+"""The experiments without w*, which have a page of their own."""
 
 
 def experiment(name: str) -> Experiment:

@@ -95,9 +95,12 @@ def protocol_cohorts(unit: Unit) -> list[Cohort]:
 
 
 def _task(settings: Settings) -> Task:
-    """A task of the protocol; MNIST is tested on the hold-out rows, which come from the training file."""
+    """A task of the protocol; MNIST is tested on the hold-out rows, which come from the training file.
+
+    Tasks that use the hold-out rows in teaching are tested on the test file.
+    """
     task = cached_task(TaskSpec(**settings).to_json())
-    if task.pool.name != MNIST["pool"]:
+    if task.pool.name != MNIST["pool"] or task.holdout is not None:
         return task
     return dataclasses.replace(task, pool=dataclasses.replace(task.pool, test=task.pool.holdout))
 

@@ -27,6 +27,13 @@ TEACHERS: dict[str, str] = {
     "dht": "teach_gym.teachers.dht:GreedyDHT",
     "agent": "teach_gym.teachers.agent:Agent",
     "unrolled": "teach_gym.teachers.unrolled:Unrolled",
+    "gan": "teach_gym.teachers.generative:GAN",
+    "vae": "teach_gym.teachers.generative:VAE",
+    "private": "teach_gym.teachers.generative:Private",
+    "holdout_greedy": "teach_gym.teachers.holdout_greedy:HoldoutGreedy",
+    "cmixup": "teach_gym.teachers.mixing:ContinuousMixup",
+    "dmixup": "teach_gym.teachers.mixing:DiscreteMixup",
+    "black_box": "teach_gym.teachers.black_box:BlackBox",
 }
 """Name -> ``module:class``; the classes are loaded on first use."""
 

@@ -9,7 +9,7 @@ from teach_gym.task import Task, TeachState, coast, compose, teach
 from teach_gym.teachers.base import Choice, Teacher
 
 
-class _Scored(Teacher):
+class Scored(Teacher):
     """Base of the teachers that score every discrete action and take the lowest score, in either flavour of a task."""
 
     def __call__(self, task: Task, state: TeachState) -> Choice:
@@ -32,14 +32,14 @@ class _Scored(Teacher):
 
 
 @dataclass
-class Greedy(_Scored):
+class Greedy(Scored):
     """The greedy oracle of the medium: the action after which the learner is nearest to the target (LAST Eq. 1)."""
 
     name: str = field(default="greedy", init=False)
 
 
 @dataclass
-class Adversarial(_Scored):
+class Adversarial(Scored):
     """The action after which the learner is farthest from the target."""
 
     name: str = field(default="adversarial", init=False)
@@ -50,7 +50,7 @@ class Adversarial(_Scored):
 
 
 @dataclass
-class Anticipating(_Scored):
+class Anticipating(Scored):
     """Greedy on the place where the learner's momentum will carry it (equal to greedy without momentum).
 
     The teacher scores the learners that the actions lead to by where they ``coast``.

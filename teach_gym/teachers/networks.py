@@ -70,7 +70,7 @@ class BatchedLinear(nn.Module):  # type: ignore[misc]  # the type checker skips 
         """Add the weight gradients of all deferred calls, as one product."""
         calls, self.calls = self.calls, None
         if calls:
-            x, slope = (torch.cat(parts, dim=1) for parts in zip(*calls, strict=True))
+            x, slope = (torch.cat(parts, dim=1).detach() for parts in zip(*calls, strict=True))
             for parameter, gradient in _weight_gradients(self, x, slope):
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 

@@ -1,0 +1,111 @@
+"""Black-box teachers from files: they see the learner and the offered examples, and nothing of w*."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from teach_gym.errors import DamagedDataError, lookup_name
+from teach_gym.spec import TaskSpec
+from teach_gym.task import Task, TeachState
+from teach_gym.teachers.actions import nearest_action
+from teach_gym.teachers.base import Choice, Teacher
+
+if TYPE_CHECKING:
+    from teach_gym.teachers.values import BlackBoxPolicy
+
+KIND = "black_box"
+GIVES = dict.fromkeys(("example", "action"))
+
+
+@dataclass
+class BlackBox(Teacher):
+    """A teacher trained on hold-out rows, without w* (LAST 4, DHT 4.1 and 5.2); see ``teach_gym.teachers.blast``.
+
+    Args:
+        path: a file written by ``TrainedBlackBox.save``.
+        give: ``example``: its very example. ``action``: the nearest action, for environments.
+        policy: the networks themselves, instead of a file; run b of B is taught by network b // (B / S).
+        spec: the task the policy was trained on, where it is given.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DamagedDataError: a damaged file.
+        ValueError: a file of another kind, an unknown ``give``, or neither or both of path and policy.
+    """
+
+    path: str | Path | None = None
+    give: str = "example"
+    policy: BlackBoxPolicy | None = field(default=None, repr=False)
+    spec: TaskSpec | None = field(default=None, repr=False)
+    name: str = field(default="black_box", init=False)
+
+    def __post_init__(self) -> None:
+        lookup_name("give", self.give, GIVES)
+        if (self.path is None) == (self.policy is None):
+            raise ValueError('the black-box teacher is read from a file: give path="FILE.safetensors" (or a policy)')
+        self.card: dict[str, Any] = {}
+        if self.path is not None:
+            self.policy, self.spec, self.card = load_black_box(self.path)
+        assert self.policy is not None
+        self.policy.eval()
+
+    def check(self, task: Task) -> None:
+        """Raise a ``ValueError`` that says in what the networks do not fit a task."""
+        from teach_gym.teachers.values import black_box_architecture
+
+        assert self.policy is not None
+        arch = self.policy.arch
+        same = ("space", "alpha", "sees", "activation")
+        wanted = black_box_architecture(task, hidden=arch.hidden, **{name: getattr(arch, name) for name in same})
+        apart = [n for n in ("medium", "reference", "inputs", "entries") if getattr(arch, n) != getattr(wanted, n)]
+        if apart:
+            there = ", ".join(f"{name}={getattr(arch, name)}" for name in apart)
+            here = ", ".join(f"{name}={getattr(wanted, name)}" for name in apart)
+            ours = "unknown" if self.spec is None else self.spec.to_json()
+            raise ValueError(
+                f"this teacher is for tasks with {there}; the task has {here}. "
+                f"It was trained on {ours}; the task is {task.spec.to_json()}"
+            )
+
+    def __call__(self, task: Task, state: TeachState) -> Choice:
+        """The teaching examples of B runs, or the nearest actions.
+
+        Raises:
+            ValueError: B is not a multiple of the number of networks.
+        """
+        from teach_gym.teachers.values import black_box_example, continuous_action
+
+        policy = self.policy
+        assert policy is not None
+        if len(state.w) % policy.n:
+            raise ValueError(f"{policy.n} networks teach as many runs each; {len(state.w)} runs cannot be shared out")
+        arch, out = policy.arch, policy.outputs(task, state)
+        if self.give == "action" and arch.space == "choice" and not task.spec.continuous:
+            return np.asarray(out.mean(1).argmax(-1))
+        if self.give == "action" and arch.space == "medium" and task.spec.continuous:
+            return np.asarray(continuous_action(arch, task, state, out))
+        example = black_box_example(arch, task, state, out)
+        return example if self.give == "example" else nearest_action(task, state, example)
+
+
+def load_black_box(path: str | Path) -> tuple[BlackBoxPolicy, TaskSpec, dict[str, Any]]:
+    """The policy in a file, the task it was trained on and the file's description; see ``BlackBox``."""
+    import torch
+
+    from teach_gym.teachers.values import BlackBoxArchitecture, BlackBoxPolicy
+    from teach_gym.teachers.weights import read_teacher
+
+    saved = read_teacher(path, KIND)
+    try:
+        about = dict(saved.card["architecture"])
+        policy = BlackBoxPolicy(BlackBoxArchitecture(**{**about, "hidden": tuple(about["hidden"])}), [0])
+        policy.load_state_dict(saved.tensors)
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in saved.tensors.values()):
+            raise ValueError("weights that are not finite numbers")
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise DamagedDataError(f"{path} is damaged: {error}") from error
+    return policy.to(next(iter(saved.tensors.values())).dtype), saved.spec, saved.card
