@@ -24,11 +24,12 @@ def listing() -> list[list[str]]:
 
 
 def reproduce(name: str, out: Path, scale: str, seeds: Sequence[int] | None, say: Callable[[str], None]) -> int:
-    """Run one experiment or all, print the verdicts and return the exit code: 1 if data was missing, else 0.
+    """Run one experiment or all, print the verdicts and return the exit code: 1 if one was left out for want of data
+    or of a package, else 0.
 
     Raises:
         ValueError: unknown experiment or scale.
-        ImportError: matplotlib is not installed.
+        ImportError: matplotlib, or what the one experiment asked for needs, is not installed.
         DataNotFoundError: the data of the one experiment asked for is not there.
     """
     lookup_name("experiment", name, {ALL: "", **EXPERIMENTS})
@@ -39,7 +40,7 @@ def reproduce(name: str, out: Path, scale: str, seeds: Sequence[int] | None, say
         say(f"{chosen}: results go to {folder}")
         try:
             verdicts = run_experiment(experiment(chosen), folder, scale=scale, seeds=seeds)
-        except DataNotFoundError as error:
+        except (DataNotFoundError, ImportError) as error:  # such as torch, or the agents of a source checkout
             if name != ALL:
                 raise
             say(f"{chosen} left out: {error}")

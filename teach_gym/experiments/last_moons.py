@@ -102,7 +102,7 @@ def run(unit: Unit) -> Result:
     return Result(rows, arrays)
 
 
-def _line(axes: Any, w: Array, **style: Any) -> None:
+def draw_line(axes: Any, w: Array, **style: Any) -> None:
     """The decision boundary <w, x> = 0 in the plane."""
     normal = w / max(float(np.hypot(*w)), 1e-30)
     ends = 10.0 * np.array([[-normal[1], normal[0]], [normal[1], -normal[0]]])
@@ -120,9 +120,9 @@ def _picture(arrays: Arrays, title: str) -> Any:
     for axes, (name, labels, w) in zip(grid[0], panels, strict=True):
         for value, color in ((0, "#0072b2"), (1, "#d55e00")):
             axes.scatter(*x[labels == value].T, s=5, color=color, linewidths=0, alpha=0.7)
-        _line(axes, arrays["target"], color="#009e73", linestyle=":", linewidth=2.2)
+        draw_line(axes, arrays["target"], color="#009e73", linestyle=":", linewidth=2.2)
         if w is not None:
-            _line(axes, w, color="#6a3d9a", linewidth=1.8)
+            draw_line(axes, w, color="#6a3d9a", linewidth=1.8)
         axes.set_xlim(x[:, 0].min() - 0.2, x[:, 0].max() + 0.2)
         axes.set_ylim(x[:, 1].min() - 0.2, x[:, 1].max() + 0.2)
         axes.set_title(name, fontsize=9)

@@ -81,8 +81,10 @@ class GreedyDHT(Teacher):
         make_constraint(self.constraint or "cone", self.label_radius)
 
     def check(self, task: Task) -> None:
-        """Raise a ``ValueError`` where the label constraint does not fit the learner."""
+        """Raise a ``ValueError`` where the label constraint does not fit the learner, or some inputs are offsets."""
         check_settled(task, self.name)
+        if getattr(task.learner, "offsets", False):
+            raise ValueError(f"teacher {self.name!r} gives inputs and no offsets of hidden units; use greedy")
         if self.labels:
             check_constraint(task, self._allowed(task))
 
