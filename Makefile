@@ -51,10 +51,11 @@ results: $(VENV)/.bench  ## docs/results/benchmark.md: all tasks, 10 seeds, teac
 	(printf '# Benchmark\n\n`teach-gym bench full --seeds 10 --executor serial`\n\n'; cat runs/full/report.md) \
 	  > docs/results/benchmark.md
 
-papers: $(VENV)/.bench  ## docs/results/papers.md: the papers' figures with a verdict on every claim (needs MNIST)
+papers: $(VENV)/.test  ## docs/results/papers.md, blackbox.md: the papers' experiments with verdicts (needs image data)
 	$(BIN)/teach-gym reproduce all --scale laptop --out runs/papers-laptop
-	$(BIN)/python -m teach_gym.experiments.report runs/papers-laptop --out docs/results/papers.md \
-	  --command 'teach-gym reproduce all --scale laptop'
+	for page in papers blackbox; do \
+	  $(BIN)/python -m teach_gym.experiments.report runs/papers-laptop --page $$page \
+	    --command 'teach-gym reproduce all --scale laptop' || exit; done
 
 calibrate: $(VENV)/.bench
 	$(BIN)/python -m teach_gym.benchmark.calibrate --out docs/results/calibration.json

@@ -11,7 +11,7 @@ import numpy as np
 from teach_gym.backend import Array
 from teach_gym.errors import lookup_name
 from teach_gym.holdout import Holdout, make_holdout
-from teach_gym.learners import Learner, make_learner
+from teach_gym.learners import Learner, MLPLearner, make_learner
 from teach_gym.media import Setting, make_medium
 from teach_gym.medium import Medium
 from teach_gym.observe import OBSERVATIONS
@@ -71,7 +71,9 @@ def build(spec: TaskSpec) -> Task:
     update = Update(spec.learning_rate, spec.momentum, spec.nesterov, spec.weight_decay)
     pool = make_pool(spec.pool, spec.pool_seed, **spec.pool_options)
     y = encode_labels(learner, pool.train, pool.n_classes)
-    setting = Setting(pool.train.x, y.shape[1], learner.output, spec.batch_size, spec.continuous)
+    hidden = learner.hidden if isinstance(learner, MLPLearner) and learner.offsets else 0
+    pool = _with_offsets(pool, hidden) if hidden else pool
+    setting = Setting(pool.train.x, y.shape[1], learner.output, spec.batch_size, spec.continuous, hidden)
     medium = make_medium(spec.medium, setting, **spec.medium_options)
     target, start = make_target(spec.target, learner, pool.train.x, y, spec.pool_seed, **spec.target_options)
     soft = _soft_labels(medium, learner, pool, target)
@@ -89,6 +91,25 @@ def build(spec: TaskSpec) -> Task:
         target=target.astype(spec.dtype),
         start=start.astype(spec.dtype),
         holdout=_holdout(spec, learner, pool),
+    )
+
+
+def _with_offsets(pool: Pool, hidden: int) -> Pool:
+    """The pool with a zero offset of each hidden unit behind the features of every row; pictures leave it out."""
+
+    def wider(split: Split) -> Split:
+        return dataclasses.replace(split, x=np.asfortranarray(np.pad(split.x, ((0, 0), (0, hidden)))))
+
+    image, projection = pool.to_image, pool.projection
+    if pool.image_shape is not None:
+        image = np.pad(np.eye(pool.d) if image is None else image, ((0, hidden), (0, 0)))
+    return dataclasses.replace(
+        pool,
+        train=wider(pool.train),
+        holdout=wider(pool.holdout),
+        test=wider(pool.test),
+        to_image=image,
+        projection=None if projection is None else np.pad(projection, ((0, 0), (0, hidden))),
     )
 
 

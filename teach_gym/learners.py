@@ -131,33 +131,49 @@ class MLPLearner(Learner):
 
     Args:
         hidden: number h of hidden units.
+        offsets: the last h of the d inputs are not inputs of V but are added to the hidden units, relu(V^T x) + offset;
+            zero in the data, they are what a performative teacher changes (DHT 4.2). The gradient is that of all
+            weights, through the moved hidden units.
     """
 
     hidden: int = 16
+    offsets: bool = False
 
     def size(self, d: int, k: int) -> int:
         """Number of parameters P for d features and k outputs."""
-        return (d + self.bias) * self.hidden + (self.hidden + self.bias) * k
+        return self._first(d) + (self.hidden + self.bias) * k
+
+    def _first(self, d: int) -> int:
+        """Number of parameters of the hidden layer for d features."""
+        return (d - self.hidden * self.offsets + self.bias) * self.hidden
+
+    def _inputs(self, x: Array) -> Array:
+        """What the hidden layer sees of x (..., m, d)."""
+        return x[..., : x.shape[-1] - self.hidden] if self.offsets else x
 
     def init(self, rng: Streams, d: int, k: int) -> Array:
         """Draw each layer uniformly from +-1/sqrt(fan in): (B, P)."""
-        first = (d + self.bias) * self.hidden
         fan_in = np.full(self.size(d, k), float(self.hidden))
-        fan_in[:first] = d
+        fan_in[: self._first(d)] = d - self.hidden * self.offsets
         return (2.0 * rng.uniform(fan_in.size) - 1.0) / np.sqrt(fan_in)
 
     def split(self, w: Array, d: int) -> tuple[Array, Array]:
         """The flat hidden layer and the flat output layer of w (..., P)."""
-        first = (d + self.bias) * self.hidden
+        first = self._first(d)
         return w[..., :first], w[..., first:]
 
     def _forward(self, w: Array, x: Array) -> tuple[Array, Array, Array]:
         """Active hidden units (..., m, h) as 0/1, their values, and the flat output layer."""
         v, top = self.split(w, x.shape[-1])
-        u = _linear(v, x, self.bias)
+        u = _linear(v, self._inputs(x), self.bias)
         xp = namespace(u)
         active = xp.astype(u > 0, u.dtype)
-        return active, u * active, top
+        h = u * active
+        return active, h + x[..., x.shape[-1] - self.hidden :] if self.offsets else h, top
+
+    def features(self, w: Array, x: Array) -> Array:
+        """The hidden units, what the last layer sees: w (..., P), x (..., m, d) or (m, d) -> (..., m, h)."""
+        return self._forward(w, x)[1]
 
     def logits(self, w: Array, x: Array) -> Array:
         """Logits: w (..., P), x (..., m, d) or (m, d) -> (..., m, K)."""
@@ -170,7 +186,7 @@ class MLPLearner(Learner):
         residual = self.output.residual(_linear(top, h, self.bias), y) / x.shape[-2]
         kernel, _ = layer(top, self.hidden, self.bias)
         below = matmul(residual, namespace(w).matrix_transpose(kernel)) * active
-        first = _linear_gradient(x, below, self.bias)
+        first = _linear_gradient(self._inputs(x), below, self.bias)
         second = _linear_gradient(h, residual, self.bias)
         return namespace(w).concat([first, second], axis=-1)
 
@@ -182,10 +198,10 @@ class MLPLearner(Learner):
         v_direction, top_direction = self.split(direction, x.shape[-1])
         jacobian = active[..., None] * kernel[..., None, :, :]
         inner = xp.matmul(xp.matrix_transpose(jacobian), jacobian)
-        squared_x = self.squared_norms(x)[..., None, None]
+        squared_x = self.squared_norms(self._inputs(x))[..., None, None]
         squared_h = self.squared_norms(h)[..., None, None]
         gram = squared_h * _eye(kernel) + beta * squared_x * inner
-        first = _linear(v_direction, x, self.bias) * active
+        first = _linear(v_direction, self._inputs(x), self.bias) * active
         alignment = _linear(top_direction, h, self.bias) + beta * matmul(first, kernel)
         return Parts(gram, alignment)
 
@@ -198,7 +214,7 @@ class MLPLearner(Learner):
         xp = namespace(w)
         rows = xp.matrix_transpose(jacobian).reshape((*jacobian.shape[:-3], m * k, self.hidden))
         inner = xp.matmul(rows, xp.matrix_transpose(rows)).reshape((*rows.shape[:-2], m, k, m, k))
-        first = beta * _row_products(x, self.bias)[..., :, None, :, None] * inner
+        first = beta * _row_products(self._inputs(x), self.bias)[..., :, None, :, None] * inner
         return first + _row_products(h, self.bias)[..., :, None, :, None] * _eye(kernel)[:, None, :]
 
 
@@ -255,11 +271,11 @@ def make_learner(name: str, *, bias: bool = False, **options: Any) -> Learner:
             ``margin_logistic`` (labels +-1, loss log(1 + exp(-y <w, x>))), ``softmax``,
             ``mlp`` (hidden layer, softmax) and ``mlp_logistic`` (hidden layer, one sigmoid output).
         bias: whether layers have a bias.
-        **options: ``hidden`` (units of the MLPs, default 16).
+        **options: of the MLPs: ``hidden`` (units, default 16) and ``offsets`` (see ``MLPLearner``).
 
     Raises:
         ValueError: unknown name, or ``hidden`` not a positive integer.
-        TypeError: an option the learner does not have.
+        TypeError: an option the learner does not have, or ``offsets`` not a bool.
     """
     output = lookup_name("learner", name, LEARNERS)
     has_hidden = name.startswith("mlp")
@@ -271,6 +287,8 @@ def _linear_learner(name: str, output: Output, bias: bool) -> Learner:
     return Learner(name, output, bias)
 
 
-def _mlp(name: str, output: Output, bias: bool, *, hidden: int = 16) -> Learner:
+def _mlp(name: str, output: Output, bias: bool, *, hidden: int = 16, offsets: bool = False) -> Learner:
     positive("hidden", hidden, integer=True)
-    return MLPLearner(name, output, bias, hidden)
+    if not isinstance(offsets, bool):
+        raise TypeError(f"offsets must be a bool, got {offsets!r}")
+    return MLPLearner(name, output, bias, hidden, offsets)

@@ -10,7 +10,7 @@ import numpy as np
 
 from teach_gym.backend import Array
 from teach_gym.errors import check_options, lookup_name, positive
-from teach_gym.medium import LabelGrid, LabelMix, LabelOffset, Medium, Mixed, Mixup, Perturb, Select
+from teach_gym.medium import LabelGrid, LabelMix, LabelOffset, Medium, Mixed, Mixup, Perturb, PerturbHidden, Select
 from teach_gym.outputs import Output
 
 
@@ -24,6 +24,7 @@ class Setting:
         output: the learner's output.
         batch_size: rows m per step.
         continuous: whether the continuous flavour is wanted.
+        hidden: hidden units that take offsets (0: the learner has none).
     """
 
     x: Array
@@ -31,6 +32,7 @@ class Setting:
     output: Output
     batch_size: int = 1
     continuous: bool = False
+    hidden: int = 0
 
 
 def _box(bound: float | Array, *shape: int) -> Array:
@@ -182,6 +184,38 @@ def perturb(
     )
 
 
+def performative(setting: Setting, *, epsilon: float = 0.5) -> Medium:
+    """A turn of the learner's hidden units on their sphere (DHT 4.2): actions raise or lower one of them.
+
+    Args:
+        setting: the task's learner and data.
+        epsilon: largest distance of the directions of hidden units and moved ones, at most 1.
+
+    Raises:
+        ValueError: epsilon out of range, or a learner whose hidden units take no offsets.
+    """
+    positive("epsilon", epsilon)
+    if epsilon > 1.0:
+        raise ValueError(f"epsilon must be at most 1, got {epsilon!r}")
+    if not setting.hidden:
+        raise ValueError(
+            "medium 'performative' needs an MLP whose hidden units take offsets: learner='mlp' or 'mlp_logistic' with "
+            "learner_options={'offsets': True}"
+        )
+    h, m = setting.hidden, setting.batch_size
+    ways = np.stack([np.eye(h), -np.eye(h)], axis=1).reshape(-1, h)
+    names = [f"{what} hidden unit {i + 1}" for i in range(h) for what in ("raise", "lower")]
+    return PerturbHidden(
+        "performative",
+        np.concatenate([np.zeros((1, h)), ways])[:, None, :],
+        ("no offset", *names),
+        low=_box(-1.0, m, h),
+        high=_box(1.0, m, h),
+        reference="features",
+        epsilon=float(epsilon),
+    )
+
+
 def data_bounds(x: Array, box: str = "per_dimension") -> tuple[Array, Array]:
     """Bounding box of features x (N, d): two (d,) arrays; ``global`` uses one interval for all features."""
     _one_of("box", box, ["per_dimension", "global"])
@@ -227,6 +261,7 @@ MEDIA: dict[str, Callable[..., Medium]] = {
     "label": label,
     "mixup": mixup,
     "perturb": perturb,
+    "performative": performative,
     "select": select,
     "mixed": mixed,
 }

@@ -8,16 +8,17 @@ batch is one call.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from teach_gym.backend import Array, combine, lookup, namespace
+from teach_gym.backend import Array, combine, dot, lookup, namespace, norm
 from teach_gym.projections import onto_ball, onto_interval, onto_simplex
 
-Reference = Literal["uniform", "prediction", "target", "given", "pretrained"]
+Reference = Literal["uniform", "prediction", "target", "given", "pretrained", "features"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,8 @@ class Medium(ABC):
         low: lower bound of a continuous action, the shape of the Box (None: discrete only).
         high: upper bound of a continuous action.
         n_sources: number M of examples a step offers.
-        reference: which label the value is mixed with or added to (None: none needed).
+        reference: which label the value is mixed with or added to, or ``features``, the learner's hidden units (None:
+            none needed).
     """
 
     name: str
@@ -58,7 +60,8 @@ class Medium(ABC):
             x: (..., M, m, d) sources.
             y: (..., M, m, K) their labels.
             value: (..., *value shape).
-            reference: (..., m, K) labels of the first source by ``self.reference``, or None.
+            reference: (..., m, K) labels of the first source by ``self.reference`` (hidden units (..., m, h) for
+                ``features``), or None.
 
         Returns:
             x' (..., m, d) and y' (..., m, K).
@@ -205,6 +208,45 @@ class Perturb(Medium):
     def passive_continuous(self, x: Array, y: Array) -> Array:
         """Zero offset (ball) or the source itself (box)."""
         return x[:, 0] if self.region == "box" else namespace(x).zeros_like(x[:, 0])
+
+
+@dataclass(frozen=True, eq=False)
+class PerturbHidden(Medium):
+    """The learner's hidden units are moved on their sphere, the label is unchanged (DHT 4.2, constraint of Eq. 9).
+
+    Hidden units h keep their norm and are turned towards the value a, by its part across h: with the chord epsilon of
+    the largest turn, c = h / ||h|| and t = a - <a, c> c, the angle is 2 arcsin(epsilon / 2) ||t||. The offset goes to
+    the last h inputs of a learner with ``offsets``. Value a (..., 1 or m, h), in the unit ball.
+
+    Attributes:
+        epsilon: largest distance of the directions, ||h'/||h|| - h/||h|| ||.
+    """
+
+    epsilon: float = 0.5
+
+    def project(self, action: Array) -> Array:
+        """Nearest point of the unit ball: (B, m, h) -> (B, m, h)."""
+        return onto_ball(action, 1.0)
+
+    def compose(self, x: Array, y: Array, value: Array, reference: Array | None) -> tuple[Array, Array]:
+        """Add the offset of the hidden units to the last inputs, which are zero in the source."""
+        assert reference is not None
+        xp = namespace(reference)
+        size = xp.clip(norm(reference), 1e-30, None)[..., None]
+        centre = reference / size
+        across = value - dot(value, centre)[..., None] * centre
+        turn = norm(across)[..., None]
+        angle = 2.0 * math.asin(0.5 * self.epsilon) * turn
+        moved = xp.cos(angle) * centre + xp.sin(angle) / xp.clip(turn, 1e-30, None) * across
+        offset = size * (moved - centre)
+        source = x[..., 0, :, :]
+        rest = xp.zeros_like(offset[..., :1]) + xp.zeros_like(source[..., : x.shape[-1] - offset.shape[-1]])
+        return source + xp.concat([rest, offset], axis=-1), y[..., 0, :, :]
+
+    def passive_continuous(self, x: Array, y: Array) -> Array:
+        """No turn."""
+        assert self.low is not None
+        return namespace(x).zeros_like(x[:, 0, :, : self.low.shape[-1]])
 
 
 @dataclass(frozen=True, eq=False)

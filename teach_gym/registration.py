@@ -96,6 +96,14 @@ TASKS: dict[str, dict[str, Any]] = {
         **_MNIST,
         "learning_rate": 0.07,
     },
+    "PerformativeDigits": {
+        "medium": "performative",
+        **_MLP,
+        "pool_options": {},
+        "learner": "mlp",
+        "learner_options": {"offsets": True},
+        "learning_rate": 0.1,
+    },
     "SelectMoons": {"medium": "select", **_MOONS},
     "SelectDigits": {"medium": "select", **_DIGITS},
     "SelectMNIST": {"medium": "select", **_MNIST},
@@ -154,6 +162,11 @@ TASKS: dict[str, dict[str, Any]] = {
 }
 """Every registered task by its short name; ``teach_gym/<name>-v0`` is the id."""
 
+NEURAL_TASKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "BlackBoxMixupCIFAR10": ("teach_gym.envs.neural_mixup:NeuralMixup", {"pool": "cifar10_jpeg", "epochs": 50}),
+}
+"""Tasks with networks as learners, which need torch: short name -> (start of the entry points, their arguments)."""
+
 
 def env_id(name: str) -> str:
     """The Gymnasium id of a task's short name."""
@@ -178,10 +191,12 @@ def register_all() -> None:
     """Register every task with Gymnasium."""
     from gymnasium.envs.registration import register
 
+    entries = {}
     for name in TASKS:
         kwargs = task_kwargs(name)
         medium = kwargs["medium"]
-        entry = f"teach_gym.envs.{medium}:{medium.capitalize()}"
+        entries[name] = f"teach_gym.envs.{medium}:{medium.capitalize()}", kwargs
+    for name, (entry, kwargs) in (entries | copy.deepcopy(NEURAL_TASKS)).items():
         register(
             id=env_id(name),
             entry_point=f"{entry}Env",

@@ -16,7 +16,7 @@ import numpy as np
 
 from teach_gym.backend import Array, at_step, gather, namespace, norm
 from teach_gym.holdout import Holdout, accuracy, begin, remember
-from teach_gym.learners import Learner
+from teach_gym.learners import Learner, MLPLearner
 from teach_gym.medium import Medium
 from teach_gym.pools import Pool
 from teach_gym.randomness import Streams
@@ -276,6 +276,9 @@ def compose(task: Task, state: TeachState, value: Array) -> Example:
     kind, reference = task.medium.reference, None
     if kind == "prediction":
         reference = task.learner.predict(state.w, state.x[..., 0, :, :])
+    elif kind == "features":
+        assert isinstance(task.learner, MLPLearner)
+        reference = task.learner.features(state.w, state.x[..., 0, :, :])
     elif kind is not None:
         assert state.soft is not None
         reference = state.soft[..., 0, :, :]

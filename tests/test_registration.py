@@ -11,7 +11,7 @@ import gymnasium as gym
 import pytest
 
 import teach_gym
-from teach_gym.registration import TASKS, env_id, task_kwargs
+from teach_gym.registration import NEURAL_TASKS, TASKS, env_id, task_kwargs
 
 FIRST_NAMES = """
     LabelRegression LabelMoons LabelGaussian LabelDigits LabelDigits10 LabelDigitsMLP LabelMNIST MixupMoons
@@ -30,7 +30,9 @@ def python(code: str) -> str:
 
 def test_the_ids_of_the_first_release_are_registered() -> None:
     assert set(FIRST_NAMES.split()) <= set(TASKS)
-    assert {f"teach_gym/{n}-v0" for n in TASKS} == {i for i in gym.registry if i.startswith("teach_gym/")}
+    assert {f"teach_gym/{n}-v0" for n in (*TASKS, *NEURAL_TASKS)} == {
+        i for i in gym.registry if i.startswith("teach_gym/")
+    }
 
 
 def test_specs_are_strings_and_plain_json(name: str) -> None:
@@ -94,7 +96,7 @@ def loaded_after(statement: str) -> list[Any]:
 def test_import_loads_nothing_heavy_and_registers_the_ids() -> None:
     assert loaded_after("import teach_gym") == []
     registered = python("import teach_gym, gymnasium\nprint(*[i for i in gymnasium.registry if 'teach_gym' in i])")
-    assert set(registered.split()) == {env_id(n) for n in TASKS}
+    assert set(registered.split()) == {env_id(n) for n in (*TASKS, *NEURAL_TASKS)}
 
 
 @pytest.mark.parametrize(

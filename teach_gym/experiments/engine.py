@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import shutil
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from teach_gym.experiments.curves import Curves, Row, read_csv, to_csv
 from teach_gym.files import write_text, writing
 
 FORMAT = 1
+TABLE = "table.md"
 SEED_GROUP = 10
 """Seeds that are run together by default; more seeds later leave the groups there are as they are."""
 
@@ -102,8 +104,11 @@ class Experiment:
         scales: settings by scale, in plain JSON values; ``seeds`` is the default number of seeds.
         units: (name, settings, seeds) -> the units of work.
         run: carries out one unit.
-        claims: the paper's claims.
+        claims: the paper's claims; those on panels that the scale does not have are left out.
         draw: the record -> matplotlib figures by file name (without suffix).
+        table: the curves -> a Markdown table for the report, written to ``table.md`` (None: none).
+        checkpoints: ``run`` takes a folder of its own as second argument, in which an interrupted unit finds what it
+            left; it is removed when the unit is done.
     """
 
     name: str
@@ -112,9 +117,15 @@ class Experiment:
     notes: str
     scales: Mapping[str, Settings]
     units: Callable[[str, Settings, Sequence[int]], list[Unit]]
-    run: Callable[[Unit], Result]
+    run: Callable[..., Result]
     claims: tuple[Claim, ...]
     draw: Callable[[Record], dict[str, Any]]
+    table: Callable[[Curves], str] | None = None
+    checkpoints: bool = False
+
+    def claims_on(self, panels: Collection[str]) -> list[Claim]:
+        """The claims that these panels are enough for."""
+        return [claim for claim in self.claims if all(asked.panel in panels for asked in claim.comparisons)]
 
 
 def groups(seeds: Sequence[int], size: int = SEED_GROUP) -> list[tuple[int, ...]]:
@@ -162,10 +173,12 @@ def run_experiment(
     parts = [(unit, *_read_part(folder / "parts", unit)) for unit in units]
     rows = [row for _, found, _ in parts for row in found]
     record = Record(settings, Curves(rows), [(unit, arrays) for unit, _, arrays in parts])
-    verdicts = [judge(claim, record.curves) for claim in experiment.claims]
+    verdicts = [judge(claim, record.curves) for claim in experiment.claims_on({unit.panel for unit in units})]
     _write(folder / "settings.json", _description(experiment, scale, seeds))
     write_text(folder / "curves.csv", to_csv(rows))
     _write(folder / "claims.json", [verdict.to_json() for verdict in verdicts])
+    if experiment.table is not None:
+        write_text(folder / TABLE, experiment.table(record.curves) + "\n")
     if figures:
         for name, figure in experiment.draw(record).items():
             with writing(folder / f"{name}.png") as file:
@@ -188,11 +201,13 @@ def _carry_out(experiment: Experiment, units: Sequence[Unit], parts: Path, progr
     with bar:
         for unit in todo:
             bar.set_postfix_str(f"{unit.panel} {unit.method}".strip())
-            result = experiment.run(unit)
+            work = parts / unit.key
+            result = experiment.run(unit, work) if experiment.checkpoints else experiment.run(unit)
             if result.arrays:
                 with writing(_arrays_path(parts, unit)) as file:
                     np.savez_compressed(file, allow_pickle=False, **result.arrays)
-            write_text(_rows_path(parts, unit), to_csv(result.rows))  # last: it says that the unit is done
+            write_text(_rows_path(parts, unit), to_csv(result.rows))  # it says that the unit is done
+            shutil.rmtree(work, ignore_errors=True)
             bar.update()
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from teach_gym.errors import DamagedDataError
-from teach_gym.experiments import EXPERIMENTS, experiment
+from teach_gym.experiments import BLACK_BOX, EXPERIMENTS, experiment
 from teach_gym.experiments.claims import HOLDS, LEAST_SEEDS, RESOLUTION, Verdict
+from teach_gym.experiments.engine import TABLE
 from teach_gym.files import write_text, writing
 
 Content = dict[str, Any]
@@ -81,9 +82,11 @@ def _section(folder: Path, settings: Content, claims: list[Content], images: str
     """The part of the page about one experiment."""
     found = experiment(settings["experiment"])
     pictures = sorted(folder.glob("*.png"), key=lambda path: (len(path.stem), path.stem))
+    table = [(folder / TABLE).read_text("utf-8").rstrip()] if (folder / TABLE).is_file() else []
     parts = [
         f"## {found.name}: {found.title}",
         f"*{found.source}; {len(settings['seeds'])} seeds.* {found.notes}",
+        *table,
         *(f"![{found.name}: {path.stem}]({images}/{found.name}-{path.name})" for path in pictures),
         "\n".join(f"- **{claim['verdict']}**: {claim['statement']}" for claim in claims),
         "<details><summary>Tests</summary>",
@@ -93,7 +96,10 @@ def _section(folder: Path, settings: Content, claims: list[Content], images: str
     return "\n\n".join(parts)
 
 
-_INTRODUCTION = f"""# The papers' figures
+TITLES = {"papers": "The papers' figures", "blackbox": "Black-box and performative teaching"}
+"""Headings of the pages."""
+
+_INTRODUCTION = f"""# {{title}}
 
 `{{command}}` ({{scale}} scale, teach_gym {{version}})
 
@@ -109,19 +115,23 @@ teacher and learner.
 """
 
 
-def write_report(results: Path, page: Path, command: str) -> None:
-    """Write the page of all experiments in a folder of results, and copy their figures beside it.
+def write_report(
+    results: Path, page: Path, command: str, *, title: str = TITLES["papers"], names: Iterable[str] = tuple(EXPERIMENTS)
+) -> None:
+    """Write the page of the experiments in a folder of results, and copy their figures beside it.
 
     Args:
         results: the folder with one folder for each experiment.
         page: the Markdown file; figures go to a folder of its name.
         command: how the results were made, for the page.
+        title: the page's heading.
+        names: the experiments to put on it, those that the folder has (default: all).
 
     Raises:
         FileNotFoundError: no experiment's results are there.
         DamagedDataError: a file is not what ``teach-gym reproduce`` writes.
     """
-    folders = [results / name for name in EXPERIMENTS if (results / name / "claims.json").is_file()]
+    folders = [results / name for name in names if (results / name / "claims.json").is_file()]
     if not folders:
         raise FileNotFoundError(f"no results in {str(results)!r}; `teach-gym reproduce all` writes some")
     contents = [(folder, *read_folder(folder)) for folder in folders]
@@ -139,19 +149,22 @@ def write_report(results: Path, page: Path, command: str) -> None:
                 shutil.copyfileobj(source, copy)
     first = contents[0][1]
     scales = ", ".join(dict.fromkeys(settings["scale"] for _, settings, _ in contents))
-    head = _INTRODUCTION.format(command=command, scale=scales, version=first["versions"]["teach_gym"])
+    head = _INTRODUCTION.format(title=title, command=command, scale=scales, version=first["versions"]["teach_gym"])
     write_text(page, "\n".join([head, *summary, "", *sections]))
 
 
 def main() -> None:
-    """Write the page of the papers' figures from a folder of results."""
+    """Write one of the two pages of experiments from a folder of results."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("results", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("docs/results/papers.md"))
+    parser.add_argument("--page", choices=TITLES, default="papers", help="which experiments (default: papers)")
+    parser.add_argument("--out", type=Path, help="the file (default: docs/results/PAGE.md)")
     parser.add_argument("--command", default="teach-gym reproduce all")
-    arguments = parser.parse_args()
-    write_report(arguments.results, arguments.out, arguments.command)
-    print(f"wrote {arguments.out}")
+    given = parser.parse_args()
+    out = given.out or Path("docs/results") / f"{given.page}.md"
+    names = [name for name in EXPERIMENTS if (name in BLACK_BOX) == (given.page == "blackbox")]
+    write_report(given.results, out, given.command, title=TITLES[given.page], names=names)
+    print(f"wrote {out}")
 
 
 if __name__ == "__main__":

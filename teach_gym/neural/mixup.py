@@ -6,10 +6,7 @@ first parameters and the rows of the whole training follow from a run's seed and
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,126 +15,16 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from teach_gym.errors import lookup_name, number, positive
-from teach_gym.neural.image_files import load_pool
+from teach_gym.errors import positive
 from teach_gym.neural.images import ImagePool, Images, scale
-from teach_gym.neural.networks import NETWORKS, Stacked, StackedLinear, make_network, seeded
-from teach_gym.neural.settings import torch_device
+from teach_gym.neural.mixup_spec import MixupSpec
+from teach_gym.neural.networks import Stacked, StackedLinear, make_network, seeded
 
 Tensor = Any
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 _BLOCK = 1000
 """Images that losses are measured on at once."""
-
-
-@dataclass(frozen=True)
-class MixupSpec:
-    """A training whose mini-batches are mixed; the defaults are DHT's Table 1 as far as the paper tells.
-
-    Args:
-        pool: an image pool, see ``teach_gym.neural.image_files.load_pool``.
-        pool_options: its options.
-        shrink: average so many pixels in each direction.
-        images: train on so many images (0: all that are not held out).
-        validation: images taken out of the training set, on which the teacher measures the learner.
-        pool_seed: decides which.
-        network: one of ``teach_gym.neural.networks.NETWORKS``.
-        network_options: its options.
-        epochs: passes over the training images.
-        batch_size: images per step.
-        learning_rate: Adam's.
-        look_every: steps between looks at the validation images; one more look is taken after the last step.
-        coefficients: the discrete actions.
-        continuous: any coefficient in [0, 1] instead.
-        reward: one of ``REWARDS``.
-        zeta: the validation accuracy at which ``steps_to_accuracy`` ends, as a fraction.
-        device: a torch device, or ``auto``.
-
-    Raises:
-        ValueError: an unknown name or a value out of range.
-        TypeError: a value of the wrong type.
-    """
-
-    pool: str = "cifar10_jpeg"
-    pool_options: Mapping[str, Any] = field(default_factory=dict)
-    shrink: int = 1
-    images: int = 0
-    validation: int = 5000
-    pool_seed: int = 0
-    network: str = "simple"
-    network_options: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int = 50
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    look_every: int = 100
-    coefficients: Sequence[float] = (0.0, 0.5, 1.0)
-    continuous: bool = False
-    reward: str = "holdout_accuracy"
-    zeta: float = 0.5
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        lookup_name("network", self.network, NETWORKS)
-        lookup_name("reward", self.reward, REWARDS)
-        for name in ("shrink", "validation", "epochs", "batch_size", "look_every"):
-            positive(name, getattr(self, name), integer=True)
-        positive("learning_rate", self.learning_rate)
-        for name in ("images", "pool_seed"):
-            number(name, getattr(self, name), integer=True)
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)!r}")
-        number("zeta", self.zeta)
-        for value in self.coefficients:
-            number("coefficients", value)
-        if not self.coefficients or not all(0.0 <= value <= 1.0 for value in (*self.coefficients, self.zeta)):
-            raise ValueError(f"coefficients and zeta must lie in [0, 1], got {self.coefficients!r} and {self.zeta!r}")
-        torch_device(self.device)
-
-
-def load_images(spec: MixupSpec) -> tuple[ImagePool, Images]:
-    """The images of a training: (training and validation images as ``train`` and ``held_out``, test images).
-
-    Raises:
-        ValueError: more images asked for than there are.
-        DataNotFoundError: no images; the message names the expected layout.
-    """
-    options = json.dumps(dict(spec.pool_options), sort_keys=True)
-    return split_images(_read(spec.pool, options, spec.shrink), spec)
-
-
-def split_images(pool: ImagePool, spec: MixupSpec) -> tuple[ImagePool, Images]:
-    """Hold validation images out and keep as many training images as the spec says; test images are passed on."""
-    own = pool.validation(spec.validation, spec.pool_seed)
-    if spec.images:
-        if spec.images > len(own.train):
-            raise ValueError(f"images must be <= {len(own.train)} (those not held out), got {spec.images}")
-        own = replace(own, train=own.train.take(torch.arange(spec.images)))
-    if len(own.train) < spec.batch_size:
-        raise ValueError(f"batch_size must be <= {len(own.train)} training images, got {spec.batch_size}")
-    device = torch_device(spec.device)
-    return own.to(device), Images(*(part.to(device) for part in pool.held_out))
-
-
-@functools.lru_cache(maxsize=2)
-def _read(name: str, options: str, factor: int) -> ImagePool:
-    pool = load_pool(name, **json.loads(options))
-    return replace(pool, train=shrunk(pool.train, factor), held_out=shrunk(pool.held_out, factor))
-
-
-def shrunk(images: Images, factor: int) -> Images:
-    """Images whose pixels are the means of squares of factor x factor pixels.
-
-    Raises:
-        ValueError: height or width is no multiple of the factor.
-    """
-    size = tuple(images.pixels.shape[2:])
-    if any(length % factor for length in size):
-        raise ValueError(f"shrink must divide the height and width {size}, got {factor}")
-    if factor == 1:
-        return images
-    blocks = [nn.functional.avg_pool2d(part.float(), factor) for part in images.pixels.split(_BLOCK)]
-    return Images(torch.cat([block.round().to(torch.uint8) for block in blocks]), images.labels)
 
 
 class Learners(nn.Module):  # type: ignore[misc]
@@ -186,7 +73,7 @@ class Adam:
             buffer[rows] = 0.0
 
     def step(self, gradients: Sequence[Tensor]) -> None:
-        """w <- w - lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon)."""
+        """One step: w <- w - lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon)."""
         self.count += 1.0
         first, second = (1.0 - beta**self.count for beta in self.betas)
         with torch.no_grad():
@@ -194,7 +81,11 @@ class Adam:
                 shape = (-1, *[1] * (p.ndim - 1))
                 mean.lerp_(g, 1.0 - self.betas[0])
                 square.mul_(self.betas[1]).addcmul_(g, g, value=1.0 - self.betas[1])
-                p.sub_(self.learning_rate * (mean / first.view(shape)) / ((square / second.view(shape)).sqrt() + self.epsilon))
+                p.sub_(
+                    self.learning_rate
+                    * (mean / first.view(shape))
+                    / ((square / second.view(shape)).sqrt() + self.epsilon)
+                )
 
 
 class Trainings:
@@ -318,21 +209,34 @@ class Trainings:
         parts = (self.t / self.horizon, self.mean_loss, self.best_loss / self.initial_loss)
         return np.stack(parts, axis=-1).astype(np.float32)
 
-    def conclude(self, before: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
-        """Rewards (S,) of the step just taken and whether trainings are over (S,).
-
-        Args:
-            before: ``validation_loss`` before the step, (S,).
-        """
+    def teach(self, coefficient: Any) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """``step``, with the rewards (S,) and whether trainings are over (S,)."""
+        before = self.validation_loss.copy()
+        self.step(coefficient)
         over = self.t >= self.horizon
         if self.spec.reward == "steps_to_accuracy":
             over = over | (self.accuracy >= self.spec.zeta)
         return REWARDS[self.spec.reward](self, before), over
 
+    def line(self, i: int) -> str:
+        """Where training i stands, in a line of text.
+
+        Raises:
+            RuntimeError: it was not started.
+        """
+        if not self.initial_loss[i]:
+            raise RuntimeError("call reset() before render()")
+        return (
+            f"step {self.t[i]}/{self.horizon}  loss {self.loss[i]:.4f}  best validation loss "
+            f"{self.best_loss[i] / self.initial_loss[i]:.3f} of the first  accuracy {self.accuracy[i]:.3f}"
+        )
+
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean over n of the loss of logits (S, n, K) at classes (S, n): (S,)."""
-    return nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape).mean(1)
+    return (
+        nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape).mean(1)
+    )
 
 
 def _holdout_accuracy(trainings: Trainings, before: Floats) -> Floats:

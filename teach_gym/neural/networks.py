@@ -74,11 +74,10 @@ def cnn(depth: int, image: Sequence[int], n_classes: int, *, bias: bool = True) 
     return Network(nn.Sequential(*layers), nn.Linear(_FEATURES, n_classes, bias=bias))
 
 
-def simple(
-    image: Sequence[int], n_classes: int, *, filters: Sequence[int] = (16, 32), features: int = 128
-) -> Network:
-    """A simple CNN, as DHT Table 1 asks for without saying which: two 3x3 convolutions, each with ReLU and 2x2 max
-    pooling, and a hidden layer; no batch norm.
+def simple(image: Sequence[int], n_classes: int, *, filters: Sequence[int] = (16, 32), features: int = 128) -> Network:
+    """A simple CNN, as DHT Table 1 has one without saying which.
+
+    Two 3x3 convolutions, each with ReLU and 2x2 max pooling, and a hidden layer; no batch norm.
 
     Args:
         image: (C, H, W), at least 8 pixels high and wide.

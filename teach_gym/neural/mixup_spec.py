@@ -1,0 +1,131 @@
+"""What decides a mixup training of an image learner (DHT 4.1), and its images."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from teach_gym.errors import lookup_name, number, positive
+from teach_gym.neural.image_files import load_pool
+from teach_gym.neural.images import ImagePool, Images
+from teach_gym.neural.networks import NETWORKS
+from teach_gym.neural.settings import torch_device
+from teach_gym.rewards import HOLDOUT_REWARDS
+
+_BLOCK = 1000
+"""Images that are shrunk at once."""
+
+
+@dataclass(frozen=True)
+class MixupSpec:
+    """A training whose mini-batches are mixed; the defaults are DHT's Table 1 as far as the paper tells.
+
+    Args:
+        pool: an image pool, see ``teach_gym.neural.image_files.load_pool``.
+        pool_options: its options.
+        shrink: average so many pixels in each direction.
+        images: train on so many images (0: all that are not held out).
+        validation: images taken out of the training set, on which the teacher measures the learner.
+        pool_seed: decides which.
+        network: one of ``teach_gym.neural.networks.NETWORKS``.
+        network_options: its options.
+        epochs: passes over the training images.
+        batch_size: images per step.
+        learning_rate: Adam's.
+        look_every: steps between looks at the validation images; one more look is taken after the last step.
+        coefficients: the discrete actions.
+        continuous: any coefficient in [0, 1] instead.
+        reward: one of ``teach_gym.rewards.HOLDOUT_REWARDS``.
+        zeta: the validation accuracy at which ``steps_to_accuracy`` ends, as a fraction.
+        device: a torch device, or ``auto``.
+
+    Raises:
+        ValueError: an unknown name or a value out of range.
+        TypeError: a value of the wrong type.
+    """
+
+    pool: str = "cifar10_jpeg"
+    pool_options: Mapping[str, Any] = field(default_factory=dict)
+    shrink: int = 1
+    images: int = 0
+    validation: int = 5000
+    pool_seed: int = 0
+    network: str = "simple"
+    network_options: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int = 50
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    look_every: int = 100
+    coefficients: Sequence[float] = (0.0, 0.5, 1.0)
+    continuous: bool = False
+    reward: str = "holdout_accuracy"
+    zeta: float = 0.5
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        lookup_name("network", self.network, NETWORKS)
+        lookup_name("reward", self.reward, HOLDOUT_REWARDS)
+        for name in ("shrink", "validation", "epochs", "batch_size", "look_every"):
+            positive(name, getattr(self, name), integer=True)
+        positive("learning_rate", self.learning_rate)
+        for name in ("images", "pool_seed"):
+            number(name, getattr(self, name), integer=True)
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)!r}")
+        number("zeta", self.zeta)
+        for value in self.coefficients:
+            number("coefficients", value)
+        if not self.coefficients or not all(0.0 <= value <= 1.0 for value in (*self.coefficients, self.zeta)):
+            raise ValueError(f"coefficients and zeta must lie in [0, 1], got {self.coefficients!r} and {self.zeta!r}")
+        torch_device(self.device)
+
+
+def load_images(spec: MixupSpec) -> tuple[ImagePool, Images]:
+    """The images of a training: (training and validation images as ``train`` and ``held_out``, test images).
+
+    Raises:
+        ValueError: more images asked for than there are.
+        DataNotFoundError: no images; the message names the expected layout.
+    """
+    options = json.dumps(dict(spec.pool_options), sort_keys=True)
+    return split_images(_read(spec.pool, options, spec.shrink), spec)
+
+
+def split_images(pool: ImagePool, spec: MixupSpec) -> tuple[ImagePool, Images]:
+    """Hold validation images out and keep as many training images as the spec says; test images are passed on."""
+    own = pool.validation(spec.validation, spec.pool_seed)
+    if spec.images:
+        if spec.images > len(own.train):
+            raise ValueError(f"images must be <= {len(own.train)} (those not held out), got {spec.images}")
+        own = replace(own, train=own.train.take(torch.arange(spec.images)))
+    if len(own.train) < spec.batch_size:
+        raise ValueError(f"batch_size must be <= {len(own.train)} training images, got {spec.batch_size}")
+    device = torch_device(spec.device)
+    return own.to(device), Images(*(part.to(device) for part in pool.held_out))
+
+
+@functools.lru_cache(maxsize=2)
+def _read(name: str, options: str, factor: int) -> ImagePool:
+    pool = load_pool(name, **json.loads(options))
+    return replace(pool, train=shrunk(pool.train, factor), held_out=shrunk(pool.held_out, factor))
+
+
+def shrunk(images: Images, factor: int) -> Images:
+    """Images whose pixels are the means of squares of factor x factor pixels.
+
+    Raises:
+        ValueError: height or width is no multiple of the factor.
+    """
+    size = tuple(images.pixels.shape[2:])
+    if any(length % factor for length in size):
+        raise ValueError(f"shrink must divide the height and width {size}, got {factor}")
+    if factor == 1:
+        return images
+    blocks = [nn.functional.avg_pool2d(part.float(), factor) for part in images.pixels.split(_BLOCK)]
+    return Images(torch.cat([block.round().to(torch.uint8) for block in blocks]), images.labels)
