@@ -124,13 +124,8 @@ def lookahead(task: Task) -> list[Entry]:
     inf, rows = float("inf"), task.medium.n_sources * task.spec.batch_size * task.k
     low = -inf if task.learner.output.label_low is None else task.learner.output.label_low
     high = inf if task.learner.output.label_high is None else task.learner.output.label_high
-    size, outlook = (
-        1 + task.n_actions,
-        (
-            "gain of the best action by one step, as a share of the distance, then how much farther each action ends than "
-            "the best, in units of their mean"
-        ),
-    )
+    size, outlook = 1 + task.n_actions, "gain of the best action by one step, as a share of the distance, then how much"
+    outlook += " farther each action ends than the best, in units of their mean"
     if task.update.momentum:
         size, outlook = 2 * size, outlook + "; the same for where the momentum would carry the learner"
     entries: list[Entry] = [

@@ -24,8 +24,7 @@ def listing() -> list[list[str]]:
 
 
 def reproduce(name: str, out: Path, scale: str, seeds: Sequence[int] | None, say: Callable[[str], None]) -> int:
-    """Run one experiment or all, print the verdicts and return the exit code: 1 if one was left out for want of data
-    or of a package, else 0.
+    """Run one experiment or all and print the verdicts; the exit code is 1 if data or a package was missing, else 0.
 
     Raises:
         ValueError: unknown experiment or scale.

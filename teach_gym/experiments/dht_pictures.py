@@ -160,7 +160,7 @@ def draw_digits(record: Record) -> dict[str, Any]:
 
 
 def _nearer(panel: str) -> Claim:
-    statement = "The VAE-based teacher's examples are closer to the data's distribution than the GAN-based one's."
+    statement = f"The VAE-based teacher's examples are closer to the data than the GAN-based one's. [{panel}]"
     return Claim(statement, (Comparison("VAE", "below", "GAN", metric=METRIC, panel=panel, at=(0.0, 0.5, 1.0)),))
 
 
