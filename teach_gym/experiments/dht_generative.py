@@ -161,7 +161,7 @@ FIG5 = Experiment(
     notes="The protocol is that of dht-fig4. The paper does not give the weights of its terms. In "
     "||w^v - w*||^2 + weight x divergence, without the auxiliary loss, the GAN's adversarial term has weight 1 "
     "(0.1 on MNIST) and the VAE's KL term 0.01, chosen by eye on seeds 0 to 2, which are not those of "
-    "the figures; the larger the weight, the closer to the data and to SGD the teacher is. The methods with the "
+    "the figures, but for the GAN's on half-moons, raised from 0.1 after a look at dht-fig6; the larger the weight, the closer to the data and to SGD the teacher is. The methods with the "
     "paper's weights (half-moons only) take all terms at "
     "weight 1, the auxiliary loss too. The generator's loss is the non-saturating one. The autoencoder's decoder has a "
     "standard deviation of a tenth of the data's on half-moons and the best-fitting one for images. Reduced at the "
