@@ -217,14 +217,14 @@ def _gone(group: int) -> bool:
 @pytest.mark.skipif(os.name != "posix", reason="kills a POSIX process group")
 def test_killed_and_interrupted_benchmarks_go_on_where_they_were(tmp_path: Path) -> None:
     """SIGKILL to the parent, Ctrl-C to the whole group, then to the end: nothing lost, repeated or changed."""
-    suite = Suite("x", ("LabelMoons:budget=60",), ("planning:samples=1024",), tuple(range(5)))
+    suite = Suite("x", ("LabelMoons:budget=60",), ("planning:samples=256",), tuple(range(20)))
     runs, out = expand(suite), tmp_path / "killed"
     path = out / "runs.jsonl"
     options = ["--tasks", *suite.tasks, "--teachers", *suite.teachers, "--seeds", ",".join(map(str, suite.seeds))]
     command = [sys.executable, "-m", "teach_gym", "bench", *options, "--workers", "2", "--no-html", "--out", str(out)]
     kept = 0
     for stop, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
-        at = kept + 2
+        at = kept + 1
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
         assert _wait_for(lambda at=at, process=process: _lines(path) >= at or process.poll() is not None, 60)
         if stop == signal.SIGKILL:
