@@ -25,6 +25,7 @@ import tyro
 from tqdm import tqdm
 
 from teach_gym.backend import Array
+from teach_gym.benchmark.report import markdown_table
 from teach_gym.benchmark.score import Estimate, Paired, training_score
 from teach_gym.benchmark.suite import PASSIVE, REFERENCE, cached_task, format_call, task_spec
 from teach_gym.files import write_text
@@ -73,22 +74,15 @@ class Training(NamedTuple):
     def command(self, out: Path, quick: bool = False) -> list[str]:
         """What carries it out; a quick one shows that everything works and teaches the agent nothing."""
         changes = {**self.changes(), **(LOOKAHEAD if self.algo == "reinforce" else {})}
-        script = "reinforce.py" if self.algo == "reinforce" else "train_sb3.py"
-        options = [] if self.algo == "reinforce" else ["--algo", self.algo]
         if self.algo == "reinforce":
-            options = [
-                "--updates",
-                str(UPDATES.get(self.task, 150)),
-                "--gamma",
-                "0.9",
-                "--learning-rate",
-                "0.01",
-                "--eval-every",
-                "150",
-            ]
+            script, short = "reinforce.py", ["--updates", "2"]
+            options = (
+                f"--updates {UPDATES.get(self.task, 150)} --gamma 0.9 --learning-rate 0.01 --eval-every 150".split()
+            )
+        else:
+            script, short, options = "train_sb3.py", ["--steps", "4000"], ["--algo", self.algo]
         if quick:
-            options += ["--updates", "2"] if self.algo == "reinforce" else ["--steps", "4000"]
-            options += ["--num-envs", "16", "--eval-episodes", "10"]
+            options += [*short, "--num-envs", "16", "--eval-episodes", "10"]
         options += ["--task", format_call(self.task, changes), "--seed", str(self.seed), "--no-progress", "--resume"]
         return [f"agents/{script}", *options, "--out", str(self.folder(out))]
 
@@ -233,12 +227,6 @@ def words(estimate: Estimate | None) -> str:
     return f"**{text}**" if estimate.low > 1 else text
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def discrete_rows(board: Board, scores: dict[tuple[str, str], Estimate]) -> Iterable[list[str]]:
     """One row per task: the score of every algorithm and what it cost."""
     for task in dict.fromkeys(t.task for t in board.trainings):
@@ -313,11 +301,11 @@ def page(board: Board, args: Args) -> str:
     parts = [
         intro,
         "## Discrete actions",
-        table(["Task", "PPO", "DQN", "REINFORCE", "anticipating oracle", *costs], rows),
+        markdown_table(["Task", "PPO", "DQN", "REINFORCE", "anticipating oracle", *costs], rows),
         "## Continuous actions (SAC)",
-        table(["Task", "SAC", "trainings, steps, CPU"], continuous_rows(board)),
+        markdown_table(["Task", "SAC", "trainings, steps, CPU"], continuous_rows(board)),
         "## Other pools and learning rates (PPO)",
-        table(
+        markdown_table(
             ["Task", "Trained on", "the task", "five held-out pools", "half the learning rate", "twice"],
             generalisation_rows(board),
         ),

@@ -68,11 +68,16 @@ Entry = tuple[str, int, float, float, str, Callable[[Task, TeachState], Array]]
 """A block without its place: name, size, low, high, meaning, values."""
 
 
+def _label_bounds(task: Task) -> tuple[float, float]:
+    """The lowest and the highest value a label may have."""
+    low, high = task.learner.output.label_low, task.learner.output.label_high
+    return -float("inf") if low is None else low, float("inf") if high is None else high
+
+
 def omniscient(task: Task) -> list[Entry]:
     """The teacher sees learner, target and sample: the state features h(s) of LAST 4."""
     rows, size, inf = task.medium.n_sources * task.spec.batch_size, task.size, float("inf")
-    low = -inf if task.learner.output.label_low is None else task.learner.output.label_low
-    high = inf if task.learner.output.label_high is None else task.learner.output.label_high
+    low, high = _label_bounds(task)
     entries: list[Entry] = [
         ("w", size, -inf, inf, "learner parameters w", _w),
         ("difference", size, -inf, inf, "target minus learner, w* - w", _difference),
@@ -122,8 +127,7 @@ def lookahead(task: Task) -> list[Entry]:
     anticipating one) knows, and has to learn what they miss.
     """
     inf, rows = float("inf"), task.medium.n_sources * task.spec.batch_size * task.k
-    low = -inf if task.learner.output.label_low is None else task.learner.output.label_low
-    high = inf if task.learner.output.label_high is None else task.learner.output.label_high
+    low, high = _label_bounds(task)
     size, outlook = 1 + task.n_actions, "gain of the best action by one step, as a share of the distance, then how much"
     outlook += " farther each action ends than the best, in units of their mean"
     if task.update.momentum:
@@ -182,8 +186,7 @@ def black_box(task: Task) -> list[Entry]:
     that at the start, and the examples offered with their labels.
     """
     rows, inf = task.medium.n_sources * task.spec.batch_size, float("inf")
-    low = -inf if task.learner.output.label_low is None else task.learner.output.label_low
-    high = inf if task.learner.output.label_high is None else task.learner.output.label_high
+    low, high = _label_bounds(task)
     probes = task.k * (0 if task.holdout is None else len(task.holdout.probes))
     best = "best hold-out loss so far, as a share of that at the start"
     return [

@@ -71,4 +71,4 @@ def test_failed_trainings_are_named(tmp_path: Path) -> None:
 def test_bold_means_above_one() -> None:
     assert words(Estimate(1.1, 1.01, 1.2)).startswith("**1.100")
     assert not words(Estimate(1.1, 0.99, 1.2)).startswith("*") and words(None) == ""
-    assert scoreboard.table(["a", "b"], [["1", "2"]]).splitlines()[1] == "| --- | ---: |"
+    assert scoreboard.markdown_table(["a", "b"], [["1", "2"]]).splitlines()[1] == "| --- | ---: |"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +54,8 @@ def to_csv(summary: Summary) -> str:
     return text.getvalue()
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown: names on the left, the other columns to the right."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
@@ -73,9 +74,9 @@ def to_markdown(summary: Summary) -> str:
         f"Teaching score of the {KINDS[summary.kind]}: 0 = plain SGD (`{PASSIVE}`), 1 = {display(REFERENCE)} of the "
         "task's medium. Accuracy is minus the mean squared error where the task is a regression.",
         "",
-        _table(("Teacher", "Score, IQM over tasks", "Tasks"), aggregate_cells(summary)),
+        markdown_table(("Teacher", "Score, IQM over tasks", "Tasks"), aggregate_cells(summary)),
         "",
-        _table(("Task", *COLUMNS), [(entry.task, *cells(entry)) for entry in summary.entries]),
+        markdown_table(("Task", *COLUMNS), [(entry.task, *cells(entry)) for entry in summary.entries]),
     ]
     return "\n".join(lines) + "\n"
 

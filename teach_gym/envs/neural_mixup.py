@@ -17,8 +17,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from teach_gym.envs.base import INTEGERS, check_options
-from teach_gym.envs.vector import AUTORESET_MODES
-from teach_gym.errors import lookup_name, positive
+from teach_gym.envs.vector import lookup_autoreset_mode
+from teach_gym.errors import positive
 from teach_gym.neural.mixup import Trainings
 from teach_gym.neural.mixup_spec import MixupSpec, load_images
 
@@ -173,9 +173,7 @@ class NeuralMixupVectorEnv(VectorEnv[Floats, Any, Any]):
     ) -> None:
         _check_render_mode(render_mode)
         positive("num_envs", num_envs, integer=True)
-        if isinstance(autoreset_mode, AutoresetMode):
-            autoreset_mode = autoreset_mode.name.lower()
-        self.autoreset_mode = lookup_name("autoreset_mode", autoreset_mode, AUTORESET_MODES)
+        self.autoreset_mode = lookup_autoreset_mode(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs, self.render_mode, self.task = num_envs, render_mode, MixupSpec(**spec)
         self.trainings = Trainings(self.task, load_images(self.task)[0], num_envs)

@@ -37,6 +37,17 @@ _KEY_BLOCK = 64
 """Episode keys drawn from a sub-environment's generator at once (the same keys as one by one)."""
 
 
+def lookup_autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
+    """The autoreset mode of a name, or the mode itself.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    return lookup_name(
+        "autoreset_mode", mode.name.lower() if isinstance(mode, AutoresetMode) else mode, AUTORESET_MODES
+    )
+
+
 class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
     """Many teaching runs stepped by the same functions as one; sub-environment i is seeded with seed + i.
 
@@ -58,9 +69,7 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
     ) -> None:
         check_render_mode(render_mode)
         positive("num_envs", num_envs, integer=True)
-        if isinstance(autoreset_mode, AutoresetMode):
-            autoreset_mode = autoreset_mode.name.lower()
-        self.autoreset_mode = lookup_name("autoreset_mode", autoreset_mode, AUTORESET_MODES)
+        self.autoreset_mode = lookup_autoreset_mode(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs = num_envs
         self.render_mode = render_mode

@@ -5,6 +5,7 @@ A term adds to the objective of every window of an unroll; ``TermTraining`` is a
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,21 +37,21 @@ def check_weight(name: str, value: Any) -> float:
     return float(value)
 
 
-class Term:
+class Term(ABC):
     """A term of the objective; ``parts`` is what it trains itself, for the checkpoints."""
 
     parts: dict[str, Any]
 
-    def begin(self, iteration: int, episodes: Episodes) -> None:
+    def begin(self, iteration: int, episodes: Episodes) -> None:  # noqa: B027  # most terms need nothing
         """Before the unroll of an iteration."""
 
+    @abstractmethod
     def __call__(self, window: Window) -> torch.Tensor:
         """The term for a window, for each teacher: (S,), differentiable."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self, iteration: int) -> dict[str, torch.Tensor]:
         """After the policy's step: train what the term trains; named values (S,) to be logged."""
-        raise NotImplementedError
 
 
 class TermTraining(Training):
