@@ -203,6 +203,8 @@ def reproduce(
     seeds: str | None = None,
     out: Path | None = None,
     scale: str = "laptop",
+    panels: tuple[str, ...] = (),
+    workers: int | None = None,
     show: Annotated[bool, arg(name="list")] = False,
     data_dir: DataDir = None,
 ) -> int:
@@ -213,6 +215,8 @@ def reproduce(
         seeds: A number of seeds such as 20, or a list such as 3,4,7 (default: the scale's).
         out: Folder with a folder for each experiment (default: runs/papers-SCALE).
         scale: Size of the experiment: paper, laptop or smoke.
+        panels: Only the panels whose names hold one of these texts, such as MNIST (default: all).
+        workers: Processes that work at a time (default: one per CPU; experiments that measure seconds take one).
         show: List the experiments.
         data_dir: Data folder.
     """
@@ -224,7 +228,8 @@ def reproduce(
         return 0
     _set_data_dir(data_dir)
     folder = Path(f"runs/papers-{scale}") if out is None else out
-    return command.reproduce(name, folder, scale, None if seeds is None else parse_seeds(seeds), _say)
+    chosen = None if seeds is None else parse_seeds(seeds)
+    return command.reproduce(name, folder, _say, scale=scale, seeds=chosen, panels=panels, workers=workers)
 
 
 def speed(*, out: Path | None = None, rounds: int = 9, quick: bool = False) -> int:

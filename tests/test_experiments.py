@@ -162,27 +162,62 @@ def run(unit):
 
 units = lambda name, settings, seeds: [engine.Unit(name, "", f"m{i}", tuple(seeds), {}) for i in range(8)]
 slow = engine.Experiment("e", "", "", "", {"laptop": {"seeds": 1}}, units, run, (), lambda record: {})
-engine.run_experiment(slow, sys.argv[1], progress=False)
+if __name__ == "__main__":
+    engine.run_experiment(slow, sys.argv[1], workers=int(sys.argv[3]), progress=False)
 """
 
 
 @pytest.mark.skipif(os.name != "posix", reason="uses SIGKILL")
-def test_a_killed_experiment_repeats_and_loses_nothing(tmp_path: Path) -> None:
-    out, log = tmp_path / "out", tmp_path / "log"
-    command = [sys.executable, "-c", SLOW_EXPERIMENT, str(out), str(log)]
+@pytest.mark.parametrize(("workers", "sent"), [(1, "SIGKILL"), (2, "SIGKILL"), (2, "SIGINT")])
+def test_a_killed_experiment_repeats_and_loses_nothing(workers: int, sent: str, tmp_path: Path) -> None:
+    out, log, script = tmp_path / "out", tmp_path / "log", tmp_path / "slow_experiment.py"
+    script.write_text(SLOW_EXPERIMENT)
+    command = [sys.executable, str(script), str(out), str(log), str(workers)]
     process = subprocess.Popen(command)
     end = time.monotonic() + 60
     while len(list((out / "parts").glob("*.csv"))) < 3 and time.monotonic() < end:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(getattr(signal, sent))
+    process.wait(timeout=30)
+    time.sleep(0.5)  # workers end with their parent
     before = {path.name: path.stat().st_mtime_ns for path in (out / "parts").glob("*.csv")}
     assert 3 <= len(before) < 8 and not (out / "curves.csv").exists()
     subprocess.run(command, check=True)
     after = {path.name: path.stat().st_mtime_ns for path in (out / "parts").glob("*.csv")}
     assert len(after) == 8 and {name: after[name] for name in before} == before
     assert sorted(row.method for row in read_csv(out / "curves.csv")) == [f"m{i}" for i in range(8)]
-    assert len(log.read_text().split()) <= 9, "at most the unit that was cut short is begun again"
+    assert len(log.read_text().split()) <= 8 + workers, "at most the units that were cut short are begun again"
+
+
+def test_panels_are_chosen_by_parts_of_their_names(tmp_path: Path) -> None:
+    worker, names = Worker(), ("MNIST, MLP", "half moons", "MNIST")
+
+    def units(name: str, settings: Settings, seeds: Sequence[int]) -> list[Unit]:
+        return [Unit(name, panel, "b", tuple(seeds), {"offset": 0}) for panel in names]
+
+    claims = tuple(Claim(panel, (Comparison("b", "always", 1.0, panel=panel),)) for panel in names)
+    found = dataclasses.replace(made_up(worker), units=units, claims=claims, draw=lambda record: {})
+    verdicts = run_experiment(found, tmp_path, panels=["MNIST"], progress=False)
+    assert [verdict.statement for verdict in verdicts] == ["MNIST, MLP", "MNIST"] and len(worker.done) == 2
+    assert json.loads((tmp_path / "settings.json").read_text())["panels"] == ["MNIST"]
+    with pytest.raises(ValueError, match=r"unknown panel 'CIFAR'; allowed: .*'half moons'"):
+        run_experiment(found, tmp_path, panels=["CIFAR"], progress=False)
+    with pytest.raises(ValueError, match="workers must be"):
+        run_experiment(found, tmp_path, workers=0, progress=False)
+
+
+def test_workers_give_what_this_process_gives(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder, workers in ((one, 1), (two, 2)):
+        run_experiment(experiment("last-fig7"), folder, scale="smoke", workers=workers, progress=False, figures=False)
+    rows = [[row for row in read_csv(folder / "curves.csv") if row.metric != "seconds"] for folder in (one, two)]
+    assert rows[0] == rows[1] and len(rows[0]) > 50
+
+
+def test_units_that_measure_seconds_are_run_one_at_a_time(tmp_path: Path) -> None:
+    worker = Worker()  # it cannot be sent to another process
+    run_experiment(dataclasses.replace(made_up(worker), timed=True), tmp_path, workers=2, progress=False)
+    assert len(worker.done) == 4 and experiment("last-fig12").timed
 
 
 # ------------------------------------------------------------------------------------------------- every experiment
@@ -223,7 +258,8 @@ def test_experiment_at_smoke_scale(name: str, smoke: Path) -> None:
 def test_settings_of_all_scales_describe_what_can_be_run(name: str) -> None:
     found = experiment(name)
     assert set(found.scales) == {"smoke", "laptop", "paper"} and found.scales["laptop"]["seeds"] >= 10
-    for scale, settings in found.scales.items():
+    told = set()
+    for settings in found.scales.values():
         units = found.units(name, settings, range(3))
         methods = {(unit.panel, unit.method) for unit in units}
         for unit in units:
@@ -236,8 +272,10 @@ def test_settings_of_all_scales_describe_what_can_be_run(name: str) -> None:
             else:  # learned by the experiment
                 assert teacher in TEACHERS and not options
         assert len({unit.key for unit in units}) == len(units)
-        told = found.claims_on({panel for panel, _ in methods})
-        assert told and (scale != "paper" or len(told) == len(found.claims))
+        here = {claim.statement for claim in found.claims_on({panel for panel, _ in methods})}
+        assert here
+        told |= here
+    assert told == {claim.statement for claim in found.claims}
 
 
 def test_the_report_holds_every_claim_and_figure(smoke: Path, tmp_path: Path) -> None:

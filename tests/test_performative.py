@@ -15,7 +15,14 @@ from torch import nn
 from torch.nn import functional
 
 from teach_gym.learners import make_learner
-from teach_gym.neural.hallucinate import Head, estimate_target, feature_gradient, objective, teach_features
+from teach_gym.neural.hallucinate import (
+    Head,
+    estimate_target,
+    feature_gradient,
+    objective,
+    teach_features,
+    unrolled_gradient,
+)
 from teach_gym.neural.performative import performative_loss, performative_step
 from teach_gym.neural.regions import NEIGHBOURHOODS, onto_cap
 from teach_gym.neural.teaching import GREEDY, PLAIN, Teaching
@@ -87,6 +94,31 @@ def test_objective_is_that_of_the_dht_teachers() -> None:
 
 
 @pytest.mark.parametrize("bias", [False, True])
+def test_unrolled_gradient_is_that_of_finite_differences_and_one_step_that_of_the_batch(bias: bool) -> None:
+    x, y, head, target = problem(bias)
+
+    def distance(shown: Any) -> float:
+        layer = nn.Linear(D, K, bias=bias)
+        for own, given in ((layer.weight, head.weight), (layer.bias, head.bias)):
+            if own is not None:
+                own.data = given.clone()
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
+        for _ in range(3):
+            optimizer.zero_grad()
+            functional.cross_entropy(layer(shown), y).backward()
+            optimizer.step()
+        pairs = [(layer.weight, target.weight), *([(layer.bias, target.bias)] if bias else [])]
+        return float(sum(((own - goal) ** 2).sum() for own, goal in pairs).detach())
+
+    direction = torch.randn_like(x)
+    slope = (distance(x + 1e-5 * direction) - distance(x - 1e-5 * direction)) / 2e-5
+    found = unrolled_gradient(x, y, head, target, 0.5, 3)
+    assert float((found * direction).sum()) == pytest.approx(slope, rel=1e-6)
+    one, batch = unrolled_gradient(x, y, head, target, 0.5, 1), feature_gradient(x, y, head, target, 0.5, "batch")
+    torch.testing.assert_close(one, batch)
+
+
+@pytest.mark.parametrize("bias", [False, True])
 def test_target_is_that_of_an_sgd_loop(bias: bool) -> None:
     x, y, head, _ = problem(bias)
     layer = nn.Linear(D, K, bias=bias)
@@ -124,6 +156,27 @@ def test_taught_features_keep_the_constraint_and_serve_the_objective(name: str, 
     assert inside(taught / size, x / size, teaching.epsilon, name)
     after, before = (objective(points, y, head, target, 0.1, kind) for points in (taught, x))
     assert (after < before).all()
+
+
+@pytest.mark.parametrize(("bias", "neighbourhood"), list(product((False, True), ("sphere", "l2"))))
+def test_taught_features_of_many_entries_are_those_of_a_loop_with_autograd(bias: bool, neighbourhood: str) -> None:
+    """With more entries than classes the walk is taken in fewer coordinates; one feature has nothing across them."""
+    d = 5 * K
+    x, y = torch.randn(3, N, d), functional.one_hot(torch.randint(0, K, (3, N)), K).double()
+    head, target = (Head(torch.randn(3, K, d), torch.randn(3, K) if bias else None) for _ in range(2))
+    x[:, 0] = head.weight[:, 0]
+    teaching = Teaching(neighbourhood=neighbourhood)
+    size = x.norm(dim=-1, keepdim=True)
+    u = centre = x / size
+    for _ in range(teaching.feature_steps):
+        shown = (size * u).requires_grad_()
+        (gradient,) = torch.autograd.grad(objective(shown, y, head, target, 0.1).sum(), shown)
+        step = 2.5 * teaching.epsilon / teaching.feature_steps
+        u = NEIGHBOURHOODS[neighbourhood].move(u, gradient, step, centre, teaching.epsilon)
+    found = teach_features(x, y, head, target, 0.1, teaching)
+    torch.testing.assert_close(found, size * u, rtol=1e-9, atol=1e-11)
+    one = [Head(h.weight[1], None if h.bias is None else h.bias[1]) for h in (head, target)]
+    torch.testing.assert_close(teach_features(x[1], y[1], *one, 0.1, teaching), found[1])
 
 
 def test_taught_features_are_near_the_best_of_many_points_of_the_cap() -> None:

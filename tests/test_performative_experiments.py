@@ -35,7 +35,7 @@ def test_settings_of_every_scale_are_trainings(experiment: Experiment) -> None:
         for unit in experiment.units(experiment.name, settings, range(7)):
             given = {**unit.settings["training"], "device": "cpu"}
             made = Settings(**given, seeds=unit.seeds)
-            assert made.iterations > 0 and 0 < len(unit.seeds) <= 5
+            assert made.iterations > 0 and 0 < len(unit.seeds) <= dht_performative.STACK
             assert (made.validation > 0) == ("validation" in unit.panel), "only validation panels hold images out"
 
 
@@ -90,7 +90,8 @@ def test_a_variant_is_translated_at_its_rate() -> None:
     assert made["learning_rate"] == 0.03 and made["teach_between"] == [100, 200] and made["method"] == "performative"
     assert made["teaching"]["epsilon"] == 0.2 and made["teaching"]["target_rate"] == pytest.approx(0.3)
     for name, (variant, rate) in CHOSEN.items():
-        assert rate in performative_search.rates_of(variant), f"{name} must be one of those that were tried"
+        assert variant in performative_search.CONTROLS | performative_search.VARIANTS
+        assert rate in performative_search.RATES, f"{name} must be one of those that were tried"
 
 
 def made_up(values: dict[tuple[str, str], list[float]], name: str) -> Curves:
@@ -112,13 +113,14 @@ def test_the_table_gives_paired_differences_beside_the_papers_numbers() -> None:
 def test_the_search_takes_the_best_validation_rate_and_never_a_diverged_one() -> None:
     values: dict[tuple[str, str], list[float]] = {}
     for variant in (*performative_search.CONTROLS, *performative_search.VARIANTS):
-        for i, rate in enumerate(performative_search.rates_of(variant)):
+        for i, rate in enumerate(performative_search.RATES):
             values[VALIDATION, at_rate(variant, rate)] = [80.0 + i, 81.0 + i]
-    _, middle, high = performative_search.RATES
-    values[VALIDATION, at_rate(SGD, high)] = [float("nan")] * 2
+    _, middle, high, highest = performative_search.RATES
+    for rate in (high, highest):
+        values[VALIDATION, at_rate(SGD, rate)] = [float("nan")] * 2
     values |= {(TEST, name): [70.0, 71.0] for name in CHOSEN}
     curves = made_up(values, "x")
     assert best_rate(curves, SGD) == middle
     text = performative_search.table(curves)
-    assert f"| {SGD} | 80.50 | **81.50** | diverged | +0.00 [+0.00, +0.00] |" in text
+    assert f"| {SGD} | 80.50 | **81.50** | diverged | diverged | +0.00 [+0.00, +0.00] |" in text
     assert "| SGD, tuned | 70.50 ± 0.71 |" in text

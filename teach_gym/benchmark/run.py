@@ -5,22 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import multiprocessing
-import os
 import platform
-import signal
-import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from teach_gym.benchmark.processes import cpus, in_processes
 from teach_gym.benchmark.store import Row, Store
 from teach_gym.benchmark.suite import FORMAT, Run, cached_task, file_digest, parse_teacher
 from teach_gym.errors import lookup_name, positive
@@ -181,48 +176,12 @@ def _serial(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None]
         yield run, attempt(run)
 
 
-def _die_with_parent(lifeline: Connection) -> None:
-    """Set up a worker: leave Ctrl-C to the parent, and end at once when the parent closes the pipe or is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        wait([lifeline])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-@contextlib.contextmanager
-def interrupts_held() -> Generator[None, None, None]:
-    """Hold Ctrl-C back; processes started meanwhile never see it, not even while they import."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _process(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None]:
     """Many runs at a time, each in one of ``workers`` spawned processes."""
-    if not runs:
-        return
-    context = multiprocessing.get_context("spawn")
-    reader, writer = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(min(workers, len(runs)), context, _die_with_parent, (reader,))
     try:
-        with interrupts_held():
-            futures = {pool.submit(attempt, run): run for run in runs}
-        for future in as_completed(futures):
-            yield futures.pop(future), future.result()
+        yield from in_processes(attempt, runs, workers)
     except BrokenProcessPool as error:
         raise RunError("a worker process died (out of memory?); start the benchmark again to go on") from error
-    finally:
-        writer.close()
-        pool.shutdown(wait=True, cancel_futures=True)
-        reader.close()
 
 
 def _ray(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None]:
@@ -234,11 +193,6 @@ def _ray(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None]:
 
 EXECUTORS: dict[str, Executor] = {"process": _process, "ray": _ray, "serial": _serial}
 """How runs are carried out, by name: (runs, workers) -> pairs of a run and its row or exception, in any order."""
-
-
-def cpus() -> int:
-    """The number of CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_suite(

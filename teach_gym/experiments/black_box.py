@@ -212,6 +212,8 @@ FIG8 = Experiment(
 
 # -------------------------------------------------------------------------------------------------------------- BLAST
 
+BLAST_SEED = 2000
+"""The first seed: settings were chosen in trials that showed the test accuracy of the usual evaluation seeds."""
 BLAST_PANELS = ("half moons", "digits 3/5")
 _PLAIN = "BLAST unrolled"
 BLAST_METHODS = {
@@ -242,7 +244,7 @@ def blast_settings(seeds: int, iterations: int, gradient: dict[str, int], **smal
     for panel, task in tasks.items():
         training = {"iterations": iterations, "steps": task["budget"], "learners": 16, "learning_rate": 0.005}
         panels[panel] = {"task": task, **shared, "training": {**training, "max_grad_norm": 1.0}}
-    return {"seeds": seeds, "panels": panels}
+    return {"seeds": seeds, "first_seed": BLAST_SEED, "panels": panels}
 
 
 def _faster(panel: str, metric: str, first: str, other: str) -> tuple[Comparison, ...]:
@@ -288,8 +290,8 @@ BLAST = Experiment(
     "terminal hold-out accuracy as reward and five labels as actions. 'residual' is alpha y + (1 - alpha) y' with "
     "alpha = 0.5 and y' in [0, 1], 'any label' the same with y' unbounded. An unbounded label can lengthen a step, so "
     "SGD with the step size of lowest hold-out loss is shown beside it. Greedy with w* is privileged. The digits' step "
-    "size, alpha, widths and iterations were chosen in trials that showed the test accuracy of these seeds, and claims "
-    "were split by panel after the first verdicts: a run with other seeds is due.",
+    "size, alpha, widths and iterations were chosen, and claims split by panel, in trials with the seeds 1000 to 1009; "
+    "these here are others, from 2000 on (the pools, and so test rows, are the same).",
     scales={
         "smoke": blast_settings(2, 2, {"iterations": 2, "learners": 4}, budget=4),
         "laptop": blast_settings(10, 200, {"iterations": 300, "learners": 64}),

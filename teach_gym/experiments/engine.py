@@ -6,6 +6,7 @@ all that defines it), and at the end ``curves.csv``, ``claims.json`` and the fig
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -19,8 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from teach_gym.benchmark.suite import evaluation_seeds
-from teach_gym.errors import DamagedDataError, lookup_name
+from teach_gym.benchmark.processes import in_processes
+from teach_gym.benchmark.suite import FIRST_SEED
+from teach_gym.errors import DamagedDataError, lookup_name, positive
 from teach_gym.experiments.claims import Claim, Verdict, judge
 from teach_gym.experiments.curves import Curves, Row, read_csv, to_csv
 from teach_gym.files import write_text, writing
@@ -101,7 +103,8 @@ class Experiment:
         title: one line.
         source: the paper and its figure or table.
         notes: what the paper leaves open and how it was settled, for the report.
-        scales: settings by scale, in plain JSON values; ``seeds`` is the default number of seeds.
+        scales: settings by scale, in plain JSON values; ``seeds`` is the default number of seeds, ``first_seed`` the
+            first of them where it is not the benchmark's.
         units: (name, settings, seeds) -> the units of work.
         run: carries out one unit.
         claims: the paper's claims; those on panels that the scale does not have are left out.
@@ -109,6 +112,7 @@ class Experiment:
         table: the curves -> a Markdown table for the report, written to ``table.md`` (None: none).
         checkpoints: ``run`` takes a folder of its own as second argument, in which an interrupted unit finds what it
             left; it is removed when the unit is done.
+        timed: it measures seconds, so its units are run one at a time, whatever the number of workers.
     """
 
     name: str
@@ -122,6 +126,7 @@ class Experiment:
     draw: Callable[[Record], dict[str, Any]]
     table: Callable[[Curves], str] | None = None
     checkpoints: bool = False
+    timed: bool = False
 
     def claims_on(self, panels: Collection[str]) -> list[Claim]:
         """The claims that these panels are enough for."""
@@ -139,6 +144,8 @@ def run_experiment(
     *,
     scale: str = "laptop",
     seeds: Sequence[int] | None = None,
+    panels: Sequence[str] = (),
+    workers: int = 1,
     progress: bool = True,
     figures: bool = True,
 ) -> list[Verdict]:
@@ -151,7 +158,10 @@ def run_experiment(
         experiment: what to run.
         folder: where its files go.
         scale: a key of its ``scales``.
-        seeds: the seeds (default: as many evaluation seeds as the scale says).
+        seeds: the seeds (default: those of the scale).
+        panels: run and judge only the panels whose names hold one of these texts (default: all).
+        workers: processes that carry out units of work; with 1 this process does. More than one need the usual
+            ``if __name__ == "__main__":`` in scripts, and an experiment whose ``run`` survives pickling.
         progress: show a progress bar on a terminal.
         figures: draw the figures, which needs matplotlib.
 
@@ -159,22 +169,25 @@ def run_experiment(
         A verdict on every claim.
 
     Raises:
-        ValueError: unknown scale, or an experiment whose units of work are not all different.
+        ValueError: unknown scale or panel, a number of workers that is not positive, or an experiment whose units of
+            work are not all different.
         DataNotFoundError: a data set is missing.
         DamagedDataError: a file of a unit of work is not what it should be.
     """
     folder = Path(folder)
+    positive("workers", workers, integer=True)
     settings = lookup_name("scale", scale, experiment.scales)
-    seeds = evaluation_seeds(settings["seeds"]) if seeds is None else tuple(seeds)
-    units = experiment.units(experiment.name, settings, seeds)
+    first = settings.get("first_seed", FIRST_SEED)
+    seeds = tuple(range(first, first + settings["seeds"]) if seeds is None else seeds)
+    units = _on_panels(experiment.units(experiment.name, settings, seeds), panels)
     if len({unit.key for unit in units}) < len(units):
         raise ValueError(f"experiment {experiment.name!r} lists the same unit of work twice")
-    _carry_out(experiment, units, folder / "parts", progress)
+    _carry_out(experiment, units, folder / "parts", 1 if experiment.timed else workers, progress)
     parts = [(unit, *_read_part(folder / "parts", unit)) for unit in units]
     rows = [row for _, found, _ in parts for row in found]
     record = Record(settings, Curves(rows), [(unit, arrays) for unit, _, arrays in parts])
     verdicts = [judge(claim, record.curves) for claim in experiment.claims_on({unit.panel for unit in units})]
-    _write(folder / "settings.json", _description(experiment, scale, seeds))
+    _write(folder / "settings.json", _description(experiment, scale, seeds, panels))
     write_text(folder / "curves.csv", to_csv(rows))
     _write(folder / "claims.json", [verdict.to_json() for verdict in verdicts])
     if experiment.table is not None:
@@ -186,10 +199,21 @@ def run_experiment(
     return verdicts
 
 
-def _carry_out(experiment: Experiment, units: Sequence[Unit], parts: Path, progress: bool) -> None:
+def _on_panels(units: list[Unit], panels: Sequence[str]) -> list[Unit]:
+    """The units on panels whose names hold one of the texts; all if there is none."""
+    names = list(dict.fromkeys(unit.panel for unit in units))
+    for text in panels:
+        if not any(text in name for name in names):
+            raise ValueError(f"unknown panel {text!r}; allowed: (parts of) {', '.join(map(repr, names))}")
+    return [unit for unit in units if not panels or any(text in unit.panel for text in panels)]
+
+
+def _carry_out(experiment: Experiment, units: Sequence[Unit], parts: Path, workers: int, progress: bool) -> None:
     from tqdm import tqdm
 
     todo = [unit for unit in units if not _rows_path(parts, unit).is_file()]
+    complete = functools.partial(_complete, experiment.run, experiment.checkpoints, parts)
+    calls = in_processes(complete, todo, workers) if workers > 1 else ((unit, complete(unit)) for unit in todo)
     bar = tqdm(
         total=len(units),
         initial=len(units) - len(todo),
@@ -198,17 +222,21 @@ def _carry_out(experiment: Experiment, units: Sequence[Unit], parts: Path, progr
         disable=None if progress else True,
         dynamic_ncols=True,
     )
-    with bar:
-        for unit in todo:
-            bar.set_postfix_str(f"{unit.panel} {unit.method}".strip())
-            work = parts / unit.key
-            result = experiment.run(unit, work) if experiment.checkpoints else experiment.run(unit)
-            if result.arrays:
-                with writing(_arrays_path(parts, unit)) as file:
-                    np.savez_compressed(file, allow_pickle=False, **result.arrays)
-            write_text(_rows_path(parts, unit), to_csv(result.rows))  # it says that the unit is done
-            shutil.rmtree(work, ignore_errors=True)
+    with bar, contextlib.closing(calls):
+        for unit, _ in calls:
+            bar.set_postfix_str(f"{unit.panel} {unit.method}".strip(), refresh=False)
             bar.update()
+
+
+def _complete(run: Callable[..., Result], checkpoints: bool, parts: Path, unit: Unit) -> None:
+    """Carry out a unit of work and write what it gives."""
+    work = parts / unit.key
+    result = run(unit, work) if checkpoints else run(unit)
+    if result.arrays:
+        with writing(_arrays_path(parts, unit)) as file:
+            np.savez_compressed(file, allow_pickle=False, **result.arrays)
+    write_text(_rows_path(parts, unit), to_csv(result.rows))  # it says that the unit is done
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def _rows_path(parts: Path, unit: Unit) -> Path:
@@ -231,7 +259,7 @@ def _read_part(parts: Path, unit: Unit) -> tuple[list[Row], Arrays]:
         raise DamagedDataError(f"{str(path)!r} is damaged ({error}); remove the folder {str(parts)!r}") from error
 
 
-def _description(experiment: Experiment, scale: str, seeds: Sequence[int]) -> dict[str, Any]:
+def _description(experiment: Experiment, scale: str, seeds: Sequence[int], panels: Sequence[str]) -> dict[str, Any]:
     """Everything the experiment was run with."""
     from teach_gym.benchmark.run import versions
 
@@ -240,6 +268,7 @@ def _description(experiment: Experiment, scale: str, seeds: Sequence[int]) -> di
         "source": experiment.source,
         "scale": scale,
         "seeds": list(seeds),
+        "panels": list(panels),
         "settings": experiment.scales[scale],
         "versions": versions(),
     }

@@ -272,4 +272,5 @@ FIG12 = Experiment(
         Claim(f"{_TIME}. [IMT that tries the rows one by one]", _sooner(ROWS)),
     ),
     draw=draw,
+    timed=True,
 )

@@ -16,7 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from teach_gym.benchmark.run import Failure, Outcome, attempt, cpus, interrupts_held
+from teach_gym.benchmark.processes import cpus, interrupts_held
+from teach_gym.benchmark.run import Failure, Outcome, attempt
 from teach_gym.benchmark.suite import Run
 from teach_gym.datasets import DATA_VARIABLE
 

@@ -106,6 +106,25 @@ def feature_gradient(x: Tensor, y: Tensor, head: Head, target: Head, rate: float
     return (mr + slope @ head.weight).mul_(scale)
 
 
+def unrolled_gradient(x: Tensor, y: Tensor, head: Head, target: Head, rate: float, steps: int) -> Tensor:
+    """The gradient of ||w^v - w*||^2 with respect to features that the head takes v steps on: (..., n, d).
+
+    Args:
+        x: (..., n, d) features.
+        y: (..., n, K) labels.
+        head: w, where the steps start.
+        target: w*.
+        rate: eta.
+        steps: v.
+    """
+    with torch.enable_grad():
+        shown = x.detach().requires_grad_()
+        gap = _gap(estimate_target(shown, y, head, steps, rate)[0], target)
+        distance = sum((part**2).sum() for part in gap if part is not None)
+        (found,) = torch.autograd.grad(distance, shown)
+    return found
+
+
 def teach_features(x: Tensor, y: Tensor, head: Head, target: Head, rate: float, teaching: Teaching) -> Tensor:
     """Move each feature by normalised gradient steps on Eq. 9 inside its neighbourhood (Algorithm 1, line 6).
 
@@ -120,19 +139,54 @@ def teach_features(x: Tensor, y: Tensor, head: Head, target: Head, rate: float, 
     Returns:
         The taught features, (..., n, d); a feature of norm zero stays.
     """
+    round_region = NEIGHBOURHOODS[teaching.neighbourhood].round and teaching.objective == "sample"
+    fewer = 2 * head.weight.shape[-2] + 1
+    if round_region and fewer < x.shape[-1] and x.device.type == "cpu":  # on a GPU the number of operations decides
+        return _walk_in_coordinates(x, y, head, target, rate, teaching)
+    return _walk(x, y, head, target, rate, teaching)
+
+
+def _walk(x: Tensor, y: Tensor, head: Head, target: Head, rate: float, teaching: Teaching) -> Tensor:
+    """The feature steps of ``teach_features``."""
     region, size = NEIGHBOURHOODS[teaching.neighbourhood], length(x)
     u = centre = x / size
     step = teaching.feature_step or 2.5 * teaching.epsilon / teaching.feature_steps
     for _ in range(teaching.feature_steps):
-        gradient = feature_gradient(size * u, y, head, target, rate, teaching.objective)
+        if teaching.objective == "unrolled":
+            gradient = unrolled_gradient(size * u, y, head, target, rate, teaching.unroll_steps)
+        else:
+            gradient = feature_gradient(size * u, y, head, target, rate, teaching.objective)
         u = region.move(u, gradient, step, centre, teaching.epsilon)
     return size * u
 
 
+def _walk_in_coordinates(x: Tensor, y: Tensor, head: Head, target: Head, rate: float, teaching: Teaching) -> Tensor:
+    """``_walk`` in 2 K + 1 coordinates of each feature instead of d.
+
+    Eq. 9 of one example depends on it through its norm and its products with the rows of w and of w - w*, and a round
+    neighbourhood through its norm and its product with the centre. So the walk stays in the span of those rows and of
+    the feature, and coordinates in an orthonormal basis of it serve all formulas as they are.
+    """
+    gap = _gap(head, target)
+    basis = torch.linalg.qr(torch.cat([head.weight, gap.weight], dim=-2).mT).Q  # (..., d, 2 K)
+    along = x @ basis
+    across = x - along @ basis.mT
+    height = length(across)
+    there = _last_zero(head.weight @ basis)
+    goal = there - _last_zero(gap.weight @ basis)
+    start = torch.cat([along, height], dim=-1)
+    moved = _walk(start, y, Head(there, head.bias), Head(goal, target.bias), rate, teaching)
+    return torch.addcmul(moved[..., :-1] @ basis.mT, moved[..., -1:] / height, across)
+
+
+def _last_zero(weight: Tensor) -> Tensor:
+    return torch.nn.functional.pad(weight, (0, 1))
+
+
 @lru_cache(maxsize=1)
 def compiled_teach_features() -> Callable[..., Tensor]:
-    """``teach_features`` compiled by torch, once per process."""
-    made: Callable[..., Tensor] = torch.compile(teach_features, dynamic=False)
+    """``teach_features`` in all d entries, compiled by torch, once per process."""
+    made: Callable[..., Tensor] = torch.compile(_walk, dynamic=False)
     return made
 
 

@@ -50,7 +50,15 @@ def mlp(image: Sequence[int], n_classes: int, *, bias: bool = False, hidden: int
     return Network(encoder, nn.Linear(hidden, n_classes, bias=bias))
 
 
-def cnn(depth: int, image: Sequence[int], n_classes: int, *, bias: bool = True) -> Network:
+def cnn(
+    depth: int,
+    image: Sequence[int],
+    n_classes: int,
+    *,
+    bias: bool = True,
+    filters: Sequence[int] = _FILTERS,
+    features: int = _FEATURES,
+) -> Network:
     """A CNN of DHT Table 3: three blocks of 3x3 convolutions (64, 128, 256 filters), then a 256-d feature layer.
 
     Each convolution is followed by batch norm and ReLU, each block by 2x2 max pooling. The feature layer is linear, so
@@ -61,17 +69,19 @@ def cnn(depth: int, image: Sequence[int], n_classes: int, *, bias: bool = True) 
         image: (C, H, W), at least 8 pixels high and wide.
         n_classes: K.
         bias: whether the two linear layers have a bias.
+        filters: filters of the three blocks.
+        features: units of the feature layer.
     """
     layers: list[nn.Module] = []
     channels = image[0]
-    for filters in _FILTERS:
+    for width in filters:
         for _ in range(depth):
-            layers += [nn.Conv2d(channels, filters, 3, padding=1, bias=False), nn.BatchNorm2d(filters), nn.ReLU()]
-            channels = filters
+            layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+            channels = width
         layers.append(nn.MaxPool2d(2))
     flat = channels * (image[1] // 8) * (image[2] // 8)
-    layers += [nn.Flatten(), nn.Linear(flat, _FEATURES, bias=bias)]
-    return Network(nn.Sequential(*layers), nn.Linear(_FEATURES, n_classes, bias=bias))
+    layers += [nn.Flatten(), nn.Linear(flat, features, bias=bias)]
+    return Network(nn.Sequential(*layers), nn.Linear(features, n_classes, bias=bias))
 
 
 def simple(image: Sequence[int], n_classes: int, *, filters: Sequence[int] = (16, 32), features: int = 128) -> Network:

@@ -30,11 +30,13 @@ class Neighbourhood(NamedTuple):
             point of the set, back to the nearest point of the set.
         sample: (centre, epsilon, generators) -> a point drawn uniformly from the set.
         largest: the largest epsilon allowed.
+        round: whether it is a set of conditions on the norm of u and on its product with the centre.
     """
 
     move: Callable[[Tensor, Tensor, float, Tensor, float], Tensor]
     sample: Callable[[Tensor, float, Sequence[Any] | None], Tensor]
     largest: float
+    round: bool
 
 
 def length(v: Tensor) -> Tensor:
@@ -121,9 +123,9 @@ def _in_box(centre: Tensor, epsilon: float, generators: Sequence[Any] | None) ->
 
 
 NEIGHBOURHOODS = {
-    "sphere": Neighbourhood(_along_sphere, _on_cap, 1.0),
-    "l2": Neighbourhood(_in_ball_move, _in_ball, 10.0),
-    "linf": Neighbourhood(_in_box_move, _in_box, 10.0),
+    "sphere": Neighbourhood(_along_sphere, _on_cap, 1.0, True),
+    "l2": Neighbourhood(_in_ball_move, _in_ball, 10.0, True),
+    "linf": Neighbourhood(_in_box_move, _in_box, 10.0, False),
 }
 """``sphere``: the same norm, directions at most epsilon apart (the paper's); ``l2``: ||x' - x|| <= epsilon ||x||;
 ``linf``: |x'_j - x_j| <= epsilon ||x|| / sqrt(d)."""

@@ -8,7 +8,7 @@ from teach_gym.errors import lookup_name, number, positive
 from teach_gym.neural.regions import NEIGHBOURHOODS
 
 POLICIES = dict.fromkeys(("none", "random", "greedy"))
-OBJECTIVES = dict.fromkeys(("sample", "batch"))
+OBJECTIVES = dict.fromkeys(("sample", "batch", "unrolled"))
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,9 @@ class Teaching:
         epsilon: size of the neighbourhood.
         neighbourhood: ``sphere`` (the paper's), ``l2`` or ``linf``; see ``teach_gym.neural.regions.NEIGHBOURHOODS``.
         objective: Eq. 9 with the gradient of each ``sample`` (as it is written) or with the mean gradient of the
-            ``batch``, which is what the step really takes.
+            ``batch``, which is what the step really takes; ``unrolled``: the squared distance to w* after
+            ``unroll_steps`` steps of the head on the taught mini-batch (DHT 3.3: greedy is one step).
+        unroll_steps: v, for ``unrolled``.
         accumulate_encoder_gradient: add the gradients that reach the encoder in the ``target_steps`` steps to that of
             the update, as a training loop does that does not clear them in between.
         encoder_scale: factor on the encoder's gradient, a control: with ``policy="none"`` and ``target_steps + 1`` it
@@ -46,6 +48,7 @@ class Teaching:
     epsilon: float = 0.1
     neighbourhood: str = "sphere"
     objective: str = "sample"
+    unroll_steps: int = 5
     accumulate_encoder_gradient: bool = False
     encoder_scale: float = 1.0
     compiled: bool = False
@@ -54,7 +57,7 @@ class Teaching:
         lookup_name("policy", self.policy, POLICIES)
         lookup_name("objective", self.objective, OBJECTIVES)
         region = lookup_name("neighbourhood", self.neighbourhood, NEIGHBOURHOODS)
-        for name in ("target_steps", "feature_steps"):
+        for name in ("target_steps", "feature_steps", "unroll_steps"):
             positive(name, getattr(self, name), integer=True)
         for name in ("target_rate", "feature_step"):
             if getattr(self, name) is not None:
@@ -66,6 +69,8 @@ class Teaching:
         for name in ("accumulate_encoder_gradient", "compiled"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be a bool, got {getattr(self, name)!r}")
+        if self.compiled and self.objective == "unrolled":
+            raise ValueError("objective 'unrolled' is not compiled: use compiled=False")
         if self.accumulate_encoder_gradient and self.policy != "greedy":
             raise ValueError(f"accumulate_encoder_gradient needs policy='greedy', got {self.policy!r}")
 

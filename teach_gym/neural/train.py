@@ -55,6 +55,7 @@ class Trainer:
             settings.learning_rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
+            fused=True,  # in place: copies of the weights cost as much as their gradients
         )
         self.teaching = settings.taught()
         self.generators = [torch.Generator(self.device) for _ in settings.seeds]

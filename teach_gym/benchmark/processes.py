@@ -1,0 +1,93 @@
+"""Work in spawned processes that leave Ctrl-C to their parent and never outlive it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing.connection import Connection, wait
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def cpus() -> int:
+    """The number of CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _die_with_parent(lifeline: Connection) -> None:
+    """Set up a worker: leave Ctrl-C to the parent, and end at once when the parent closes the pipe or is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        wait([lifeline])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back; processes started meanwhile never see it, not even while they import."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started meanwhile compute with one thread, unless the user's environment says otherwise."""
+    missing = [name for name in _THREADS if name not in os.environ]
+    os.environ.update(dict.fromkeys(missing, "1"))
+    try:
+        yield
+    finally:
+        for name in missing:
+            del os.environ[name]
+
+
+def in_processes(
+    function: Callable[[Item], Outcome], items: Sequence[Item], workers: int
+) -> Generator[tuple[Item, Outcome], None, None]:
+    """Call a function with each item, each call in one of ``workers`` spawned processes of one thread.
+
+    Args:
+        function: what to call; it and the items must survive pickling.
+        items: what to call it with.
+        workers: number of processes.
+
+    Yields:
+        (item, what the function returned) in the order the calls end. What it raises is raised here; when the
+        generator is closed, calls under way are cut off.
+
+    Raises:
+        BrokenProcessPool: a worker died.
+    """
+    if not items:
+        return
+    context = multiprocessing.get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(min(workers, len(items)), context, _die_with_parent, (reader,))
+    try:
+        with interrupts_held(), _one_thread_each():
+            futures = {pool.submit(function, item): item for item in items}
+        for future in as_completed(futures):
+            yield futures.pop(future), future.result()
+        pool.shutdown()
+    finally:
+        writer.close()
+        pool.shutdown(wait=True, cancel_futures=True)
+        reader.close()
