@@ -42,7 +42,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/.bench calibrate  ## the environments' pages and the README's tables (the MNIST tasks need the data)
+docs: $(VENV)/.test calibrate  ## the environments' pages and the README's tables (the MNIST tasks need the data)
 	$(BIN)/python -m teach_gym.docs --images docs/environments
 	$(BIN)/python -m teach_gym.readme
 

@@ -46,7 +46,7 @@ def list_(*, spaces: bool = False, data_dir: DataDir = None) -> int:
     import inspect
 
     from teach_gym.benchmark.suite import SUITES
-    from teach_gym.registration import TASKS, env_id, task_kwargs
+    from teach_gym.registration import NEURAL_TASKS, TASKS, env_id, task_kwargs
     from teach_gym.spec import TaskSpec
     from teach_gym.teachers import TEACHERS, teacher_class
 
@@ -57,6 +57,9 @@ def list_(*, spaces: bool = False, data_dir: DataDir = None) -> int:
         spec = TaskSpec(**task_kwargs(name))
         shapes = _spaces(spec) if spaces else ["Box" if spec.continuous else "Discrete"]
         tasks.append([env_id(name), spec.medium, spec.learner, spec.pool, str(spec.budget), *shapes])
+    for name, (_, given) in NEURAL_TASKS.items():
+        row = [env_id(name), "mixup", "CNN", given["pool"], f"{given['epochs']} epochs", "Discrete"]
+        tasks.append(row + ["Box(3,)"] * spaces)
     print(_table(header, tasks), end="\n\n")
     teachers = [[name, (inspect.getdoc(teacher_class(name)) or "").split("\n")[0]] for name in TEACHERS]
     print(_table(["Teacher", "What it does"], teachers), end="\n\n")

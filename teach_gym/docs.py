@@ -20,7 +20,7 @@ from teach_gym.envs.base import action_space, observation_space
 from teach_gym.errors import DataNotFoundError
 from teach_gym.files import write_text
 from teach_gym.observe import OBSERVATIONS, layout
-from teach_gym.registration import TASKS, env_id, task_kwargs
+from teach_gym.registration import NEURAL_TASKS, TASKS, env_id, task_kwargs
 from teach_gym.spec import TaskSpec
 from teach_gym.task import Task
 
@@ -76,9 +76,16 @@ def page(name: str, calibration: Calibration | None = None) -> str:
     extra = {
         "Action space": [*_actions(task), *_continuous(task)],
         "Observation space": _observations(task),
-        "Arguments": _arguments(task),
+        "Arguments": [_fields(task.spec)],
     }
-    parts = [f"# {name}", summary, *_picture(name), _facts(name, task), "## Use", _use(name, task)]
+    parts = [
+        f"# {name}",
+        summary,
+        *_picture(name),
+        _facts(name, task),
+        "## Use",
+        _use(name, continuous=task.medium.low is not None),
+    ]
     if task.black_box:  # the environments' docstrings tell of the omniscient observation
         described = inspect.getdoc(OBSERVATIONS[task.spec.observation]) or ""
         sections["Observation space"] = described
@@ -87,6 +94,31 @@ def page(name: str, calibration: Calibration | None = None) -> str:
         parts += [f"## {heading}", sections[heading], *extra.get(heading, [])]
     parts += _room((calibration or {}).get(name))
     return "\n\n".join(parts) + "\n"
+
+
+def neural_page(name: str) -> str:
+    """The documentation page of a registered task with a network as learner (it needs torch, but no data).
+
+    Args:
+        name: a key of ``NEURAL_TASKS``.
+    """
+    from teach_gym.envs import neural_mixup
+    from teach_gym.neural.mixup_spec import MixupSpec
+
+    summary, sections = _sections((inspect.getdoc(neural_mixup.NeuralMixupEnv) or "").partition("\nArgs:")[0])
+    spec = MixupSpec(**NEURAL_TASKS[name][1])
+    facts = [
+        ("id", f"`{env_id(name)}`"),
+        ("learner", f"network `{spec.network}`"),
+        ("pool", spec.pool),
+        ("medium", "mixup of mini-batches"),
+        ("action space", f"`{_repr(neural_mixup.action_space(spec))}`"),
+        ("observation space", f"`{_repr(neural_mixup.observation_space())}`"),
+    ]
+    parts = [f"# {name}", summary.strip(), _table(["", ""], facts), "## Use", _use(name, continuous=True)]
+    for heading in HEADINGS:
+        parts += [f"## {heading}", sections[heading]]
+    return "\n\n".join([*parts, _fields(spec)]) + "\n"
 
 
 def index(calibration: Calibration | None = None) -> str:
@@ -98,6 +130,10 @@ def index(calibration: Calibration | None = None) -> str:
         numbers = [f"{room[t]['mean']:.0f} %" if t in room else "" for t in ("passive", "greedy")]
         link = f"[{name}]({name}.md)"
         rows.append([link, spec.medium, spec.pool, spec.learner, spec.budget, spec.learning_rate, *numbers])
+    rows += [
+        [f"[{name}]({name}.md)", "mixup", spec["pool"], "CNN", f"{spec['epochs']} epochs", "Adam", "", ""]
+        for name, (_, spec) in NEURAL_TASKS.items()
+    ]
     head = ["task", "medium", "pool", "learner", "budget", "learning rate", "plain SGD", "greedy"]
     intro = (
         "Every task is registered with Gymnasium as `teach_gym/<task>-v0`. The last two columns are the share of the "
@@ -175,7 +211,7 @@ def _repr(space: Any) -> str:
     return f"Box(low=..., high=..., shape={space.shape}, dtype={space.dtype})"
 
 
-def _use(name: str, task: Task) -> str:
+def _use(name: str, *, continuous: bool) -> str:
     lines = [
         "import gymnasium as gym",
         "import teach_gym",
@@ -183,7 +219,7 @@ def _use(name: str, task: Task) -> str:
         f'env = gym.make("{env_id(name)}")',
         f'envs = gym.make_vec("{env_id(name)}", num_envs=64)',
     ]
-    if task.medium.low is not None:
+    if continuous:
         lines.append(f'box = gym.make("{env_id(name)}", continuous=True)')
     return "\n".join(["```python", *lines, "```"])
 
@@ -214,17 +250,16 @@ def _observations(task: Task) -> list[str]:
     return [_table(["block", "entries", "low", "high", "meaning"], rows)]
 
 
-def _arguments(task: Task) -> list[str]:
-    """Every field of the task with its value here and the meaning its docstring gives."""
-    text = inspect.getdoc(TaskSpec) or ""
-    body = text.partition("Attributes:\n")[2].partition("\n\n")[0]
+def _fields(spec: Any) -> str:
+    """Every field of a specification with its value here and the meaning its docstring gives."""
+    text = inspect.getdoc(type(spec)) or ""
+    body = re.split(r"^(?:Attributes|Args):\n", text, flags=re.MULTILINE)[1].partition("\n\n")[0]
     entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", body, flags=re.MULTILINE)
     meanings = {name: " ".join(meaning.split()) for name, meaning in entries}
     rows = []
-    for field in dataclasses.fields(TaskSpec):
-        value = json.dumps(getattr(task.spec, field.name))
-        rows.append((f"`{field.name}`", f"`{value}`", meanings[field.name]))
-    return [_table(["argument", "here", "meaning"], rows)]
+    for field in dataclasses.fields(spec):
+        rows.append((f"`{field.name}`", f"`{json.dumps(getattr(spec, field.name))}`", meanings[field.name]))
+    return _table(["argument", "here", "meaning"], rows)
 
 
 def _room(numbers: Mapping[str, Any] | None) -> list[str]:
@@ -251,7 +286,8 @@ def read_calibration(folder: str | Path) -> Calibration:
 
 def _pages(folder: str | Path, names: Iterable[str] | None) -> dict[str, str]:
     calibration = read_calibration(folder)
-    texts = {f"{name}.md": page(name, calibration) for name in (TASKS if names is None else names)}
+    chosen = (*TASKS, *NEURAL_TASKS) if names is None else tuple(names)
+    texts = {f"{name}.md": neural_page(name) if name in NEURAL_TASKS else page(name, calibration) for name in chosen}
     return {**texts, "README.md": index(calibration)}
 
 

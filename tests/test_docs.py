@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -13,10 +14,11 @@ from conftest import MNIST_FOUND, names
 
 from teach_gym import docs
 from teach_gym.errors import DataNotFoundError
-from teach_gym.registration import TASKS, env_id
+from teach_gym.registration import NEURAL_TASKS, TASKS, env_id
 
 FOLDER = Path(__file__).parent.parent / "docs" / "environments"
 AVAILABLE = [name for name, kwargs in TASKS.items() if MNIST_FOUND or kwargs["pool"] != "mnist"]
+HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
 def section(text: str, heading: str) -> str:
@@ -99,8 +101,19 @@ def test_use_block_runs() -> None:
 
 
 def test_committed_pages_are_not_stale() -> None:
-    stale = docs.check_all(FOLDER, AVAILABLE)
+    stale = docs.check_all(FOLDER, [*AVAILABLE, *(NEURAL_TASKS if HAS_TORCH else ())])
     assert stale == [], f"{stale} are stale; run: python -m teach_gym.docs"
+
+
+@pytest.mark.skipif(not HAS_TORCH, reason="networks need torch")
+@pytest.mark.parametrize("name", NEURAL_TASKS)
+def test_page_of_a_network_task_says_what_it_is(name: str) -> None:
+    text, kwargs = docs.neural_page(name), {"pool": "patterns", "validation": 100, "epochs": 1, "batch_size": 20}
+    env = gym.make(env_id(name), **kwargs)
+    assert [h for h in re.findall(r"^## (.*)$", text, flags=re.MULTILINE) if h in docs.HEADINGS] == list(docs.HEADINGS)
+    assert " ".join(repr(env.action_space).split()) in text and " ".join(repr(env.observation_space).split()) in text
+    found = {row[0].strip("`"): json.loads(row[1].strip("`")) for row in rows(section(text, "Arguments"), "argument")}
+    assert NEURAL_TASKS[name][1].items() <= found.items() and set(kwargs) < set(found)
 
 
 def test_every_pictured_task_has_its_picture() -> None:
@@ -110,6 +123,7 @@ def test_every_pictured_task_has_its_picture() -> None:
 
 def test_check_names_missing_and_changed_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docs, "TASKS", {name: TASKS[name] for name in ("LabelMoons", "SelectMoons")})
+    monkeypatch.setattr(docs, "NEURAL_TASKS", {})
     folder = tmp_path / "docs" / "environments"
     everything = ["LabelMoons.md", "SelectMoons.md", "README.md"]
     assert docs.check_all(folder) == everything

@@ -27,11 +27,13 @@ Bools = npt.NDArray[np.bool_]
 _SEEDS = 2**62
 
 
-def _observation_space() -> Box:
+def observation_space() -> Box:
+    """Share of the training that is over, mean training loss, best validation loss."""
     return Box(np.zeros(3, np.float32), np.array([1.0, np.inf, 1.0], np.float32), dtype=np.float32)
 
 
-def _action_space(spec: MixupSpec) -> Box | Discrete:
+def action_space(spec: MixupSpec) -> Box | Discrete:
+    """The coefficients of a training: one of a few, or any."""
     return Box(0.0, 1.0, (), np.float32) if spec.continuous else Discrete(len(spec.coefficients))
 
 
@@ -101,8 +103,8 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
         _check_render_mode(render_mode)
         self.render_mode, self.task = render_mode, MixupSpec(**spec)
         self.trainings = Trainings(self.task, load_images(self.task)[0], 1)
-        self.action_space = _action_space(self.task)
-        self.observation_space: gym.Space[Any] = _observation_space()
+        self.action_space = action_space(self.task)
+        self.observation_space: gym.Space[Any] = observation_space()
         self._playing = False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
@@ -177,7 +179,7 @@ class NeuralMixupVectorEnv(VectorEnv[Floats, Any, Any]):
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs, self.render_mode, self.task = num_envs, render_mode, MixupSpec(**spec)
         self.trainings = Trainings(self.task, load_images(self.task)[0], num_envs)
-        self.single_action_space, self.single_observation_space = _action_space(self.task), _observation_space()
+        self.single_action_space, self.single_observation_space = action_space(self.task), observation_space()
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._generators: list[np.random.Generator] = []

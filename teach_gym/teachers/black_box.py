@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from teach_gym.errors import DamagedDataError, lookup_name
 from teach_gym.spec import TaskSpec
 from teach_gym.task import Task, TeachState
 from teach_gym.teachers.actions import nearest_action
 from teach_gym.teachers.base import Choice, Teacher
+from teach_gym.teachers.weights import check_source, misfit, read_policy
 
 if TYPE_CHECKING:
     from teach_gym.teachers.values import BlackBoxPolicy
 
 KIND = "black_box"
-GIVES = dict.fromkeys(("example", "action"))
 
 
 @dataclass
@@ -44,9 +43,7 @@ class BlackBox(Teacher):
     name: str = field(default="black_box", init=False)
 
     def __post_init__(self) -> None:
-        lookup_name("give", self.give, GIVES)
-        if (self.path is None) == (self.policy is None):
-            raise ValueError('the black-box teacher is read from a file: give path="FILE.safetensors" (or a policy)')
+        check_source("black-box", self.give, self.path, self.policy)
         self.card: dict[str, Any] = {}
         if self.path is not None:
             self.policy, self.spec, self.card = load_black_box(self.path)
@@ -63,13 +60,8 @@ class BlackBox(Teacher):
         wanted = black_box_architecture(task, hidden=arch.hidden, **{name: getattr(arch, name) for name in same})
         apart = [n for n in ("medium", "reference", "inputs", "entries") if getattr(arch, n) != getattr(wanted, n)]
         if apart:
-            there = ", ".join(f"{name}={getattr(arch, name)}" for name in apart)
-            here = ", ".join(f"{name}={getattr(wanted, name)}" for name in apart)
-            ours = "unknown" if self.spec is None else self.spec.to_json()
-            raise ValueError(
-                f"this teacher is for tasks with {there}; the task has {here}. "
-                f"It was trained on {ours}; the task is {task.spec.to_json()}"
-            )
+            there, here = ({name: getattr(found, name) for name in apart} for found in (arch, wanted))
+            raise misfit(self.spec, task, there, here)
 
     def __call__(self, task: Task, state: TeachState) -> Choice:
         """The teaching examples of B runs, or the nearest actions.
@@ -94,18 +86,6 @@ class BlackBox(Teacher):
 
 def load_black_box(path: str | Path) -> tuple[BlackBoxPolicy, TaskSpec, dict[str, Any]]:
     """The policy in a file, the task it was trained on and the file's description; see ``BlackBox``."""
-    import torch
-
     from teach_gym.teachers.values import BlackBoxArchitecture, BlackBoxPolicy
-    from teach_gym.teachers.weights import read_teacher
 
-    saved = read_teacher(path, KIND)
-    try:
-        about = dict(saved.card["architecture"])
-        policy = BlackBoxPolicy(BlackBoxArchitecture(**{**about, "hidden": tuple(about["hidden"])}), [0])
-        policy.load_state_dict(saved.tensors)
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in saved.tensors.values()):
-            raise ValueError("weights that are not finite numbers")
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DamagedDataError(f"{path} is damaged: {error}") from error
-    return policy.to(next(iter(saved.tensors.values())).dtype), saved.spec, saved.card
+    return read_policy(path, KIND, lambda about: BlackBoxPolicy(BlackBoxArchitecture(**about), [0]))

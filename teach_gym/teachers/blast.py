@@ -17,10 +17,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from teach_gym.backend import Array
 from teach_gym.errors import lookup_name
 from teach_gym.task import Task
 from teach_gym.teachers.base import check_settled
@@ -28,8 +26,8 @@ from teach_gym.teachers.black_box import KIND, BlackBox
 from teach_gym.teachers.fit import Settings, fit
 from teach_gym.teachers.holdout_training import DartsTraining, HoldoutTraining, PolicyGradient
 from teach_gym.teachers.networks import pick
+from teach_gym.teachers.unrolled import Trained
 from teach_gym.teachers.values import BlackBoxPolicy, black_box_architecture
-from teach_gym.teachers.weights import write_teacher
 
 METHODS: dict[str, type[HoldoutTraining]] = {
     "unroll": HoldoutTraining,
@@ -40,44 +38,23 @@ METHODS: dict[str, type[HoldoutTraining]] = {
 
 
 @dataclass
-class TrainedBlackBox:
-    """What ``train_black_box`` gives.
+class TrainedBlackBox(Trained):
+    """What ``train_black_box`` gives; see ``Trained``.
 
     Attributes:
-        policy: the networks of all S teachers.
-        seeds: their seeds.
-        tasks: the tasks they were trained on, one for all or one for each.
-        settings: how.
         method: a key of ``METHODS``.
-        history: named values of every iteration done, (iterations, S) each.
     """
 
-    policy: BlackBoxPolicy
-    seeds: tuple[int, ...]
-    tasks: tuple[Task, ...]
-    settings: Settings
-    method: str
-    history: dict[str, Array]
-
-    def task(self, index: int) -> Task:
-        """The task of a teacher."""
-        return self.tasks[index if len(self.tasks) > 1 else 0]
+    method: str = "unroll"
 
     def teacher(self, index: int | None = None, *, give: str = "example") -> BlackBox:
         """One teacher; None: all of them, each teaching its share of the runs."""
         policy: Any = self.policy if index is None else pick(self.policy, index)
         return BlackBox(policy=policy, give=give, spec=self.task(index or 0).spec)
 
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write each teacher to ``folder/SEED.safetensors``."""
-        paths = []
-        for index, seed in enumerate(self.seeds):
-            policy = pick(self.policy, index)
-            paths.append(Path(folder) / f"{seed}.safetensors")
-            card = {"architecture": dataclasses.asdict(self.policy.arch), "method": self.method}
-            card["settings"] = dataclasses.asdict(self.settings)
-            write_teacher(paths[-1], KIND, policy.state_dict(), self.task(index).spec, seed=seed, **card)
-        return paths
+    def about(self) -> dict[str, Any]:
+        """How they were learned."""
+        return {"method": self.method}
 
 
 def train_black_box(
@@ -127,4 +104,4 @@ def train_black_box(
     config = {"kind": KIND, "method": method, "options": options, "architecture": dataclasses.asdict(policy.arch)}
     history = fit(step, step.parts, tasks, seeds, settings, config=config, device=device, **records)
     policy.to("cpu").eval()
-    return TrainedBlackBox(policy, tuple(seeds), tuple(tasks), settings, method, history)
+    return TrainedBlackBox(policy, tuple(seeds), tuple(tasks), settings, history, method)

@@ -27,7 +27,8 @@ from teach_gym.backend import Array
 from teach_gym.errors import DamagedDataError, lookup_name
 from teach_gym.randomness import Streams
 from teach_gym.task import Example, Task, TeachState
-from teach_gym.teachers.unrolled import GIVES, Trained, Unrolled
+from teach_gym.teachers.unrolled import Trained, Unrolled
+from teach_gym.teachers.weights import check_source, misfit
 
 if TYPE_CHECKING:
     from teach_gym.teachers.fit import Settings
@@ -48,9 +49,7 @@ class _Generative(Unrolled):
     _rng: Streams | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        lookup_name("give", self.give, dict.fromkeys(GIVES))
-        if (self.path is None) == (self.policy is None):
-            raise ValueError(f'the {self.name} teacher is read from a file: give path="FILE.safetensors" (or a policy)')
+        check_source(self.name, self.give, self.path, self.policy)
         self.card: dict[str, Any] = {}
         if self.path is not None:
             self._load(self.path)
@@ -112,12 +111,8 @@ class _FromNoise(_Generative):
         names = ("d", "k", "parameters", "classes", "momentum")
         apart = [name for name in names if getattr(arch, name) != getattr(wanted, name)]
         if apart:
-            there, here = (", ".join(f"{n}={getattr(found, n)}" for n in apart) for found in (arch, wanted))
-            ours = "unknown" if self.spec is None else self.spec.to_json()
-            raise ValueError(
-                f"this teacher is for tasks with {there}; the task has {here}. "
-                f"It was trained on {ours}; the task is {task.spec.to_json()}"
-            )
+            there, here = ({name: getattr(found, name) for name in apart} for found in (arch, wanted))
+            raise misfit(self.spec, task, there, here)
 
     def start(self, task: Task, rng: Streams) -> None:
         """Forget the learners seen before and keep the streams that the noise is drawn from."""
@@ -236,25 +231,19 @@ class TrainedGenerative(Trained):
         made.perception = part(self.perception)
         return made
 
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write each teacher to ``folder/SEED.safetensors``."""
-        from teach_gym.teachers.weights import write_teacher
+    def tensors(self, one: Any) -> dict[str, Any]:
+        """The networks of a teacher, and its perceptual distance."""
+        parts = {"policy": one.policy, "perception": one.perception}
+        return {
+            f"{part}.{name}": tensor
+            for part, module in parts.items()
+            if module is not None
+            for name, tensor in module.state_dict().items()
+        }
 
-        paths = []
-        for index, seed in enumerate(self.seeds):
-            one = self.teacher(index)
-            assert one.policy is not None
-            tensors = {f"policy.{name}": tensor for name, tensor in one.policy.state_dict().items()}
-            if one.perception is not None:
-                tensors.update({f"perception.{name}": t for name, t in one.perception.state_dict().items()})
-            card = {
-                "architecture": dataclasses.asdict(one.policy.arch),
-                "settings": dataclasses.asdict(self.settings),
-                "terms": self.terms,
-            }
-            paths.append(Path(folder) / f"{seed}.safetensors")
-            write_teacher(paths[-1], self.kind, tensors, self.task(index).spec, seed=seed, **card)
-        return paths
+    def about(self) -> dict[str, Any]:
+        """The terms of the objective."""
+        return {"terms": self.terms}
 
 
 def train_generative(

@@ -24,19 +24,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from teach_gym.backend import Array
-from teach_gym.errors import DamagedDataError, lookup_name
 from teach_gym.randomness import Streams
 from teach_gym.spec import TaskSpec
 from teach_gym.task import Example, Task, TeachState
 from teach_gym.teachers.actions import nearest_action
 from teach_gym.teachers.base import Choice, Teacher
+from teach_gym.teachers.weights import check_source, misfit, read_policy, write_teacher
 
 if TYPE_CHECKING:
     from teach_gym.teachers.fit import Settings
     from teach_gym.teachers.policy import NetworkPolicy
 
 KIND = "unrolled"
-GIVES = ("example", "action")
 _UNSEEN = (
     "budget",
     "reward",
@@ -82,9 +81,7 @@ class Unrolled(Teacher):
     _seen: tuple[Array, Array | None] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        lookup_name("give", self.give, dict.fromkeys(GIVES))
-        if (self.path is None) == (self.policy is None):
-            raise ValueError('the unrolled teacher is read from a file: give path="FILE.safetensors" (or a policy)')
+        check_source(self.name, self.give, self.path, self.policy)
         self.card: dict[str, Any] = {}
         if self.path is not None:
             self.policy, self.spec, self.card = load_policy(self.path)
@@ -107,13 +104,9 @@ class Unrolled(Teacher):
             wanted, apart = None, ["medium"]
         if not apart:
             return
-        there = ", ".join(f"{name}={getattr(arch, name)}" for name in apart)
-        here = ", ".join(f"{n}={task.spec.medium if wanted is None else getattr(wanted, n)}" for n in apart)
-        ours = "unknown" if self.spec is None else self.spec.to_json()
-        raise ValueError(
-            f"this teacher is for tasks with {there}; the task has {here}. "
-            f"It was trained on {ours}; the task is {task.spec.to_json()}"
-        )
+        there = {name: getattr(arch, name) for name in apart}
+        here = {name: task.spec.medium if wanted is None else getattr(wanted, name) for name in apart}
+        raise misfit(self.spec, task, there, here)
 
     def differences(self, task: Task) -> dict[str, tuple[Any, Any]]:
         """In what a task differs from the one trained on: field -> (there, here); those that change the learning.
@@ -184,10 +177,10 @@ class Unrolled(Teacher):
 
 @dataclass
 class Trained:
-    """What ``train_unrolled`` gives.
+    """What ``train_unrolled`` gives, and the base of what the other trainings of teachers give.
 
     Attributes:
-        policy: the networks of all S teachers.
+        policy: the networks of all S teachers, a torch module.
         seeds: their seeds.
         tasks: the tasks they were trained on, one for all or one for each.
         settings: how.
@@ -195,7 +188,7 @@ class Trained:
             distance after the last step) and ``loss``.
     """
 
-    policy: NetworkPolicy
+    policy: Any
     seeds: tuple[int, ...]
     tasks: tuple[Task, ...]
     settings: Settings
@@ -205,7 +198,7 @@ class Trained:
         """The task of a teacher."""
         return self.tasks[index if len(self.tasks) > 1 else 0]
 
-    def teacher(self, index: int | None = None, *, give: str = "example") -> Unrolled:
+    def teacher(self, index: int | None = None, *, give: str = "example") -> Teacher:
         """One teacher as an ``Unrolled``; None: all of them, each teaching its share of the runs."""
         from teach_gym.teachers.networks import pick
 
@@ -214,38 +207,32 @@ class Trained:
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write each teacher to ``folder/SEED.safetensors``."""
-        from teach_gym.teachers.weights import write_teacher
-
         paths = []
         for index, seed in enumerate(self.seeds):
             one = self.teacher(index)
-            assert one.policy is not None
             paths.append(Path(folder) / f"{seed}.safetensors")
-            card = {"architecture": dataclasses.asdict(one.policy.arch), "settings": dataclasses.asdict(self.settings)}
-            tensors = one.policy.state_dict()
-            write_teacher(paths[-1], KIND, tensors, self.task(index).spec, seed=seed, **card)
+            card = {
+                "architecture": dataclasses.asdict(self.policy.arch),
+                "settings": dataclasses.asdict(self.settings),
+                **self.about(),
+            }
+            write_teacher(paths[-1], one.name, self.tensors(one), self.task(index).spec, seed=seed, **card)
         return paths
+
+    def tensors(self, one: Any) -> dict[str, Any]:
+        """What the file of a teacher holds."""
+        return dict(one.policy.state_dict())
+
+    def about(self) -> dict[str, Any]:
+        """What else the description in the files says, in plain JSON values."""
+        return {}
 
 
 def load_policy(path: str | Path) -> tuple[NetworkPolicy, TaskSpec, dict[str, Any]]:
     """The policy in a file, the task it was trained on and the file's description; see ``Unrolled``."""
-    import torch
-
     from teach_gym.teachers.policy import Architecture, NetworkPolicy
-    from teach_gym.teachers.weights import read_teacher
 
-    saved = read_teacher(path, KIND)
-    try:
-        about = dict(saved.card["architecture"])
-        arch = Architecture(**{**about, "hidden": tuple(about["hidden"])})
-        policy = NetworkPolicy(arch, None, [0])
-        policy.load_state_dict(saved.tensors)
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in saved.tensors.values()):
-            raise ValueError("weights that are not finite numbers")
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DamagedDataError(f"{path} is damaged: {error}") from error
-    dtype = next(iter(saved.tensors.values())).dtype
-    return policy.to(dtype), saved.spec, saved.card
+    return read_policy(path, KIND, lambda about: NetworkPolicy(Architecture(**about), None, [0]))
 
 
 def train_unrolled(

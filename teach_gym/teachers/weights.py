@@ -7,18 +7,21 @@ The metadata holds ``format``, ``kind`` (which class of teacher reads it) and ``
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from teach_gym.errors import DamagedDataError
+from teach_gym.errors import DamagedDataError, lookup_name
 from teach_gym.files import writing
 from teach_gym.spec import TaskSpec
+from teach_gym.task import Task
 
 FORMAT = "1"
+GIVES = dict.fromkeys(("example", "action"))
+"""What a learned teacher gives: its very example, or the action whose example is nearest to that."""
 _PREFIX = "teach_gym."
 
 
@@ -34,6 +37,27 @@ class Saved(NamedTuple):
     card: dict[str, Any]
     tensors: dict[str, Any]
     spec: TaskSpec
+
+
+def check_source(name: str, give: str, path: str | Path | None, policy: Any) -> None:
+    """Check the arguments that all teachers from files share.
+
+    Raises:
+        ValueError: an unknown ``give``, or neither or both of path and policy.
+    """
+    lookup_name("give", give, GIVES)
+    if (path is None) == (policy is None):
+        raise ValueError(f'the {name} teacher is read from a file: give path="FILE.safetensors" (or a policy)')
+
+
+def misfit(trained_on: TaskSpec | None, task: Task, there: Mapping[str, Any], here: Mapping[str, Any]) -> ValueError:
+    """The error for a task that a teacher's networks do not fit, with the sizes that differ and both tasks."""
+    sizes = [", ".join(f"{name}={value}" for name, value in found.items()) for found in (there, here)]
+    ours = "unknown" if trained_on is None else trained_on.to_json()
+    return ValueError(
+        f"this teacher is for tasks with {sizes[0]}; the task has {sizes[1]}. "
+        f"It was trained on {ours}; the task is {task.spec.to_json()}"
+    )
 
 
 def write_teacher(path: str | Path, kind: str, tensors: Mapping[str, Any], spec: TaskSpec, **card: Any) -> None:
@@ -70,6 +94,33 @@ def _array(tensor: Any) -> np.ndarray[Any, Any]:
     """A torch tensor or array as a contiguous numpy array on the CPU."""
     tensor = tensor.detach().cpu().numpy() if hasattr(tensor, "detach") else tensor
     return np.ascontiguousarray(tensor)
+
+
+def read_policy(
+    path: str | Path, kind: str, make: Callable[[dict[str, Any]], Any]
+) -> tuple[Any, TaskSpec, dict[str, Any]]:
+    """The networks in a file, the task they were trained on and the file's description.
+
+    Args:
+        path: the file.
+        kind: the teacher's kind.
+        make: makes the networks for the card's architecture; their weights are then loaded.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file of another kind or format.
+        DamagedDataError: not such a file, or a damaged one.
+    """
+    saved = read_teacher(path, kind)
+    try:
+        about = dict(saved.card["architecture"])
+        policy = make({**about, "hidden": tuple(about["hidden"])})
+        policy.load_state_dict(saved.tensors)
+        if not all(np.isfinite(_array(tensor)).all() for tensor in saved.tensors.values()):
+            raise ValueError("weights that are not finite numbers")
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise DamagedDataError(f"{path} is damaged: {error}") from error
+    return policy.to(next(iter(saved.tensors.values())).dtype), saved.spec, saved.card
 
 
 def read_teacher(path: str | Path, kind: str, framework: str = "pt") -> Saved:
