@@ -63,7 +63,7 @@ calibrate: $(VENV)/.bench
 agents: $(VENV)/.test  ## docs/results/agents.md: trains all agents (hours; a second call goes on; MNIST needs the data)
 	$(BIN)/python agents/scoreboard.py --out runs/agents --page docs/results/agents.md
 
-speed: $(VENV)/.bench
+speed: $(VENV)/.test
 	$(BIN)/teach-gym speed --out docs/results/speed.md
 
 clean:

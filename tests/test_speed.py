@@ -30,6 +30,19 @@ def test_figures_of_small_runs_are_complete() -> None:
     assert all(f.microseconds > 0 and (f.ratio is None or f.ratio > 0) for f in figures)
 
 
+def test_figures_of_what_is_learned_are_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from teach_gym.benchmark import speed_learned
+
+    monkeypatch.setattr(speed_learned, "race", lambda calls, n, rounds: race(calls, 1, 1))
+    monkeypatch.setattr(speed_learned, "MANY", 2)
+    monkeypatch.setattr(speed_learned, "CNN_BATCH", 2)
+    figures = speed_learned.figures(1)
+    assert sum(f.what == "performative step" for f in figures) == 3
+    for figure in figures:
+        assert figure.microseconds > 0 and (figure.ratio is None) == (figure.what in ("1 teacher", "plain step"))
+
+
 @pytest.mark.slow
 def test_promised_ratios_with_slack_for_noise() -> None:
     least = {"64": 1.0, "1,024": 0.7, "16,384": 0.5}

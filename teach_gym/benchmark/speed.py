@@ -7,6 +7,7 @@ figure is a median over rounds in which the contestants take turns, so that the 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import itertools
 import platform
 import statistics
@@ -90,7 +91,7 @@ def _single_stepper(env: gym.Env[Any, Any]) -> Callable[[], Any]:
     return step
 
 
-def _available(names: Sequence[str]) -> list[str]:
+def available(names: Sequence[str]) -> list[str]:
     """The tasks whose data is there."""
     found = []
     for name in names:
@@ -109,7 +110,7 @@ def vector_figures(widths: Sequence[int], rounds: int) -> list[Figure]:
         group = f"vector environment, {width:,} sub-environments"
         cart = gym.make_vec("CartPole-v1", num_envs=width, vectorization_mode="vector_entry_point")
         contestants = {"CartPole-v1": cart}
-        for name in _available(VECTOR_TASKS):
+        for name in available(VECTOR_TASKS):
             for dtype in ("float64", "float32"):
                 env = gym.make_vec(env_id(name), num_envs=width, dtype=dtype)
                 contestants[f"{name} ({dtype})"] = env
@@ -123,7 +124,7 @@ def vector_figures(widths: Sequence[int], rounds: int) -> list[Figure]:
 
 def single_figures(rounds: int) -> list[Figure]:
     """Single environments through ``gym.make`` with its default wrappers, against CartPole."""
-    names = _available(SINGLE_TASKS)
+    names = available(SINGLE_TASKS)
     envs = [gym.make("CartPole-v1"), *(gym.make(env_id(name)) for name in names)]
     times = race([_single_stepper(e) for e in envs], 3000, rounds)
     return [
@@ -139,7 +140,7 @@ def _start(task: Task, n: int) -> TeachState:
 def oracle_figures(rounds: int) -> list[Figure]:
     """IMT against the one matrix product it needs, and closed-form LAST."""
     figures = []
-    for name in _available(["LabelDigits", "LabelMNIST"]):
+    for name in available(["LabelDigits", "LabelMNIST"]):
         task = make_task(**{**task_kwargs(name), "dtype": "float64"})
         for n in (1, 64):
             figures += _imt_figures(name, task, n, rounds)
@@ -176,9 +177,9 @@ def to_markdown(figures: Sequence[Figure]) -> str:
         f"numpy {np.__version__}, gymnasium {gym.__version__}, teach_gym {teach_gym.__version__}.",
         "",
         "Medians over rounds in which all take turns; one thread. A ratio compares with the first line of its table: "
-        "for environments it is how many steps they make while CartPole makes one (higher is better), for IMT how many "
-        "matrix products its call takes (lower is better). CartPole does a few flops a step; here each step trains a "
-        "learner, scores it and draws the next example.",
+        "for environments it is how many steps they make while CartPole makes one (higher is better), elsewhere how "
+        "many calls of the first line one call takes (lower is better). CartPole does a few flops a step; here each "
+        "step trains a learner, scores it and draws the next example.",
     ]
     for group in dict.fromkeys(f.group for f in figures):
         lines += ["", f"## {group[0].upper()}{group[1:]}", "", "| what | time per call (us) | rate | ratio |"]
@@ -191,7 +192,7 @@ def to_markdown(figures: Sequence[Figure]) -> str:
 
 
 def main(out: str | Path | None = None, *, rounds: int = 9, quick: bool = False) -> str:
-    """Measure, and write the report where asked.
+    """Measure, and write the report where asked; what is learned by torch is left out where it is not installed.
 
     Args:
         out: a Markdown file (None: none is written).
@@ -204,6 +205,10 @@ def main(out: str | Path | None = None, *, rounds: int = 9, quick: bool = False)
     widths = WIDTHS[:2] if quick else WIDTHS
     rounds = 3 if quick else rounds
     figures = [*vector_figures(widths, rounds), *single_figures(rounds), *oracle_figures(rounds)]
+    if importlib.util.find_spec("torch") is not None:
+        from teach_gym.benchmark import speed_learned
+
+        figures += speed_learned.figures(rounds)
     text = to_markdown(figures)
     if out is not None:
         write_text(out, text)
