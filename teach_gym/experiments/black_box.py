@@ -178,8 +178,8 @@ FIG8 = Experiment(
     "any x (the paper's full teaching space). Accuracies are those of the test rows, which no teacher has seen. Wanted "
     f"is {SHARE:.0%} of the test accuracy of w*, which only serves to set that bar and to guide IMT; a run that never "
     "gets there counts budget + 1. A teacher of features also decides how far a step goes, so SGD with the step size "
-    "of lowest hold-out loss is shown too. The laptop scale has networks of 64-64 units on MNIST and trains for the paper's "
-    "1,000 iterations: after 300 the MNIST teachers had not yet learned to take long steps.",
+    "of lowest hold-out loss is shown too. The laptop scale has networks of 64-64 units on MNIST; "
+    "it trains for the paper's 1,000 iterations, as 300 are too few there.",
     scales={
         "smoke": {
             "seeds": 2,
