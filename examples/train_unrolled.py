@@ -1,0 +1,24 @@
+"""Train teachers by differentiating through the learner (DHT 3.3.1), save one, and use it like any other.
+
+pip install 'teach_gym[torch]'; takes a few seconds.
+"""
+
+import teach_gym
+from teach_gym.build import make_task
+from teach_gym.registration import task_kwargs
+from teach_gym.teachers.base import teach_episodes
+from teach_gym.teachers.fit import Settings
+from teach_gym.teachers.unrolled import train_unrolled
+
+task = make_task(**task_kwargs("PerturbMoons"))
+trained = train_unrolled(  # three teachers at once: data transformations whose examples stay among the data
+    [task], seeds=range(3), settings=Settings(iterations=100, learners=8, learning_rate=0.01), output="box"
+)
+path = trained.save("teachers")[0]
+
+teachers = {"passive": teach_gym.make_teacher("passive"), "greedy": teach_gym.make_teacher("greedy")}
+teachers |= {f"unrolled {seed}": trained.teacher(index) for index, seed in enumerate(trained.seeds)}
+teachers["from a file"] = teach_gym.make_teacher("unrolled", path=path)
+for name, teacher in teachers.items():
+    _, distances = teach_episodes(task, teacher, range(1000, 1100))
+    print(f"{name:<12} final distance {distances.mean():.3f}")
