@@ -123,6 +123,19 @@ def test_comparable_means_within_a_factor(seeds: Floats, rng: np.random.Generato
     assert verdict(wide * seeds, seeds, "comparable") == UNDECIDED
 
 
+def test_at_least_is_refuted_by_one_value_below() -> None:
+    values = np.full((12, 2), 3.0)
+    values[3, 1] = 2.0
+    asked = Comparison("a", "at_least", 2.0)
+    assert compare(asked, curves({"a": values}))[0].verdict == HOLDS
+    assert compare(asked, curves({"a": values[:9]}))[0].verdict == UNDECIDED
+    values[3, 1] = 1.99
+    [finding] = compare(asked, curves({"a": values}))
+    assert finding.verdict == FAILS and finding.difference.value == pytest.approx(23 / 24)
+    with pytest.raises(ValueError, match="'at_least' compares with a number"):
+        Comparison("a", "at_least", "b")
+
+
 def test_always_is_about_every_seed_and_iteration() -> None:
     values = np.ones((11, 3))
     asked = Comparison("a", "always", 1.0)
@@ -211,7 +224,7 @@ def test_unknown_curves_are_named() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Comparison("a", "under", "b"), "unknown relation 'under'.*above, always, below, comparable"),
+        (lambda: Comparison("a", "under", "b"), "unknown relation 'under'.*above, always, at_least, below, comparable"),
         (lambda: Comparison("a", "below", "b", statistic="mode"), "unknown statistic 'mode'"),
         (lambda: Comparison("a", "below", "b", scale="cubic"), "unknown scale of differences 'cubic'"),
         (lambda: Comparison("a", "below", "b", at=()), "at must be fractions"),

@@ -27,7 +27,10 @@ RELATIONS = {
     "above": "larger values than",
     "comparable": "values within a factor of",
     "always": "at every recorded iteration of every seed the value",
+    "at_least": "at every recorded iteration of every seed at least the value",
 }
+EVERYWHERE = ("always", "at_least")
+"""Relations to a number that one counterexample refutes."""
 STATISTICS = {
     "mean": "bootstrap interval of the mean paired difference",
     "median": "bootstrap interval of the median paired difference",
@@ -42,7 +45,7 @@ class Comparison:
     Attributes:
         first: a method.
         relation: a key of ``RELATIONS``: what ``first`` is said to have.
-        second: another method, or a number (``always`` needs a number).
+        second: another method, or a number (``always`` and ``at_least`` need a number).
         metric: the metric.
         panel: the panel.
         at: iterations as fractions of the last one; the recorded iteration next to it is taken.
@@ -70,8 +73,8 @@ class Comparison:
         lookup_name("scale of differences", self.scale, {"linear": 0, "log": 0})
         if not self.at or not all(0.0 <= fraction <= 1.0 for fraction in self.at):
             raise ValueError(f"at must be fractions of the last iteration in [0, 1], got {self.at!r}")
-        if self.relation == "always" and isinstance(self.second, str):
-            raise ValueError(f"'always' compares with a number, got {self.second!r}")
+        if self.relation in EVERYWHERE and isinstance(self.second, str):
+            raise ValueError(f"{self.relation!r} compares with a number, got {self.second!r}")
         if not 1.0 < self.factor < math.inf:
             raise ValueError(f"factor must be > 1 and finite, got {self.factor!r}")
 
@@ -94,13 +97,13 @@ class Finding(NamedTuple):
 
     Attributes:
         comparison: what was compared.
-        iteration: where (the last one for ``always``).
+        iteration: where (the last one for relations of ``EVERYWHERE``).
         n: paired seeds.
         first: mean of the first method.
         second: mean of the second method, or the number.
         difference: mean (median) over seeds of what must be positive for ``below`` and ``above``; the mean
-            logarithm of the ratio for ``comparable``; the share of cases for ``always``.
-        p: p-value of the two-sided sign test; nan for ``comparable`` and ``always``.
+            logarithm of the ratio for ``comparable``; the share of cases for relations of ``EVERYWHERE``.
+        p: p-value of the two-sided sign test; nan for ``comparable`` and relations of ``EVERYWHERE``.
         verdict: ``holds``, ``does not hold`` or ``undecided``.
         remark: why the verdict is not that of the interval, if it is not.
     """
@@ -171,10 +174,10 @@ def judge(claim: Claim, curves: Curves) -> Verdict:
 
 
 def compare(comparison: Comparison, curves: Curves) -> list[Finding]:
-    """The findings of a comparison, one per iteration (one in all for ``always``)."""
+    """The findings of a comparison, one per iteration (one in all for relations of ``EVERYWHERE``)."""
     curve = curves.get(comparison.panel, comparison.first, comparison.metric)
-    if comparison.relation == "always":
-        return [_always(comparison, curve.values, int(curve.iterations[-1]))]
+    if comparison.relation in EVERYWHERE:
+        return [_everywhere(comparison, curve.values, int(curve.iterations[-1]))]
     findings = []
     for fraction in comparison.at:
         at = int(np.abs(curve.iterations - fraction * curve.iterations[-1]).argmin())
@@ -191,10 +194,12 @@ def compare(comparison: Comparison, curves: Curves) -> list[Finding]:
     return findings
 
 
-def _always(comparison: Comparison, values: Floats, last: int) -> Finding:
+def _everywhere(comparison: Comparison, values: Floats, last: int) -> Finding:
     cases = values[~np.isnan(values)]
     wanted = float(comparison.second)
-    share = float((np.abs(cases - wanted) <= RESOLUTION).mean()) if cases.size else float("nan")
+    gaps = cases - wanted
+    true = gaps >= -RESOLUTION if comparison.relation == "at_least" else np.abs(gaps) <= RESOLUTION
+    share = float(true.mean()) if cases.size else float("nan")
     verdict, remark = (HOLDS if share == 1.0 else FAILS), ""
     n = len(values)
     if (share == 1.0 and n < LEAST_SEEDS) or math.isnan(share):

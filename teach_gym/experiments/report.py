@@ -11,7 +11,7 @@ from typing import Any
 
 from teach_gym.errors import DamagedDataError
 from teach_gym.experiments import BLACK_BOX, EXPERIMENTS, experiment
-from teach_gym.experiments.claims import HOLDS, LEAST_SEEDS, RESOLUTION, Verdict
+from teach_gym.experiments.claims import EVERYWHERE, HOLDS, LEAST_SEEDS, RESOLUTION, Verdict
 from teach_gym.experiments.engine import TABLE
 from teach_gym.files import write_text, writing
 
@@ -29,16 +29,16 @@ def findings_table(claims: Iterable[Mapping[str, Any]]) -> str:
         asked = finding["comparison"]
         unit = "" if asked["scale"] == "linear" and asked["relation"] != "comparable" else " (log)"
         interval = f"{_number(finding['difference'])} [{_number(finding['low'])}, {_number(finding['high'])}]{unit}"
-        always = asked["relation"] == "always"
+        everywhere = asked["relation"] in EVERYWHERE
         cells = [
             asked["panel"],
             _in_words(asked),
             asked["metric"].replace("_", " "),
-            f"0 to {finding['iteration']}" if always else str(finding["iteration"]),
+            f"0 to {finding['iteration']}" if everywhere else str(finding["iteration"]),
             str(finding["n"]),
             _number(finding["first"]),
             _number(finding["second"]),
-            f"true in {100 * (finding['difference'] or 0.0):.1f} % of all cases" if always else interval,
+            f"true in {100 * (finding['difference'] or 0.0):.1f} % of all cases" if everywhere else interval,
             "" if finding["p"] is None else f"p = {finding['p']:.2g}",
             finding["verdict"] + (f" ({finding['remark']})" if finding["remark"] else ""),
         ]
@@ -48,7 +48,13 @@ def findings_table(claims: Iterable[Mapping[str, Any]]) -> str:
 
 def _in_words(asked: Mapping[str, Any]) -> str:
     second = asked["second"] if isinstance(asked["second"], str) else f"{asked['second']:g}"
-    between = {"below": "<", "above": ">", "comparable": f"within a factor of {asked['factor']:g} of", "always": "="}
+    between = {
+        "below": "<",
+        "above": ">",
+        "comparable": f"within a factor of {asked['factor']:g} of",
+        "always": "=",
+        "at_least": ">=",
+    }
     return f"{asked['first']} {between[asked['relation']]} {second}"
 
 
