@@ -122,8 +122,8 @@ FIG4 = Experiment(
     "||w - w*||^2 far less than it moves that sum, so the policy is drawn to examples without loss, and those teach "
     "nothing; the same policies without that term are shown beside it. Greedy DHT draws labels "
     "uniformly and keeps x in one interval for all features, as in Figure 3. Policies are trained for 40 steps and "
-    "teach 299. They are trained for the paper's 1,000 iterations. Its MNIST networks of 128-256-512-512-1024 units with "
-    "batch normalisation are those of the paper scale; the laptop scale has 64-64 units.",
+    "teach 299. They are trained for the paper's 1,000 iterations. Its MNIST networks of 128-256-512-512-1024 units "
+    "with batch normalisation are those of the paper scale; the laptop scale has 64-64 units.",
     scales={
         "smoke": {
             "seeds": 2,
