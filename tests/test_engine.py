@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from teach_gym.benchmark.processes import WorkerError
 from teach_gym.errors import DamagedDataError
 from teach_gym.experiments import experiment
 from teach_gym.experiments.claims import Claim, Comparison
@@ -196,6 +197,16 @@ def test_workers_give_what_this_process_gives(tmp_path: Path) -> None:
         run_experiment(experiment("last-fig7"), folder, scale="smoke", workers=workers, progress=False, figures=False)
     rows = [[row for row in read_csv(folder / "curves.csv") if row.metric != "seconds"] for folder in (one, two)]
     assert rows[0] == rows[1] and len(rows[0]) > 50
+
+
+def die(unit: Unit) -> Result:
+    os._exit(3)
+
+
+def test_a_worker_that_dies_is_said_to_have_died(tmp_path: Path) -> None:
+    found = dataclasses.replace(experiment("last-fig7"), run=die)
+    with pytest.raises(WorkerError, match=r"worker process died.*start the same again"):
+        run_experiment(found, tmp_path, scale="smoke", workers=2, progress=False)
 
 
 def test_units_that_measure_seconds_are_run_one_at_a_time(tmp_path: Path) -> None:

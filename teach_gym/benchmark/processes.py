@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection, wait
 from typing import TypeVar
 
@@ -16,6 +17,10 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class WorkerError(RuntimeError):
+    """A worker process died, of too little memory perhaps; what was done before is kept."""
 
 
 def cpus() -> int:
@@ -74,7 +79,7 @@ def in_processes(
         generator is closed, calls under way are cut off.
 
     Raises:
-        BrokenProcessPool: a worker died.
+        WorkerError: a worker died.
     """
     if not items:
         return
@@ -87,6 +92,8 @@ def in_processes(
         for future in as_completed(futures):
             yield futures.pop(future), future.result()
         pool.shutdown()
+    except BrokenProcessPool as error:
+        raise WorkerError("a worker process died (out of memory?); start the same again to go on") from error
     finally:
         writer.close()
         pool.shutdown(wait=True, cancel_futures=True)

@@ -9,7 +9,6 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -178,10 +177,7 @@ def _serial(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None]
 
 def _process(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None]:
     """Many runs at a time, each in one of ``workers`` spawned processes."""
-    try:
-        yield from in_processes(attempt, runs, workers)
-    except BrokenProcessPool as error:
-        raise RunError("a worker process died (out of memory?); start the benchmark again to go on") from error
+    yield from in_processes(attempt, runs, workers)
 
 
 def _ray(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None]:
@@ -220,6 +216,7 @@ def run_suite(
 
     Raises:
         ValueError: unknown executor, or a number of workers that is not positive.
+        WorkerError: a worker process died.
         RunError: some runs raised an exception; the others are done.
         BlockingIOError: another process is writing the results file.
         DamagedDataError: the results file is not what a benchmark writes.

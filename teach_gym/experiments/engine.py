@@ -172,6 +172,7 @@ def run_experiment(
         ValueError: unknown scale or panel, a number of workers that is not positive, or an experiment whose units of
             work are not all different.
         DataNotFoundError: a data set is missing.
+        WorkerError: a worker process died.
         DamagedDataError: a file of a unit of work is not what it should be.
     """
     folder = Path(folder)
