@@ -325,7 +325,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+    except (ValueError, TypeError, OSError, ImportError, ArithmeticError, RuntimeError) as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
         _say("error: " + " ".join(str(error).split()))
