@@ -218,7 +218,7 @@ def reproduce(
         seeds: A number of seeds such as 20, or a list such as 3,4,7 (default: the scale's).
         out: Folder with a folder for each experiment (default: runs/papers-SCALE).
         scale: Size of the experiment: paper, laptop or smoke.
-        panels: Only the panels whose names hold one of these texts, such as MNIST (default: all).
+        panels: Only these panels; a part of a name, such as MNIST, stands for all that have it (default: all).
         workers: Processes that work at a time (default: one per CPU; experiments that measure seconds take one).
         show: List the experiments.
         data_dir: Data folder.

@@ -175,7 +175,7 @@ def test_a_killed_experiment_repeats_and_loses_nothing(workers: int, sent: str, 
 
 
 def test_panels_are_chosen_by_parts_of_their_names(tmp_path: Path) -> None:
-    worker, names = Worker(), ("MNIST, MLP", "half moons", "MNIST")
+    worker, names = Worker(), ("MNIST, MLP", "half moons", "MNIST, CNN", "MNIST, MLP (validation)")
 
     def units(name: str, settings: Settings, seeds: Sequence[int]) -> list[Unit]:
         return [Unit(name, panel, "b", tuple(seeds), {"offset": 0}) for panel in names]
@@ -183,8 +183,12 @@ def test_panels_are_chosen_by_parts_of_their_names(tmp_path: Path) -> None:
     claims = tuple(Claim(panel, (Comparison("b", "always", 1.0, panel=panel),)) for panel in names)
     found = dataclasses.replace(made_up(worker), units=units, claims=claims, draw=lambda record: {})
     verdicts = run_experiment(found, tmp_path, panels=["MNIST"], progress=False)
-    assert [verdict.statement for verdict in verdicts] == ["MNIST, MLP", "MNIST"] and len(worker.done) == 2
+    assert [verdict.statement for verdict in verdicts] == ["MNIST, MLP", "MNIST, CNN", names[3]] and len(
+        worker.done
+    ) == 3
     assert json.loads((tmp_path / "settings.json").read_text())["panels"] == ["MNIST"]
+    verdicts = run_experiment(found, tmp_path, panels=["half", "MNIST, MLP"], progress=False)
+    assert [verdict.statement for verdict in verdicts] == ["MNIST, MLP", "half moons"], "a name in full is that panel"
     with pytest.raises(ValueError, match=r"unknown panel 'CIFAR'; allowed: .*'half moons'"):
         run_experiment(found, tmp_path, panels=["CIFAR"], progress=False)
     with pytest.raises(ValueError, match="workers must be"):

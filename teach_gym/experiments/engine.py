@@ -159,7 +159,8 @@ def run_experiment(
         folder: where its files go.
         scale: a key of its ``scales``.
         seeds: the seeds (default: those of the scale).
-        panels: run and judge only the panels whose names hold one of these texts (default: all).
+        panels: run and judge only these panels; what is no panel's name stands for all names it is part of (default:
+            all).
         workers: processes that carry out units of work; with 1 this process does. More than one need the usual
             ``if __name__ == "__main__":`` in scripts, and an experiment whose ``run`` survives pickling.
         progress: show a progress bar on a terminal.
@@ -201,12 +202,15 @@ def run_experiment(
 
 
 def _on_panels(units: list[Unit], panels: Sequence[str]) -> list[Unit]:
-    """The units on panels whose names hold one of the texts; all if there is none."""
+    """The units on the panels of these names, or whose names hold such a text; all if there is none."""
     names = list(dict.fromkeys(unit.panel for unit in units))
+    chosen = set()
     for text in panels:
-        if not any(text in name for name in names):
+        found = {text} & set(names) or {name for name in names if text in name}
+        if not found:
             raise ValueError(f"unknown panel {text!r}; allowed: (parts of) {', '.join(map(repr, names))}")
-    return [unit for unit in units if not panels or any(text in unit.panel for text in panels)]
+        chosen |= found
+    return [unit for unit in units if not panels or unit.panel in chosen]
 
 
 def _carry_out(experiment: Experiment, units: Sequence[Unit], parts: Path, workers: int, progress: bool) -> None:
