@@ -273,15 +273,16 @@ TABLE2 = Experiment(
     notes="The laptop scale multiplies the learning rate of the MNIST row by ten while it divides the iterations by "
     "ten (0.01 and 3,900 for 0.001 and 39,000), and has one CNN in small: CNN-3 with an eighth of the filters, "
     "400 iterations of 64 images of the JPEG version of CIFAR-10; the CNNs of the paper are at the paper scale, "
-    "on a GPU (`--panels MNIST` leaves them out). Weight decay 5e-4 of the CNNs, and momentum 0.9 at the paper scale, are ours. The "
-    "MLP 784-128-10 has no bias, pixels are in [-1, 1], weight decay is 1e-4. `performative` is Algorithm 1 as "
-    "written (n_w = 5, m = 15, epsilon = 0.1, Eq. 9 for each sample), `(batch)` takes Eq. 9 for the mini- "
-    "batch's mean gradient, `(accumulated)` is Algorithm 1 with the gradients of the five steps that estimate "
-    "w* left in the encoder, as in the authors' released loop. `SGD, encoder x6` is the control for it: no "
-    "teaching, the encoder's gradient times n_w + 1. All methods take the same number of gradients of the whole "
-    "network; teaching takes n_w + m gradients of the last layer more. The tuned rate is the best of a grid for "
-    "plain SGD on 5,000 training images held out (the panel called validation; at the laptop scale one seed and "
-    "4,000 iterations); no rate was tuned on test images, nor for teaching (see the search).",
+    "on a GPU (`--panels MNIST` leaves them out). Weight decay 5e-4 of the CNNs, and momentum 0.9 at the paper "
+    "scale, are ours. The MLP 784-128-10 has no bias, pixels are in [-1, 1], weight decay is 1e-4. "
+    "`performative` is Algorithm 1 as written (n_w = 5, m = 15, epsilon = 0.1, Eq. 9 for each sample), "
+    "`(batch)` takes Eq. 9 for the mini- batch's mean gradient, `(accumulated)` is Algorithm 1 with the "
+    "gradients of the five steps that estimate w* left in the encoder, as in the authors' released loop. `SGD, "
+    "encoder x6` is the control for it: no teaching, the encoder's gradient times n_w + 1. All methods take the "
+    "same number of gradients of the whole network; teaching takes n_w + m gradients of the last layer more. "
+    "The tuned rate is the best of a grid for plain SGD on 5,000 training images held out (the panel called "
+    "validation; at the laptop scale one seed and 4,000 iterations); no rate was tuned on test images, nor for "
+    "teaching (see the search).",
     scales={
         "smoke": {
             "seeds": 2,
