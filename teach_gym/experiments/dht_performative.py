@@ -45,7 +45,7 @@ PUBLISHED = {MNIST: (92.45, 92.47, 95.02)} | {
 """Test accuracies of SGD, random policy and performative teaching in the paper."""
 TUNED_RATES = {MNIST: 0.1, NARROW: 0.1}
 """The rates of ``RATES`` with the best validation accuracy of plain SGD at the laptop scale."""
-RATES = {MNIST: (0.01, 0.03, 0.1, 0.3, 1.0), NARROW: (0.03, 0.1, 0.2, 0.3, 0.5)}
+RATES = {MNIST: (0.01, 0.03, 0.1, 0.3, 1.0), NARROW: (0.03, 0.05, 0.07, 0.1, 0.14, 0.2)}
 """The rates that plain SGD is tried with on validation images."""
 
 
