@@ -136,7 +136,7 @@ def test_damaged_parts_and_double_units(tmp_path: Path) -> None:
 
 
 SLOW_EXPERIMENT = """
-import sys, time
+import signal, sys, time
 from teach_gym.experiments import engine
 from teach_gym.experiments.curves import rows_of
 
@@ -148,6 +148,7 @@ def run(unit):
 units = lambda name, settings, seeds: [engine.Unit(name, "", f"m{i}", tuple(seeds), {}) for i in range(8)]
 slow = engine.Experiment("e", "", "", "", {"laptop": {"seeds": 1}}, units, run, (), lambda record: {})
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background leaves it ignored
     engine.run_experiment(slow, sys.argv[1], workers=int(sys.argv[3]), progress=False)
 """
 
