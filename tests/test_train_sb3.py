@@ -114,7 +114,7 @@ def score_of(folder: Path, episodes: int) -> dict[str, float]:
 def test_every_algorithm_trains_and_is_scored(algo: str, task: str, continuous: bool, tmp_path: Path) -> None:
     result = agent.train(args_for(algo, tmp_path, task=task))
     about = json.loads((tmp_path / "score.json").read_text())
-    assert about["steps"] >= 240 and about["seconds"] > 0 and about["algo"] == algo
+    assert about["steps"] >= 240 and about["seconds"] >= 0 and about["algo"] == algo
     assert {name: about[name] for name in result} == result
     teacher = Agent(path=tmp_path / "policy.safetensors")
     assert teacher.spec is not None and teacher.spec.continuous == continuous

@@ -49,6 +49,5 @@ def write_score(path: Path, about: dict[str, Any]) -> None:
         about: plain JSON values; among them ``task``, the entries of an ``Evaluation``, ``steps`` and ``seconds`` of
             training, the latter in CPU time.
     """
-    about = {**about, "seconds": round(about["seconds"], 1)}
     write_text(path, json.dumps(about, indent=1) + "\n")
     print("{task}: score {score:.3f} [{score_low:.3f}, {score_high:.3f}], {seconds:.0f} s of training".format(**about))
