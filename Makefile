@@ -43,8 +43,8 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 docs: $(VENV)/.test calibrate  ## the environments' pages and the README's tables (the MNIST tasks need the data)
-	$(BIN)/python -m teach_gym.docs --images docs/environments
-	$(BIN)/python -m teach_gym.readme
+	$(BIN)/python -m tools.docs --images docs/environments
+	$(BIN)/python -m tools.readme
 
 results: $(VENV)/.bench  ## docs/results/benchmark.md: all tasks, 10 seeds, teachers timed without contention
 	$(BIN)/teach-gym bench full --seeds 10 --executor serial --out runs/full
@@ -54,17 +54,17 @@ results: $(VENV)/.bench  ## docs/results/benchmark.md: all tasks, 10 seeds, teac
 papers: $(VENV)/.test  ## docs/results/papers.md, blackbox.md: the papers' experiments with verdicts (needs image data)
 	$(BIN)/teach-gym reproduce all --scale laptop --out runs/papers-laptop
 	for page in papers blackbox; do \
-	  $(BIN)/python -m teach_gym.experiments.report runs/papers-laptop --page $$page \
+	  $(BIN)/python -m teach_gym.papers.report runs/papers-laptop --page $$page \
 	    --command 'teach-gym reproduce all --scale laptop' || exit; done
 
 calibrate: $(VENV)/.bench
-	$(BIN)/python -m teach_gym.benchmark.calibrate --out docs/results/calibration.json
+	$(BIN)/python -m tools.calibrate --out docs/results/calibration.json
 
 agents: $(VENV)/.test  ## docs/results/agents.md: trains all agents (hours; a second call goes on; MNIST needs the data)
 	$(BIN)/python agents/scoreboard.py --out runs/agents --page docs/results/agents.md
 
 speed: $(VENV)/.test
-	$(BIN)/teach-gym speed --out docs/results/speed.md
+	$(BIN)/python -m tools.speed --out docs/results/speed.md
 
 clean:
 	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache

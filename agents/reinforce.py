@@ -41,13 +41,14 @@ from tqdm import tqdm
 
 from teach_gym.benchmark.evaluation import Evaluation, write_score
 from teach_gym.benchmark.suite import parse_call, task_spec
+from teach_gym.core.spec import TaskSpec
 from teach_gym.envs.vector import TeachVectorEnv
 from teach_gym.errors import positive
-from teach_gym.integrations.export import network_of
-from teach_gym.integrations.runlog import RunLog
+from teach_gym.integrations.sb3.export import network_of
+from teach_gym.records.runlog import RunLog
 from teach_gym.registration import env_id
-from teach_gym.spec import TaskSpec
-from teach_gym.teachers.agent import Agent, Network, Normalization, save_agent
+from teach_gym.teachers.agent import Agent, save_agent
+from teach_gym.teachers.perceptron import Network, Normalization
 
 
 @dataclass

@@ -24,15 +24,14 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from teach_gym.backend import Array
 from teach_gym.benchmark.report import markdown_table
 from teach_gym.benchmark.score import Estimate, Paired, training_score
 from teach_gym.benchmark.suite import PASSIVE, REFERENCE, cached_task, format_call, task_spec
+from teach_gym.core.backend import Array
 from teach_gym.files import write_text
-from teach_gym.pretrained import publish
 from teach_gym.registration import TASKS, env_id
 from teach_gym.teachers import make_teacher, teach_episodes
-from teach_gym.teachers.agent import Agent
+from teach_gym.teachers.agent import Agent, publish
 
 HERE = Path(__file__).parent
 HEADLINE = ("LabelMoons", "LabelDigits", "LabelMNIST", "SelectMoons", "PerturbMoons", "LabelMomentum", "SelectMomentum")

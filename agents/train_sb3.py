@@ -33,15 +33,15 @@ from tqdm import tqdm
 
 from teach_gym.benchmark.evaluation import Evaluation, write_score
 from teach_gym.benchmark.suite import cached_task, format_call, parse_call, task_spec
+from teach_gym.core.spec import TaskSpec
 from teach_gym.errors import positive
-from teach_gym.integrations.export import save_policy
-from teach_gym.integrations.policies import PolicyTeacher
-from teach_gym.integrations.runlog import RunLog
-from teach_gym.integrations.sb3 import make_sb3_vec_env
-from teach_gym.integrations.sb3_log import sb3_logger
-from teach_gym.integrations.sb3_state import model_state, restart, restore_model
+from teach_gym.integrations.sb3.export import save_policy
+from teach_gym.integrations.sb3.log import sb3_logger
+from teach_gym.integrations.sb3.policies import PolicyTeacher
+from teach_gym.integrations.sb3.state import model_state, restart, restore_model
+from teach_gym.integrations.sb3.vec_env import make_sb3_vec_env
 from teach_gym.integrations.zoo import ALGORITHMS, Settings, parse_overrides, read_hyperparams, settings
-from teach_gym.spec import TaskSpec
+from teach_gym.records.runlog import RunLog
 
 POLICY = "policy.safetensors"
 """The file of the trained policy, as it was at the last evaluation."""

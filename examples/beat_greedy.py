@@ -16,8 +16,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 import teach_gym
 from teach_gym.benchmark.evaluation import Evaluation
-from teach_gym.integrations.policies import PolicyTeacher
-from teach_gym.integrations.sb3 import make_sb3_vec_env
+from teach_gym.integrations.sb3.policies import PolicyTeacher
+from teach_gym.integrations.sb3.vec_env import make_sb3_vec_env
 
 parser = argparse.ArgumentParser(description="Train PPO against the greedy oracle.")
 parser.add_argument("--task", default="LabelMomentum", help="a registered task with discrete actions")

@@ -8,8 +8,8 @@ import gymnasium as gym
 
 import teach_gym
 from teach_gym.benchmark.evaluation import Evaluation
-from teach_gym.build import build
-from teach_gym.observe import layout
+from teach_gym.core.build import build
+from teach_gym.core.observe import layout
 
 fields = {
     "learner": "softmax",

@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.datasets import load_iris
 
 import teach_gym
-from teach_gym.randomness import Streams
-from teach_gym.task import reset
+from teach_gym.core.randomness import Streams
+from teach_gym.core.task import reset
 from teach_gym.teachers import follow
 
 with tempfile.TemporaryDirectory() as folder:

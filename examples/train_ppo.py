@@ -7,9 +7,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
 from teach_gym.benchmark.evaluation import Evaluation
-from teach_gym.integrations.export import save_policy
-from teach_gym.integrations.policies import PolicyTeacher
-from teach_gym.integrations.sb3 import make_sb3_vec_env
+from teach_gym.integrations.sb3.export import save_policy
+from teach_gym.integrations.sb3.policies import PolicyTeacher
+from teach_gym.integrations.sb3.vec_env import make_sb3_vec_env
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--task", default="LabelMoons", help="a registered task")

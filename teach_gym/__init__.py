@@ -8,23 +8,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from teach_gym.registration import TASKS, env_id, register_all
+from teach_gym.versions import __version__
 
 if TYPE_CHECKING:
-    from teach_gym.build import make_task
-    from teach_gym.pretrained import load_teacher
-    from teach_gym.spec import TaskSpec
-    from teach_gym.task import Task, TeachState
+    from teach_gym.core.build import make_task
+    from teach_gym.core.spec import TaskSpec
+    from teach_gym.core.state import Task, TeachState
     from teach_gym.teachers import make_teacher
+    from teach_gym.teachers.agent import load_teacher
 
-__version__ = "0.1.0"
-__all__ = ["TASKS", "Task", "TaskSpec", "TeachState", "env_id", "load_teacher", "make_task", "make_teacher"]
+__all__ = [
+    "TASKS",
+    "Task",
+    "TaskSpec",
+    "TeachState",
+    "__version__",
+    "env_id",
+    "load_teacher",
+    "make_task",
+    "make_teacher",
+]
 
 _LAZY = {
-    "Task": "teach_gym.task",
-    "TaskSpec": "teach_gym.spec",
-    "TeachState": "teach_gym.task",
-    "load_teacher": "teach_gym.pretrained",
-    "make_task": "teach_gym.build",
+    "Task": "teach_gym.core.task",
+    "TaskSpec": "teach_gym.core.spec",
+    "TeachState": "teach_gym.core.task",
+    "load_teacher": "teach_gym.teachers.agent",
+    "make_task": "teach_gym.core.build",
     "make_teacher": "teach_gym.teachers",
 }
 

@@ -30,7 +30,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _set_data_dir(folder: Path | None) -> None:
     """Set the data folder for this process and the workers it starts."""
-    from teach_gym.datasets import DATA_VARIABLE
+    from teach_gym.data.datasets import DATA_VARIABLE
 
     if folder is not None:
         os.environ[DATA_VARIABLE] = str(folder.expanduser())
@@ -46,8 +46,8 @@ def list_(*, spaces: bool = False, data_dir: DataDir = None) -> int:
     import inspect
 
     from teach_gym.benchmark.suite import SUITES
+    from teach_gym.core.spec import TaskSpec
     from teach_gym.registration import NEURAL_TASKS, TASKS, env_id, task_kwargs
-    from teach_gym.spec import TaskSpec
     from teach_gym.teachers import TEACHERS, teacher_class
 
     _set_data_dir(data_dir)
@@ -69,10 +69,10 @@ def list_(*, spaces: bool = False, data_dir: DataDir = None) -> int:
 
 
 def _spaces(spec: object) -> list[str]:
-    from teach_gym.build import build
+    from teach_gym.core.build import build
+    from teach_gym.core.spec import TaskSpec
     from teach_gym.envs.base import action_space, observation_space
     from teach_gym.errors import DataNotFoundError
-    from teach_gym.spec import TaskSpec
 
     assert isinstance(spec, TaskSpec)
     try:
@@ -186,14 +186,15 @@ def render(
         data_dir: Data folder.
     """
     from teach_gym.benchmark.suite import cached_task, parse_teacher, task_spec
-    from teach_gym.render import animate, save_animation
-    from teach_gym.teachers import make_teacher
+    from teach_gym.render.frame import animate, save_animation
+    from teach_gym.teachers import lesson, make_teacher
 
     _set_data_dir(data_dir)
     name, options = parse_teacher(teacher)
     label, spec = task_spec(task)
     path = Path(f"{label.partition(':')[0]}-{name}.gif") if out is None else out
-    frames = animate(cached_task(spec), make_teacher(name, **options), seed, steps=steps)
+    built = cached_task(spec)
+    frames = animate(built, *lesson(built, make_teacher(name, **options), [seed], steps=steps))
     save_animation(frames, path, fps)
     print(f"{len(frames)} frames: {path.resolve()}")
     return 0
@@ -224,7 +225,7 @@ def reproduce(
         data_dir: Data folder.
     """
     from teach_gym.benchmark.suite import parse_seeds
-    from teach_gym.experiments import command
+    from teach_gym.papers import command
 
     if show or not name:
         print(_table(["Experiment", "Source", "Title", "Scales"], command.listing()))
@@ -235,20 +236,6 @@ def reproduce(
     return command.reproduce(name, folder, _say, scale=scale, seeds=chosen, panels=panels, workers=workers)
 
 
-def speed(*, out: Path | None = None, rounds: int = 9, quick: bool = False) -> int:
-    """Measure environments and oracles against Gymnasium's CartPole, on this machine.
-
-    Args:
-        out: Markdown file to write the figures to.
-        rounds: Rounds per figure.
-        quick: Fewer rounds, and no very wide vector environments.
-    """
-    from teach_gym.benchmark.speed import main as measure
-
-    print(measure(out, rounds=rounds, quick=quick))
-    return 0
-
-
 def data(name: Positional[str], /, *, check: bool = False, data_dir: DataDir = None) -> int:
     """Fetch a data set into the data folder, or check the one that is there.
 
@@ -257,7 +244,7 @@ def data(name: Positional[str], /, *, check: bool = False, data_dir: DataDir = N
         check: Only compare the files with their checksums; exit code 1 if one is missing or damaged.
         data_dir: Data folder.
     """
-    from teach_gym import datasets
+    from teach_gym.data import datasets
 
     _set_data_dir(data_dir)
     problems = datasets.check(name)
@@ -291,7 +278,6 @@ COMMANDS = {
     "report": report,
     "render": render,
     "reproduce": reproduce,
-    "speed": speed,
     "data": data,
     "doctor": doctor,
 }
@@ -308,13 +294,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments (default: those of the process).
     """
-    import teach_gym
+    from teach_gym.versions import __version__
 
     try:
         code: int = tyro.extras.subcommand_cli_from_dict(
             COMMANDS,  # type: ignore[arg-type]  # tyro wants one return type variable
             prog=PROGRAM,
-            description=f"teach_gym {teach_gym.__version__}: iterative machine teaching as Gymnasium environments.",
+            description=f"teach_gym {__version__}: iterative machine teaching as Gymnasium environments.",
             args=argv,
         )
         sys.stdout.flush()

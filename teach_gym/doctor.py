@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-from importlib import metadata
+
+from teach_gym.versions import __version__, version_of
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -32,17 +33,9 @@ EXTRAS = {
 """The optional dependencies of ``pyproject.toml`` that users install, by extra."""
 
 
-def version_of(distribution: str) -> str | None:
-    """The installed version of a distribution, or None."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def findings() -> dict[str, Table]:
     """Topic -> table (header, rows) of what was found."""
-    from teach_gym import __version__, datasets
+    from teach_gym.data import datasets
 
     system = [
         ["teach_gym", __version__],

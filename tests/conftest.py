@@ -15,8 +15,8 @@ import pytest
 
 from teach_gym.benchmark.run import run_suite
 from teach_gym.benchmark.suite import Run, Suite, expand
-from teach_gym.datasets import MNIST_MD5, data_dir
-from teach_gym.randomness import Streams
+from teach_gym.core.randomness import Streams
+from teach_gym.data.datasets import MNIST_MD5, data_dir
 from teach_gym.registration import TASKS
 
 MNIST_FOUND = all((data_dir() / "MNIST" / "raw" / name).is_file() for name in MNIST_MD5)

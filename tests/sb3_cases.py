@@ -16,11 +16,12 @@ import torch
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from teach_gym.core.randomness import Streams
+from teach_gym.core.state import Task, TeachState
+from teach_gym.core.task import reset
 from teach_gym.envs.base import TeachEnv
 from teach_gym.envs.vector import TeachVectorEnv
-from teach_gym.integrations.sb3 import TeachVecEnv
-from teach_gym.randomness import Streams
-from teach_gym.task import Task, TeachState, reset
+from teach_gym.integrations.sb3.vec_env import TeachVecEnv
 from teach_gym.teachers import Teacher, follow
 
 torch.set_num_threads(1)  # small networks: more threads only get in the way

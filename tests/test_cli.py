@@ -10,7 +10,7 @@ from conftest import MNIST_FOUND
 
 from teach_gym.benchmark.store import read_rows
 from teach_gym.cli import COMMANDS, main
-from teach_gym.datasets import DATA_VARIABLE
+from teach_gym.data.datasets import DATA_VARIABLE
 from teach_gym.doctor import DEPENDENCIES, EXTRAS
 from teach_gym.registration import TASKS, env_id
 from teach_gym.teachers import TEACHERS
@@ -191,7 +191,7 @@ def test_python_m_teach_gym() -> None:
 
 
 def test_rows_of_the_command_line_are_those_of_the_library(tmp_path: Path) -> None:
-    from teach_gym.benchmark.run import execute
+    from teach_gym.benchmark.execute import execute
     from teach_gym.benchmark.suite import Run, parse_seeds, task_spec
 
     assert main(["bench", "smoke", *ONE, "--no-html", "--out", str(tmp_path)]) == 0

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from teach_gym.benchmark.evaluation import Evaluation
-from teach_gym.build import make_task
+from teach_gym.core.build import make_task
 from teach_gym.registration import TASKS, task_kwargs
 from teach_gym.teachers import make_teacher
 

@@ -100,7 +100,8 @@ def test_import_loads_nothing_heavy_and_registers_the_ids() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["task", "media", "observe", "metrics", "targets", "pools", "envs.label", "envs.base", "envs.vector"]
+    "module",
+    ["core.task", "core.media", "core.metrics", "core.build", "data.pools", "envs.label", "envs.base", "envs.vector"],
 )
 def test_core_modules_load_nothing_heavy(module: str) -> None:
     assert loaded_after(f"import teach_gym.{module}") == []

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from teach_gym.build import make_task
-from teach_gym.task import Task
-from teach_gym.teachers.policy import NetworkPolicy, architecture
-from teach_gym.teachers.unroll import draw_episodes
+from teach_gym.core.build import make_task
+from teach_gym.core.state import Task
+from teach_gym.teachers.learned.policy import NetworkPolicy, architecture
+from teach_gym.teachers.learned.unroll import draw_episodes
 
 LEARNERS: dict[str, dict[str, Any]] = {
     "label-free": {},

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from teach_gym.backend import Array
 from teach_gym.benchmark.score import Paired, task_score
 from teach_gym.benchmark.suite import PASSIVE, REFERENCE, evaluation_seeds
+from teach_gym.core.backend import Array
+from teach_gym.core.state import Task
 from teach_gym.files import write_text
-from teach_gym.task import Task
 from teach_gym.teachers import Teacher, make_teacher, teach_episodes
 
 

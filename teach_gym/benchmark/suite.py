@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from teach_gym.pretrained import find
 from teach_gym.registration import NAMESPACE, TASKS, VERSION, task_kwargs
+from teach_gym.versions import __version__
 
 if TYPE_CHECKING:
-    from teach_gym.task import Task
+    from teach_gym.core.state import Task
 
 PASSIVE = "passive"
 REFERENCE = "greedy"
@@ -82,8 +83,6 @@ class Run:
     @property
     def id(self) -> str:
         """SHA-256 of what decides the run's result: spec, teacher with its file, seed, version of the package."""
-        from teach_gym import __version__
-
         key = [FORMAT, __version__, json.loads(self.spec), self.teacher, self.seed, *filter(None, [self.digest])]
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
 
@@ -221,7 +220,7 @@ def task_spec(text: str) -> tuple[str, str]:
         ValueError: unknown task, or a field out of range.
         TypeError: unknown field.
     """
-    from teach_gym.spec import TaskSpec
+    from teach_gym.core.spec import TaskSpec
 
     name, changes = parse_call(text, "task")
     kwargs = task_kwargs(name)
@@ -237,8 +236,8 @@ def cached_task(spec: str) -> Task:
     """The task of a spec in JSON, on one BLAS thread so that its target does not depend on their number."""
     from threadpoolctl import threadpool_limits
 
-    from teach_gym.build import build
-    from teach_gym.spec import TaskSpec
+    from teach_gym.core.build import build
+    from teach_gym.core.spec import TaskSpec
 
     with threadpool_limits(limits=1):
         return build(TaskSpec.from_json(spec))
@@ -256,7 +255,7 @@ def expand(suite: Suite, *, named: Sequence[str] = ()) -> list[Run]:
         FileNotFoundError: a teacher's file is not there.
         DataNotFoundError: the data of a task is missing.
     """
-    from teach_gym.spec import TaskSpec
+    from teach_gym.core.spec import TaskSpec
     from teach_gym.teachers import Teacher, make_teacher
 
     chosen: dict[str, Teacher] = {}

@@ -1,4 +1,4 @@
-"""The Gymnasium API over the functions of ``teach_gym.task``: no maths here."""
+"""The Gymnasium API over the functions of ``teach_gym.core.task``: no maths here."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Box, Discrete
 
-from teach_gym.backend import Array
-from teach_gym.build import make_task
-from teach_gym.film import Film
-from teach_gym.observe import bounds, layout
-from teach_gym.randomness import Streams, draw_keys
-from teach_gym.runs import make_run
-from teach_gym.task import Example, Task, TeachState
+from teach_gym.core.backend import Array
+from teach_gym.core.build import make_task
+from teach_gym.core.observe import bounds, layout
+from teach_gym.core.randomness import Streams, draw_keys
+from teach_gym.core.state import Example, Task, TeachState
+from teach_gym.envs.runs import make_run
+from teach_gym.render.film import Film
 
 RENDER_MODES = ("rgb_array", "ansi")
 INTEGERS = (int, np.integer)
@@ -98,11 +98,11 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
     accuracy ``zeta``.
 
     ## Arguments
-    Any field of ``teach_gym.spec.TaskSpec`` can be given to ``gym.make``.
+    Any field of ``teach_gym.core.spec.TaskSpec`` can be given to ``gym.make``.
 
     Args:
         render_mode: ``rgb_array``, ``ansi`` or None.
-        **spec: the task, see ``teach_gym.spec.TaskSpec``.
+        **spec: the task, see ``teach_gym.core.spec.TaskSpec``.
     """
 
     metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012
@@ -177,6 +177,6 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         if self.render_mode is None:
             gym.logger.warn("render() was called without a render_mode; pass render_mode='rgb_array' to make()")
             return None
-        from teach_gym.render import render
+        from teach_gym.render.frame import render
 
         return render(self.task, self.state, self._film, self.render_mode)

@@ -11,8 +11,12 @@ from gymnasium.utils.seeding import np_random
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from teach_gym.backend import Array
-from teach_gym.build import make_task
+from teach_gym.core.backend import Array
+from teach_gym.core.build import make_task
+from teach_gym.core.observe import layout, observe
+from teach_gym.core.randomness import Streams, draw_keys
+from teach_gym.core.state import Example, TeachState, Transition, put, take
+from teach_gym.core.task import reset, step
 from teach_gym.envs.base import (
     INTEGERS,
     TeachEnv,
@@ -23,10 +27,7 @@ from teach_gym.envs.base import (
     observation_space,
 )
 from teach_gym.errors import lookup_name, positive
-from teach_gym.film import Film
-from teach_gym.observe import layout, observe
-from teach_gym.randomness import Streams, draw_keys
-from teach_gym.task import Example, TeachState, Transition, put, reset, step, take
+from teach_gym.render.film import Film
 
 AUTORESET_MODES = {
     "next_step": AutoresetMode.NEXT_STEP,
@@ -55,7 +56,7 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
         num_envs: number B of sub-environments.
         render_mode: ``rgb_array``, ``ansi`` or None; ``render`` gives a tuple with a frame each.
         autoreset_mode: ``next_step``, ``same_step`` or ``disabled``.
-        **spec: the task, see ``teach_gym.spec.TaskSpec``.
+        **spec: the task, see ``teach_gym.core.spec.TaskSpec``.
     """
 
     metadata: dict[str, Any] = {**TeachEnv.metadata, "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
@@ -171,7 +172,7 @@ class TeachVectorEnv(VectorEnv[npt.NDArray[np.float32], Any, Any]):
             return None
         if self.state is None:
             raise RuntimeError("call reset() before render()")
-        from teach_gym.render import render
+        from teach_gym.render.frame import render
 
         return tuple(
             render(self.task, take(self.state, np.array([i])), film, self.render_mode)

@@ -24,11 +24,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from teach_gym.benchmark.ray import RETRIES, connected, load_ray
 from teach_gym.benchmark.score import CONFIDENCE, Estimate
 from teach_gym.benchmark.suite import format_call, task_spec
 from teach_gym.errors import DamagedDataError, positive
 from teach_gym.files import write_text
-from teach_gym.integrations.ray import RETRIES, connected, load_ray
 
 Settings = dict[str, Any]
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from teach_gym.errors import lookup_name, number, positive
 from teach_gym.registration import env_id
-from teach_gym.teachers.agent import ACTIVATIONS
+from teach_gym.teachers.perceptron import ACTIVATIONS
 
 try:
     import torch

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from teach_gym.backend import dot
+from teach_gym.core.backend import dot
+from teach_gym.core.outputs import SOFTMAX
 from teach_gym.neural.regions import NEIGHBOURHOODS, length
 from teach_gym.neural.teaching import Teaching
-from teach_gym.outputs import SOFTMAX
 
 Tensor = Any
 

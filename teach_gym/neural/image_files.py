@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from teach_gym.datasets import data_dir, load_mnist
+from teach_gym.data.datasets import data_dir, load_mnist
 from teach_gym.errors import DamagedDataError, DataNotFoundError, check_options, lookup_name, positive
 from teach_gym.neural.images import ImagePool, Images
 from teach_gym.neural.patterns import patterns

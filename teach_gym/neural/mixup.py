@@ -257,4 +257,4 @@ REWARDS: dict[str, Callable[[Trainings, Floats], Floats]] = {
     "steps_to_accuracy": _steps_to_accuracy,
 }
 """Validation accuracy after the last step; per cent of the first validation loss removed since the last look; minus
-one a step until a look finds the accuracy zeta. The same as ``teach_gym.rewards.HOLDOUT_REWARDS`` of small learners."""
+one a step until a look finds the accuracy zeta. The same as ``teach_gym.core.rewards.HOLDOUT_REWARDS``."""

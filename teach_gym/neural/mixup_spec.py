@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from teach_gym.core.rewards import HOLDOUT_REWARDS
 from teach_gym.errors import lookup_name, number, positive
 from teach_gym.neural.image_files import load_pool
 from teach_gym.neural.images import ImagePool, Images
 from teach_gym.neural.networks import NETWORKS
 from teach_gym.neural.settings import torch_device
-from teach_gym.rewards import HOLDOUT_REWARDS
 
 _BLOCK = 1000
 """Images that are shrunk at once."""
@@ -41,7 +41,7 @@ class MixupSpec:
         look_every: steps between looks at the validation images; one more look is taken after the last step.
         coefficients: the discrete actions.
         continuous: any coefficient in [0, 1] instead.
-        reward: one of ``teach_gym.rewards.HOLDOUT_REWARDS``.
+        reward: one of ``teach_gym.core.rewards.HOLDOUT_REWARDS``.
         zeta: the validation accuracy at which ``steps_to_accuracy`` ends, as a fraction.
         device: a torch device, or ``auto``.
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from teach_gym.core.outputs import SOFTMAX
 from teach_gym.neural.hallucinate import Head, compiled_teach_features, estimate_target, teach_features
 from teach_gym.neural.regions import NEIGHBOURHOODS, length
 from teach_gym.neural.teaching import GREEDY, Teaching
-from teach_gym.outputs import SOFTMAX
 
 Tensor = Any
 

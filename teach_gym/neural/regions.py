@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from teach_gym.backend import dot
-from teach_gym.projections import onto_ball_around, onto_interval
+from teach_gym.core.backend import dot
+from teach_gym.core.projections import onto_ball_around, onto_interval
 
 Tensor = Any
 TINY = 1e-30

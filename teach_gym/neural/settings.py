@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from teach_gym.core.updates import Update
 from teach_gym.errors import lookup_name, number, positive
 from teach_gym.neural.networks import NETWORKS
 from teach_gym.neural.teaching import PLAIN, Teaching
-from teach_gym.updates import Update
 
 METHODS = {
     "sgd": PLAIN,

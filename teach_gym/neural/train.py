@@ -17,13 +17,13 @@ import torch
 from tqdm import tqdm
 
 from teach_gym.files import write_text
-from teach_gym.integrations.runlog import RunLog
 from teach_gym.neural.image_files import load_pool
 from teach_gym.neural.images import ImagePool, accuracy, crop_and_flip, scale
 from teach_gym.neural.networks import make_network, seeded
 from teach_gym.neural.performative import Step, performative_step
 from teach_gym.neural.settings import PRECISIONS, Settings
 from teach_gym.neural.teaching import PLAIN
+from teach_gym.records.runlog import RunLog
 
 Tensor = Any
 _ORDER, _AUGMENT, _POLICY, _TARGET = range(4)

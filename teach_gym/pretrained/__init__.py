@@ -9,15 +9,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from teach_gym.errors import DamagedDataError
-from teach_gym.files import write_text, writing
-
-if TYPE_CHECKING:
-    from teach_gym.teachers.agent import Agent
 
 FOLDER = Path(__file__).parent
 
@@ -44,44 +39,3 @@ def find(name: str | Path) -> Path:
     if hashlib.sha256(path.read_bytes()).hexdigest() != index()[str(name)]["sha256"]:
         raise DamagedDataError(f"the SHA-256 of {path} is not that of its card; install the package again")
     return path
-
-
-def load_teacher(name: str | Path) -> Agent:
-    """Load a trained agent as a teacher; needs neither torch nor the network.
-
-    Args:
-        name: a pretrained teacher such as ``ppo/LabelMoons-v0`` (``teach_gym.pretrained.index()`` lists them with
-            their scores), or the path of a file that ``agents/train_sb3.py`` or ``agents/reinforce.py`` wrote.
-
-    Raises:
-        FileNotFoundError: no such file and no such name; the message lists the names.
-        DamagedDataError: a damaged file.
-    """
-    from teach_gym.teachers.agent import Agent
-
-    return Agent(path=name)
-
-
-def publish(path: str | Path, name: str, **card: Any) -> None:
-    """Copy an agent's file into the package and write its card.
-
-    Args:
-        path: the file.
-        name: its name, algorithm/id.
-        **card: plain JSON values: ``score`` with ``low`` and ``high``, ``episodes``, ``first_seed``, ``command``.
-    """
-    from teach_gym.teachers.agent import Agent
-
-    agent = Agent(path=path)
-    assert agent.spec is not None
-    target = FOLDER / f"{name}.safetensors"
-    with Path(path).open("rb") as source, writing(target) as file:
-        shutil.copyfileobj(source, file)
-    entry = {
-        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
-        "task": json.loads(agent.spec.to_json()),
-        **card,
-    }
-    cards = {**index(), name: entry}
-    write_text(FOLDER / "index.json", json.dumps(dict(sorted(cards.items())), indent=1) + "\n")
-    index.cache_clear()

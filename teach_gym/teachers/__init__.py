@@ -7,33 +7,43 @@ import importlib
 from typing import Any
 
 from teach_gym.errors import lookup_name
-from teach_gym.teachers.base import Choice, Teacher, example_of, follow, teach_episodes
+from teach_gym.teachers.base import Choice, Teacher, example_of, follow, lesson, teach_episodes
 
-__all__ = ["TEACHERS", "Choice", "Teacher", "example_of", "follow", "make_teacher", "teach_episodes", "teacher_class"]
+__all__ = [
+    "TEACHERS",
+    "Choice",
+    "Teacher",
+    "example_of",
+    "follow",
+    "lesson",
+    "make_teacher",
+    "teach_episodes",
+    "teacher_class",
+]
 
 TEACHERS: dict[str, str] = {
-    "random": "teach_gym.teachers.baselines:Random",
-    "passive": "teach_gym.teachers.baselines:Passive",
-    "label_smoothing": "teach_gym.teachers.baselines:LabelSmoothing",
-    "distillation": "teach_gym.teachers.baselines:Distillation",
-    "self_training": "teach_gym.teachers.baselines:SelfTraining",
-    "greedy": "teach_gym.teachers.greedy:Greedy",
-    "adversarial": "teach_gym.teachers.greedy:Adversarial",
-    "anticipating": "teach_gym.teachers.greedy:Anticipating",
-    "planning": "teach_gym.teachers.planning:Planning",
-    "last": "teach_gym.teachers.last:GreedyLAST",
-    "imt": "teach_gym.teachers.selection:IMT",
-    "mixed": "teach_gym.teachers.selection:MixedTeaching",
-    "dht": "teach_gym.teachers.dht:GreedyDHT",
+    "random": "teach_gym.teachers.oracles.baselines:Random",
+    "passive": "teach_gym.teachers.oracles.baselines:Passive",
+    "label_smoothing": "teach_gym.teachers.oracles.baselines:LabelSmoothing",
+    "distillation": "teach_gym.teachers.oracles.baselines:Distillation",
+    "self_training": "teach_gym.teachers.oracles.baselines:SelfTraining",
+    "greedy": "teach_gym.teachers.oracles.greedy:Greedy",
+    "adversarial": "teach_gym.teachers.oracles.greedy:Adversarial",
+    "anticipating": "teach_gym.teachers.oracles.greedy:Anticipating",
+    "planning": "teach_gym.teachers.oracles.planning:Planning",
+    "last": "teach_gym.teachers.oracles.last:GreedyLAST",
+    "imt": "teach_gym.teachers.oracles.selection:IMT",
+    "mixed": "teach_gym.teachers.oracles.selection:MixedTeaching",
+    "dht": "teach_gym.teachers.oracles.dht:GreedyDHT",
     "agent": "teach_gym.teachers.agent:Agent",
-    "unrolled": "teach_gym.teachers.unrolled:Unrolled",
-    "gan": "teach_gym.teachers.generative:GAN",
-    "vae": "teach_gym.teachers.generative:VAE",
-    "private": "teach_gym.teachers.generative:Private",
-    "holdout_greedy": "teach_gym.teachers.holdout_greedy:HoldoutGreedy",
-    "cmixup": "teach_gym.teachers.mixing:ContinuousMixup",
-    "dmixup": "teach_gym.teachers.mixing:DiscreteMixup",
-    "black_box": "teach_gym.teachers.black_box:BlackBox",
+    "unrolled": "teach_gym.teachers.learned.unrolled:Unrolled",
+    "gan": "teach_gym.teachers.learned.generative:GAN",
+    "vae": "teach_gym.teachers.learned.generative:VAE",
+    "private": "teach_gym.teachers.learned.generative:Private",
+    "holdout_greedy": "teach_gym.teachers.oracles.holdout_greedy:HoldoutGreedy",
+    "cmixup": "teach_gym.teachers.oracles.mixing:ContinuousMixup",
+    "dmixup": "teach_gym.teachers.oracles.mixing:DiscreteMixup",
+    "black_box": "teach_gym.teachers.learned.black_box:BlackBox",
 }
 """Name -> ``module:class``; the classes are loaded on first use."""
 

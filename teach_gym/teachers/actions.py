@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from teach_gym.backend import Array, dot
-from teach_gym.medium import LabelGrid, LabelMix, LabelOffset, Perturb
-from teach_gym.projections import onto_ball
-from teach_gym.task import Example, Task, TeachState, compose
+from teach_gym.core.backend import Array, dot
+from teach_gym.core.medium import LabelGrid, LabelMix, LabelOffset, Perturb
+from teach_gym.core.projections import onto_ball
+from teach_gym.core.state import Example, Task, TeachState
+from teach_gym.core.task import compose
 
 
 def nearest_action(task: Task, state: TeachState, example: Example) -> Array:

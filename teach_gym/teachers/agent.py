@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,130 +13,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from teach_gym.backend import Array
-from teach_gym.errors import DamagedDataError, lookup_name, positive
-from teach_gym.observe import Block, layout, observe
-from teach_gym.pretrained import find
-from teach_gym.randomness import Streams
-from teach_gym.spec import TaskSpec
-from teach_gym.task import Task, TeachState
+from teach_gym import pretrained
+from teach_gym.core.build import build
+from teach_gym.core.observe import Block, layout, observe
+from teach_gym.core.randomness import Streams
+from teach_gym.core.spec import TaskSpec
+from teach_gym.core.state import Task, TeachState
+from teach_gym.errors import DamagedDataError
+from teach_gym.files import write_text, writing
 from teach_gym.teachers.base import Choice, Teacher
+from teach_gym.teachers.perceptron import Floats, Network, Normalization
 from teach_gym.teachers.weights import read_teacher, write_teacher
 
-Floats = npt.NDArray[np.float32]
 KIND = "agent"
-FORMS = dict.fromkeys(("scores", "box", "squashed"))
-"""What the last layer gives: a score of each action, a continuous action, or one before tanh and scaling to the box."""
-
-
-def _sigmoid(x: Floats) -> Floats:
-    half = np.tanh(np.float32(0.5) * x)
-    return np.asarray(np.float32(0.5) * half + np.float32(0.5))
-
-
-ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
-    "Tanh": np.tanh,
-    "ReLU": lambda x: np.maximum(x, np.float32(0)),
-    "LeakyReLU": lambda x: np.where(x > 0, x, np.float32(0.01) * x),
-    "ELU": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, np.float32(0)))),
-    "SiLU": lambda x: x * _sigmoid(x),
-    "Sigmoid": _sigmoid,
-}
-"""Activations by the name of torch's module, with its default arguments."""
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """How observations are shifted, scaled and clipped, as SB3's ``VecNormalize`` does it, in plain numbers.
-
-    Attributes:
-        mean: O running means.
-        var: O running variances.
-        clip: largest absolute value of a normalised entry.
-        epsilon: added to the variances.
-
-    Raises:
-        ValueError: means and variances of different lengths, or numbers that make no sense.
-    """
-
-    mean: list[float]
-    var: list[float]
-    clip: float
-    epsilon: float
-
-    def __post_init__(self) -> None:
-        mean, var = np.asarray(self.mean, dtype=np.float64), np.asarray(self.var, dtype=np.float64)
-        if mean.ndim != 1 or mean.shape != var.shape or not np.isfinite([mean, var]).all() or (var < 0).any():
-            raise ValueError(f"means and variances must be finite lists of one length, got {self.mean}, {self.var}")
-        positive("clip", self.clip)
-        positive("epsilon", self.epsilon)
-
-    @classmethod
-    def of(cls, env: Any) -> Normalization | None:
-        """The present statistics of an SB3 ``VecNormalize``, or None if it leaves observations alone."""
-        if not env.norm_obs:
-            return None
-        rms = env.obs_rms
-        return cls(rms.mean.tolist(), rms.var.tolist(), float(env.clip_obs), float(env.epsilon))
-
-    @functools.cached_property
-    def _shift_and_scale(self) -> tuple[Array, Array]:
-        return np.array(self.mean), np.sqrt(np.array(self.var) + self.epsilon)
-
-    def __call__(self, observation: Floats) -> Floats:
-        """The same numbers as ``VecNormalize.normalize_obs``: (B, O) -> (B, O) float32."""
-        shift, scale = self._shift_and_scale
-        return np.asarray(np.clip((observation - shift) / scale, -self.clip, self.clip), dtype=np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class Network:
-    """A perceptron with the statistics its inputs are normalised by.
-
-    Attributes:
-        layers: (weight (out, in), bias (out,)) of each layer, float32.
-        activation: a key of ``ACTIVATIONS``, between the layers.
-        form: a key of ``FORMS``.
-        normalization: what observations go through first, or None.
-
-    Raises:
-        ValueError: an unknown activation or form, or layers that do not fit each other.
-    """
-
-    layers: list[tuple[Floats, Floats]]
-    activation: str
-    form: str
-    normalization: Normalization | None = None
-
-    def __post_init__(self) -> None:
-        lookup_name("activation", self.activation, ACTIVATIONS)
-        lookup_name("form", self.form, FORMS)
-        size = self.n_inputs
-        if self.normalization is not None and len(self.normalization.mean) != size:
-            raise ValueError(f"{len(self.normalization.mean)} entries are normalised, the first layer takes {size}")
-        for i, (weight, bias) in enumerate(self.layers):
-            if weight.ndim != 2 or weight.shape[1] != size or bias.shape != weight.shape[:1]:
-                raise ValueError(f"layer {i} must take {size} inputs, got weight {weight.shape} and bias {bias.shape}")
-            size = len(bias)
-
-    @property
-    def n_inputs(self) -> int:
-        """Entries of an observation."""
-        return int(self.layers[0][0].shape[-1])
-
-    @property
-    def n_outputs(self) -> int:
-        """Entries of the last layer."""
-        return len(self.layers[-1][1])
-
-    def __call__(self, observation: Floats) -> Floats:
-        """What the last layer gives: (B, O) -> (B, n)."""
-        act = ACTIVATIONS[self.activation]
-        found = observation if self.normalization is None else self.normalization(observation)
-        for weight, bias in self.layers[:-1]:
-            found = act(found @ weight.T + bias)
-        weight, bias = self.layers[-1]
-        return np.asarray(found @ weight.T + bias)
 
 
 @dataclass(eq=False)
@@ -230,8 +121,6 @@ def save_agent(path: str | Path, network: Network, spec: TaskSpec, **card: Any) 
         ValueError: the network does not fit the task, or weights that are not finite.
         TypeError: a card that JSON cannot hold.
     """
-    from teach_gym.build import build
-
     Agent(network=network, spec=spec).check(build(spec))
     tensors = {
         f"{i}.{name}": a for i, layer in enumerate(network.layers) for name, a in zip(_PARTS, layer, strict=True)
@@ -245,7 +134,7 @@ _PARTS = ("weight", "bias")
 
 
 def _load(path: str | Path) -> tuple[Network, TaskSpec, dict[str, Any]]:
-    saved = read_teacher(find(path), KIND, framework="np")
+    saved = read_teacher(pretrained.find(path), KIND, framework="np")
     try:
         about: Mapping[str, Any] = saved.card["network"]
         n = len(saved.tensors) // 2
@@ -257,3 +146,40 @@ def _load(path: str | Path) -> tuple[Network, TaskSpec, dict[str, Any]]:
         return Network(layers, about["activation"], about["form"], normalization), saved.spec, saved.card
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DamagedDataError(f"{path} is damaged: {error!r}") from error
+
+
+def load_teacher(name: str | Path) -> Agent:
+    """Load a trained agent as a teacher; needs neither torch nor the network.
+
+    Args:
+        name: a pretrained teacher such as ``ppo/LabelMoons-v0`` (``teach_gym.pretrained.index()`` lists them with
+            their scores), or the path of a file that ``agents/train_sb3.py`` or ``agents/reinforce.py`` wrote.
+
+    Raises:
+        FileNotFoundError: no such file and no such name; the message lists the names.
+        DamagedDataError: a damaged file.
+    """
+    return Agent(path=name)
+
+
+def publish(path: str | Path, name: str, **card: Any) -> None:
+    """Copy an agent's file into the package and write its card.
+
+    Args:
+        path: the file.
+        name: its name, algorithm/id.
+        **card: plain JSON values: ``score`` with ``low`` and ``high``, ``episodes``, ``first_seed``, ``command``.
+    """
+    agent = Agent(path=path)
+    assert agent.spec is not None
+    target = pretrained.FOLDER / f"{name}.safetensors"
+    with Path(path).open("rb") as source, writing(target) as file:
+        shutil.copyfileobj(source, file)
+    entry = {
+        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "task": json.loads(agent.spec.to_json()),
+        **card,
+    }
+    cards = {**pretrained.index(), name: entry}
+    write_text(pretrained.FOLDER / "index.json", json.dumps(dict(sorted(cards.items())), indent=1) + "\n")
+    pretrained.index.cache_clear()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from teach_gym.backend import Array, norm
-from teach_gym.randomness import Streams
-from teach_gym.task import Example, Task, TeachState, Transition, advance, arrived, compose, decode, learn, reset
+from teach_gym.core.backend import Array, norm
+from teach_gym.core.randomness import Streams
+from teach_gym.core.state import Example, Task, TeachState, Transition
+from teach_gym.core.task import advance, arrived, compose, decode, learn, reset
+from teach_gym.errors import positive
 
 Choice = Array | Example
 """What a teacher returns for a batch of runs.
@@ -72,20 +74,51 @@ def follow(task: Task, state: TeachState, teacher: Teacher) -> Transition:
     return advance(task, state, example_of(task, state, teacher(task, state)))
 
 
+def lesson(
+    task: Task, teacher: Teacher, seeds: Sequence[int] | Streams, *, steps: int | None = None
+) -> tuple[TeachState, Iterator[Transition]]:
+    """Teach B episodes: the state at reset, and the transitions, made as they are asked for.
+
+    The transitions end with the budget, or as soon as every run has ended; a run that ended earlier goes on being
+    taught, so whoever needs its last state keeps it.
+
+    Args:
+        task: the task.
+        teacher: the teacher, which is checked against the task and started.
+        seeds: a seed for each run, as the benchmark's, or their random streams.
+        steps: stop after this many steps (default: the budget).
+
+    Raises:
+        ValueError: the teacher cannot teach the task, or ``steps`` is not positive.
+    """
+    if steps is not None:
+        positive("steps", steps, integer=True)
+    teacher.check(task)
+    rng = seeds if isinstance(seeds, Streams) else Streams.from_seeds(seeds)
+    first = reset(task, rng)
+    teacher.start(task, rng)
+    return first, _transitions(task, teacher, first, min(steps or task.spec.budget, task.spec.budget))
+
+
+def _transitions(task: Task, teacher: Teacher, state: TeachState, steps: int) -> Iterator[Transition]:
+    over = arrived(task, state)
+    for _ in range(steps):
+        if over.all():
+            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            transition = follow(task, state, teacher)
+        yield transition
+        state, over = transition.state, over | transition.terminated
+
+
 def teach_episodes(task: Task, teacher: Teacher, seeds: Sequence[int]) -> tuple[Array, Array]:
     """Distances to the target before and after whole episodes, one for each seed: (S,) and (S,).
 
     Learners and offered examples are those of the benchmark's runs with these seeds. An episode's end keeps its
     distance; a learner that diverged has +inf.
     """
-    rng = Streams.from_seeds(seeds)
-    state = reset(task, rng)
-    teacher.start(task, rng)
-    initial = final = state.distance
-    over = arrived(task, state)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for _ in range(task.spec.budget):
-            transition = follow(task, state, teacher)
-            state = transition.state
-            final, over = np.where(over, final, state.distance), over | transition.terminated
-    return initial, np.where(np.isfinite(final), final, np.inf)
+    first, transitions = lesson(task, teacher, seeds)
+    final, over = first.distance, arrived(task, first)
+    for transition in transitions:
+        final, over = np.where(over, final, transition.state.distance), over | transition.terminated
+    return first.distance, np.where(np.isfinite(final), final, np.inf)

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from teach_gym.core.spec import TaskSpec
+from teach_gym.core.state import Task
 from teach_gym.errors import DamagedDataError, lookup_name
 from teach_gym.files import writing
-from teach_gym.spec import TaskSpec
-from teach_gym.task import Task
+from teach_gym.versions import version_of, versions
 
 FORMAT = "1"
 GIVES = dict.fromkeys(("example", "action"))
@@ -75,9 +76,6 @@ def write_teacher(path: str | Path, kind: str, tensors: Mapping[str, Any], spec:
         TypeError: a card that JSON cannot hold.
     """
     from safetensors.numpy import save
-
-    from teach_gym.benchmark.run import versions
-    from teach_gym.doctor import version_of
 
     arrays = {name: _array(tensor) for name, tensor in tensors.items()}
     broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]

@@ -1,0 +1,188 @@
+"""Building a task from its spec: the parts, fitted to each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from teach_gym.core.backend import Array
+from teach_gym.core.holdout import make_holdout
+from teach_gym.core.learners import Learner, MLPLearner, make_learner
+from teach_gym.core.media import Setting, make_medium
+from teach_gym.core.medium import Medium
+from teach_gym.core.observe import OBSERVATIONS
+from teach_gym.core.outputs import IDENTITY, MARGIN, SOFTMAX
+from teach_gym.core.rewards import HOLDOUT_REWARDS, REWARDS
+from teach_gym.core.spec import TaskSpec
+from teach_gym.core.state import Holdout, Task, Variants
+from teach_gym.core.targets import make_target
+from teach_gym.core.updates import Update
+from teach_gym.data.pools import Pool, Split, make_pool
+from teach_gym.errors import lookup_name
+
+_PRETRAINING = 100
+"""Full-batch updates of the network whose soft labels the label medium's ``p='pretrained'`` mixes with."""
+
+
+def encode_labels(learner: Learner, split: Split, n_classes: int) -> Array:
+    """A split's labels as the learner takes them: (n, K).
+
+    One output in [0, 1] or +-1 for two classes, one-hot for softmax and for least squares on classes, the real
+    targets for regression.
+
+    Raises:
+        ValueError: the learner does not fit the pool.
+    """
+    labels = split.labels
+    if n_classes == 0:
+        if learner.output != IDENTITY:
+            raise ValueError(f"learner {learner.name!r} needs classes, the pool is for regression; use least_squares")
+        return labels[:, None].astype(np.float64)
+    if learner.output in (SOFTMAX, IDENTITY):
+        return np.eye(n_classes)[labels]
+    if n_classes != 2:
+        raise ValueError(f"learner {learner.name!r} has one output and needs 2 classes, the pool has {n_classes}")
+    low, high = (-1.0, 1.0) if learner.output == MARGIN else (0.0, 1.0)
+    return np.where(labels == 1, high, low)[:, None]
+
+
+def make_task(**spec: Any) -> Task:
+    """Build a task from keyword arguments, those of ``TaskSpec``.
+
+    Raises:
+        TypeError: unknown argument or a value of the wrong type.
+        ValueError: unknown name, a value out of range, or parts that do not fit each other.
+        DataNotFoundError: the pool's data is not there.
+    """
+    return build(TaskSpec(**spec))
+
+
+def build(spec: TaskSpec) -> Task:
+    """Build the task a spec describes; see ``make_task``."""
+    if spec.drawn:
+        return _drawn_at_reset(spec)
+    reward = lookup_name("reward", spec.reward, REWARDS)
+    lookup_name("observation", spec.observation, OBSERVATIONS)
+    _check_black_box(spec)
+    learner = make_learner(spec.learner, bias=spec.bias, **spec.learner_options)
+    update = Update(spec.learning_rate, spec.momentum, spec.nesterov, spec.weight_decay)
+    pool = make_pool(spec.pool, spec.pool_seed, **spec.pool_options)
+    y = encode_labels(learner, pool.train, pool.n_classes)
+    hidden = learner.hidden if isinstance(learner, MLPLearner) and learner.offsets else 0
+    pool = _with_offsets(pool, hidden) if hidden else pool
+    setting = Setting(pool.train.x, y.shape[1], learner.output, spec.batch_size, spec.continuous, hidden)
+    medium = make_medium(spec.medium, setting, **spec.medium_options)
+    target, start = make_target(spec.target, learner, pool.train.x, y, spec.pool_seed, **spec.target_options)
+    soft = _soft_labels(medium, learner, pool, target)
+
+    rows = np.concatenate([pool.train.x, y] if soft is None else [pool.train.x, y, soft], axis=1)
+    return Task(
+        spec=spec,
+        learner=learner,
+        update=update,
+        pool=pool,
+        medium=_cast_medium(medium, spec.dtype),
+        reward=reward,
+        rows=np.asfortranarray(rows, dtype=spec.dtype),
+        k=y.shape[1],
+        target=target.astype(spec.dtype),
+        start=start.astype(spec.dtype),
+        holdout=_holdout(spec, learner, pool),
+    )
+
+
+def _with_offsets(pool: Pool, hidden: int) -> Pool:
+    """The pool with a zero offset of each hidden unit behind the features of every row; pictures leave it out."""
+
+    def wider(split: Split) -> Split:
+        return dataclasses.replace(split, x=np.asfortranarray(np.pad(split.x, ((0, 0), (0, hidden)))))
+
+    image, projection = pool.to_image, pool.projection
+    if pool.image_shape is not None:
+        image = np.pad(np.eye(pool.d) if image is None else image, ((0, hidden), (0, 0)))
+    return dataclasses.replace(
+        pool,
+        train=wider(pool.train),
+        holdout=wider(pool.holdout),
+        test=wider(pool.test),
+        to_image=image,
+        projection=None if projection is None else np.pad(projection, ((0, 0), (0, hidden))),
+    )
+
+
+def _drawn_at_reset(spec: TaskSpec) -> Task:
+    """A task whose learning rate, initial scale or pool is drawn at each reset: its pools' rows in one table.
+
+    Raises:
+        ValueError: the pools differ in size, or the learner is measured on the hold-out rows of several pools.
+    """
+    parts = [build(settled) for settled in spec.settled()]
+    first, sizes = parts[0], {part.rows.shape for part in parts}
+    if "pool_seed" not in spec.drawn:
+        return dataclasses.replace(first, spec=spec)
+    if len(sizes) > 1:
+        raise ValueError(f"pools drawn at reset must be of one size, those of pool_seed {spec.pool_seed} are {sizes}")
+    if first.holdout is not None:
+        raise ValueError(f"pool_seed must be one number where hold-out rows are used, got {spec.pool_seed}")
+    targets, starts = (np.stack([getattr(part, name) for part in parts]) for name in ("target", "start"))
+    rows = np.asfortranarray(np.concatenate([part.rows for part in parts]))
+    return dataclasses.replace(first, spec=spec, rows=rows, variants=Variants(targets, starts, len(first.rows)))
+
+
+def _check_black_box(spec: TaskSpec) -> None:
+    if spec.observation != "black_box" or spec.debug:
+        return
+    if spec.reward not in HOLDOUT_REWARDS:
+        raise ValueError(
+            f"a black-box task must not tell the distance to the target: reward must be one of "
+            f"{', '.join(sorted(HOLDOUT_REWARDS))}, got {spec.reward!r} (debug=True allows it)"
+        )
+    if spec.medium_options.get("p") == "target":
+        raise ValueError(
+            "a black-box task must not show the target's predictions: the label medium's p must be uniform, given, "
+            "prediction or pretrained, got 'target' (debug=True allows it)"
+        )
+
+
+def _holdout(spec: TaskSpec, learner: Learner, pool: Pool) -> Holdout | None:
+    """The hold-out rows a task measures the learner on, or None where neither observation nor reward uses them."""
+    if spec.observation != "black_box" and spec.reward not in HOLDOUT_REWARDS:
+        return None
+    if spec.reward == "steps_to_accuracy" and pool.n_classes == 0:
+        raise ValueError(f"reward 'steps_to_accuracy' needs classes; pool {pool.name!r} is for regression")
+    y = encode_labels(learner, pool.holdout, pool.n_classes)
+    return make_holdout(pool.holdout, y, spec.holdout_rows, spec.probes, spec.dtype)
+
+
+def _cast_medium(medium: Medium, dtype: str) -> Medium:
+    changes: dict[str, Any] = {"candidates": medium.candidates.astype(dtype)}
+    inner = getattr(medium, "label", None)
+    if inner is not None:
+        changes["label"] = _cast_medium(inner, dtype)
+    return dataclasses.replace(medium, **changes)
+
+
+def _soft_labels(medium: Medium, learner: Learner, pool: Pool, target: Array) -> Array | None:
+    if medium.reference == "target":
+        return learner.predict(target[None], pool.train.x)[0]
+    if medium.reference not in ("given", "pretrained"):
+        return None
+    soft = _pretrained(pool) if medium.reference == "pretrained" else pool.train.soft
+    if soft is None:
+        raise ValueError(f"p='given' needs a pool with soft labels; pool {pool.name!r} has none")
+    low, high = learner.output.label_low, learner.output.label_high
+    if learner.output == SOFTMAX or low is None or high is None:
+        return soft
+    return low + (high - low) * soft[:, 1:]  # one output: the probability of class 1 on the scale of the labels
+
+
+@functools.lru_cache(maxsize=8)
+def _pretrained(pool: Pool) -> Array:
+    """Soft labels (N, K) of the train rows by a two-layer perceptron trained on them, whatever the task's learner."""
+    network = make_learner("mlp", bias=True, hidden=32)
+    y = encode_labels(network, pool.train, pool.n_classes)
+    w, _ = make_target("trained", network, pool.train.x, y, 0, steps=_PRETRAINING, learning_rate=0.5)
+    return network.predict(w[None], pool.train.x)[0]

@@ -1,0 +1,47 @@
+"""Metrics: functions of (task, state), called by the benchmark and not paid for in a step. All give (B,)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from teach_gym.core.backend import Array, dot, namespace, norm
+from teach_gym.core.state import Task, TeachState
+from teach_gym.data.pools import Split
+
+
+def distance(task: Task, state: TeachState) -> Array:
+    """||w - w*||: (B,)."""
+    return state.distance
+
+
+def normalized_distance(task: Task, state: TeachState) -> Array:
+    """Squared distance of the directions, || w/||w|| - w*/||w*|| ||^2, what the DHT figures plot: (B,)."""
+    inner = dot(state.w, state.target)
+    return 2.0 - 2.0 * inner / (norm(state.w) * norm(state.target) + 1e-300)
+
+
+def train_loss(task: Task, state: TeachState) -> Array:
+    """The learner's mean loss on the train rows: (B,)."""
+    return task.learner.loss(state.w, task.x, task.y)
+
+
+def holdout_accuracy(task: Task, state: TeachState) -> Array:
+    """Share of hold-out rows classified rightly (regression: minus the mean squared error): (B,)."""
+    return _accuracy(task, state, task.pool.holdout)
+
+
+def test_accuracy(task: Task, state: TeachState) -> Array:
+    """Share of test rows classified rightly (regression: minus the mean squared error): (B,)."""
+    return _accuracy(task, state, task.pool.test)
+
+
+def _accuracy(task: Task, state: TeachState, split: Split) -> Array:
+    xp = namespace(state.w)
+    return task.learner.accuracy(state.w, xp.asarray(split.x, dtype=state.w.dtype), xp.asarray(split.labels))
+
+
+test_accuracy.__test__ = False  # type: ignore[attr-defined]  # pytest: this is a metric, not a test
+
+METRICS: dict[str, Callable[[Task, TeachState], Array]] = {
+    f.__name__: f for f in (distance, normalized_distance, train_loss, holdout_accuracy, test_accuracy)
+}

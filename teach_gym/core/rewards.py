@@ -1,0 +1,66 @@
+"""Rewards: how much closer the learner came, as functions of a step's two states."""
+
+from __future__ import annotations
+
+from teach_gym.core.backend import Array, namespace
+from teach_gym.core.holdout import accuracy
+from teach_gym.core.state import RewardFunction, Task, TeachState
+
+
+def progress(task: Task, before: TeachState, after: TeachState) -> Array:
+    """Per cent of the initial distance removed by this step, 100 (d_t - d_{t+1}) / d_0: (B,).
+
+    An episode's return is the per cent of the distance removed, at most 100.
+    """
+    return (before.distance - after.distance) * (100.0 / before.initial_distance)
+
+
+def distance(task: Task, before: TeachState, after: TeachState) -> Array:
+    """Minus the distance after the step, -||w - w*|| (LAST 3.3): (B,)."""
+    return -after.distance
+
+
+def decrease(task: Task, before: TeachState, after: TeachState) -> Array:
+    """The decrease of the distance, d_t - d_{t+1}: (B,)."""
+    return before.distance - after.distance
+
+
+def log_progress(task: Task, before: TeachState, after: TeachState) -> Array:
+    """10 times the decrease of the logarithm of the distance, 10 log((d_t + c) / (d_{t+1} + c)), c = d_0 / 50: (B,).
+
+    The same share of what is left counts about the same near the target and far from it, so that agents learn
+    precision, which ``progress`` hardly pays for. Below c the reward is about linear, lest luck at the end decides.
+    """
+    floor = 0.02 * before.initial_distance
+    return 10.0 * namespace(before.distance).log((before.distance + floor) / (after.distance + floor))
+
+
+def holdout_progress(task: Task, before: TeachState, after: TeachState) -> Array:
+    """Per cent of the initial hold-out loss removed by this step, 100 (l_t - l_{t+1}) / l_0: (B,).
+
+    The black-box counterpart of ``progress``, dense; an episode's return is the per cent of the loss removed.
+    """
+    return (before.holdout_loss - after.holdout_loss) * (100.0 / before.initial_holdout_loss)
+
+
+def holdout_accuracy(task: Task, before: TeachState, after: TeachState) -> Array:
+    """The hold-out accuracy after the last step of the budget, zero before (LAST 4, reward (i); DHT 4.1): (B,)."""
+    last = after.t >= task.spec.budget
+    if not last.any():
+        return namespace(after.w).zeros_like(after.distance)
+    return namespace(after.w).where(last, accuracy(task, after), 0.0)
+
+
+def steps_to_accuracy(task: Task, before: TeachState, after: TeachState) -> Array:
+    """Minus one a step; the episode ends when the hold-out accuracy reaches zeta (LAST 4, reward (ii)): (B,)."""
+    return -namespace(after.w).ones_like(after.distance)
+
+
+HOLDOUT_REWARDS: dict[str, RewardFunction] = {
+    f.__name__: f for f in (holdout_progress, holdout_accuracy, steps_to_accuracy)
+}
+"""The rewards that can be had without knowing w*."""
+
+REWARDS: dict[str, RewardFunction] = {
+    f.__name__: f for f in (progress, log_progress, distance, decrease)
+} | HOLDOUT_REWARDS

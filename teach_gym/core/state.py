@@ -1,0 +1,237 @@
+"""The types of a teaching run: the task, its state, what a step offers, shows and gives.
+
+Everything here holds data; the functions that make and change states are in ``teach_gym.core.task``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from teach_gym.core.backend import Array, namespace
+from teach_gym.core.learners import Learner
+from teach_gym.core.medium import Medium
+from teach_gym.core.spec import TaskSpec
+from teach_gym.core.updates import Update
+from teach_gym.data.pools import Pool
+
+RewardFunction = Callable[["Task", "TeachState", "TeachState"], Array]
+"""(task, state before the step, state after it) -> (B,)."""
+
+
+class Holdout(NamedTuple):
+    """The rows on which a task measures and queries the learner (LAST 4, DHT 4.1).
+
+    Attributes:
+        x: (n, d) features.
+        y: (n, K) labels as the learner takes them.
+        labels: (n,) class indices, or real targets for regression.
+        probes: (q, d) the representative rows whose predictions a black-box agent sees.
+    """
+
+    x: Array
+    y: Array
+    labels: Array
+    probes: Array
+
+
+class Variants(NamedTuple):
+    """The pools that a run may be on, in a task whose pool is drawn at reset.
+
+    Attributes:
+        targets: (S, P) w* of each.
+        starts: (S, P) where they were found from.
+        rows: train rows N of each; the task's table holds those of all, one pool after the other.
+    """
+
+    targets: Array
+    starts: Array
+    rows: int
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One fixed combination of learner, medium, pool, target and reward; made by ``make_task``.
+
+    Attributes:
+        spec: what it was made from.
+        learner: the learner's formulas.
+        update: its update rule Q.
+        pool: the data with all splits.
+        medium: what the teacher may change.
+        reward: the reward function.
+        rows: (N, d + K), or (N, d + 2 K) where the medium mixes with soft labels: the train rows' features in the
+            task's dtype, labels as the learner takes them, and soft labels.
+        k: number of label entries K.
+        target: (P,) w*.
+        start: (P,) where the target was found from.
+        holdout: the rows that black-box observations and hold-out rewards use, or None where there are none of these.
+        variants: the pools of a task whose pool is drawn at reset (``pool`` and ``target`` are the first's), or None.
+    """
+
+    spec: TaskSpec
+    learner: Learner
+    update: Update
+    pool: Pool
+    medium: Medium
+    reward: RewardFunction
+    rows: Array
+    k: int
+    target: Array
+    start: Array
+    holdout: Holdout | None = None
+    variants: Variants | None = None
+
+    @functools.cached_property
+    def d(self) -> int:
+        """Number of features."""
+        return self.pool.d
+
+    @functools.cached_property
+    def x(self) -> Array:
+        """Train features: (N, d)."""
+        return self.rows[:, : self.d]
+
+    @functools.cached_property
+    def y(self) -> Array:
+        """Train labels as the learner takes them: (N, K)."""
+        return self.rows[:, self.d : self.d + self.k]
+
+    @functools.cached_property
+    def soft(self) -> Array | None:
+        """Soft labels of the train rows, (N, K), or None where the medium needs none."""
+        return self.rows[:, self.d + self.k :] if self.rows.shape[1] > self.d + self.k else None
+
+    @functools.cached_property
+    def size(self) -> int:
+        """Number of learner parameters P."""
+        return int(self.target.shape[0])
+
+    @functools.cached_property
+    def n_actions(self) -> int:
+        """Number of discrete actions A."""
+        return len(self.medium.candidates)
+
+    @functools.cached_property
+    def black_box(self) -> bool:
+        """Whether the agent is not shown the learner's parameters and w*."""
+        return self.spec.observation == "black_box"
+
+    @functools.cached_property
+    def tells_distance(self) -> bool:
+        """Whether environments give the distance to w* in ``info``."""
+        return self.spec.debug or not self.black_box
+
+    @functools.cached_property
+    def squared_norms(self) -> Array:
+        """||x||^2 (+ 1 for a bias) of every train row: (N,)."""
+        return self.learner.squared_norms(self.x)
+
+
+class TeachState(NamedTuple):
+    """A batch of B teaching runs, the past of each summed up in the learner, its future in the schedule.
+
+    Attributes:
+        w: (B, P) learner parameters.
+        target: (B, P) w*.
+        schedule: (B, H, M, m) int32, the train rows offered at each step of the episode.
+        t: (B,) steps taken.
+        x: (B, M, m, d) the sources offered now.
+        y: (B, M, m, K) their labels.
+        soft: (B, M, m, K) their soft labels, or None where the medium needs none.
+        difference: (B, P) w* - w.
+        distance: (B,) ||w - w*||.
+        initial_distance: (B,) the distance at reset (1e-30 for a learner that starts at the target).
+        velocity: (B, P) the momentum buffer, or None for a learner without momentum.
+        rate: (B,) learning rates, or None where all runs have the task's.
+        mean_loss: (B,) mean over the steps so far of the learner's loss on the teaching example before its update, 0
+            at reset; None for tasks without ``Task.holdout``, as the three below.
+        holdout_loss: (B,) loss on the hold-out rows.
+        initial_holdout_loss: (B,) the same at reset (at least 1e-30).
+        best_holdout_loss: (B,) the lowest so far.
+    """
+
+    w: Array
+    target: Array
+    schedule: Array
+    t: Array
+    x: Array
+    y: Array
+    soft: Array | None
+    difference: Array
+    distance: Array
+    initial_distance: Array
+    velocity: Array | None
+    rate: Array | None = None
+    mean_loss: Array = None
+    holdout_loss: Array = None
+    initial_holdout_loss: Array = None
+    best_holdout_loss: Array = None
+
+
+class Sources(NamedTuple):
+    """The examples that a step offers.
+
+    Attributes:
+        x: (B, M, m, d) features.
+        y: (B, M, m, K) labels.
+        soft: (B, M, m, K) soft labels, or None where the medium needs none.
+    """
+
+    x: Array
+    y: Array
+    soft: Array | None
+
+
+class Example(NamedTuple):
+    """A teaching example (a mini-batch) for each run.
+
+    Attributes:
+        x: (..., m, d) features.
+        y: (..., m, K) labels.
+    """
+
+    x: Array
+    y: Array
+
+
+class Transition(NamedTuple):
+    """What a teaching step gives.
+
+    Attributes:
+        state: the state after the step.
+        reward: (B,).
+        terminated: (B,) bool: the goal is reached (see ``arrived``), or the budget is spent.
+        example: the teaching example the learner was shown.
+    """
+
+    state: TeachState
+    reward: Array
+    terminated: Array
+    example: Example
+
+
+def take(state: TeachState, rows: Array) -> TeachState:
+    """The runs given by indices or a mask."""
+    return TeachState(*(None if a is None else a[rows] for a in state))
+
+
+def put(state: TeachState, rows: Array, other: TeachState) -> TeachState:
+    """A copy of ``state`` in which the runs at ``rows`` are those of ``other``, in order."""
+
+    def merged(a: Array, b: Array) -> Array:
+        if a is None:
+            return None
+        a = namespace(a).asarray(a, copy=True)
+        a[rows] = b
+        return a
+
+    return TeachState(*(merged(a, b) for a, b in zip(state, other, strict=True)))
+
+
+def finite(task: Task, state: TeachState) -> bool:
+    """Whether all learners are still finite numbers."""
+    xp = namespace(state.w)
+    return bool(xp.all(xp.isfinite(state.distance)))

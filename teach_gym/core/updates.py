@@ -1,0 +1,76 @@
+"""The learner's update rule: gradient descent with momentum and weight decay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from teach_gym.core.backend import Array, descend
+from teach_gym.errors import number, positive
+
+
+@dataclass(frozen=True)
+class Update:
+    """The learner's update rule Q (LAST Eq. 7), with torch.optim.SGD's conventions.
+
+    With g the gradient plus ``weight_decay * w``: velocity' = momentum * velocity + g and
+    w' = w - learning_rate * velocity' (Nesterov: w - learning_rate * (g + momentum * velocity')).
+    For the default rule w' is exactly ``w - learning_rate * gradient``.
+
+    Args:
+        learning_rate: step size eta, positive.
+        momentum: in [0, 1); the velocity buffer is part of the teaching state when positive.
+        nesterov: Nesterov's look-ahead form; needs a positive momentum.
+        weight_decay: non-negative l2 coefficient.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    learning_rate: float
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        positive("learning_rate", self.learning_rate)
+        number("momentum", self.momentum)
+        number("weight_decay", self.weight_decay)
+        if not 0.0 <= self.momentum < 1.0:
+            raise ValueError(f"momentum must lie in [0, 1), got {self.momentum!r}")
+        if not 0.0 <= self.weight_decay < float("inf"):
+            raise ValueError(f"weight_decay must be a number >= 0, got {self.weight_decay!r}")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov=True needs a momentum > 0, got 0")
+
+    def __call__(
+        self, w: Array, velocity: Array | None, gradient: Array, rate: Array | None = None
+    ) -> tuple[Array, Array | None]:
+        """One update: w (..., P), velocity (..., P) or None, gradient (..., P) -> (w', velocity').
+
+        ``rate`` (...) holds step sizes to take instead of ``learning_rate``.
+        """
+        step = self.learning_rate if rate is None else rate[..., None]
+        if self.weight_decay:
+            gradient = gradient + self.weight_decay * w
+        if velocity is None:
+            return descend(w, step, gradient), None
+        velocity = self.momentum * velocity + gradient
+        move = gradient + self.momentum * velocity if self.nesterov else velocity
+        return descend(w, step, move), velocity
+
+    def affine(self, w: Array, velocity: Array | None) -> tuple[Array, float]:
+        """The update as an affine function of the gradient: w' = base - step * gradient.
+
+        ``base`` is where the learner would go on its own. Every greedy teacher works on (base, step),
+        and so covers momentum and weight decay with the formulas of plain gradient descent.
+
+        Returns:
+            base (..., P) and the step size.
+        """
+        if velocity is None and not self.weight_decay:
+            return w, self.learning_rate
+        ahead = 1.0 + self.momentum if self.nesterov else 1.0
+        pull = ahead * self.weight_decay * w
+        if velocity is not None:
+            pull = pull + self.momentum ** (2 if self.nesterov else 1) * velocity
+        return w - self.learning_rate * pull, self.learning_rate * ahead

@@ -1,0 +1,117 @@
+"""Trained policies as files of the benchmark's agents (``teach_gym.teachers.agent``).
+
+SB3's own ``.zip`` files are read by unpickling, which runs whatever code they contain; these hold numbers and JSON.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from teach_gym.core.spec import TaskSpec
+from teach_gym.teachers.agent import save_agent
+from teach_gym.teachers.perceptron import ACTIVATIONS, Network, Normalization
+
+try:
+    import torch
+    from stable_baselines3.common.policies import ActorCriticPolicy
+    from stable_baselines3.common.vec_env import VecNormalize
+    from stable_baselines3.dqn.policies import DQNPolicy
+    from stable_baselines3.sac.policies import SACPolicy
+    from stable_baselines3.td3.policies import TD3Policy
+except ImportError as error:
+    raise ImportError(
+        "teach_gym.integrations.sb3.export needs SB3 and torch: pip install 'teach_gym[agents]'"
+    ) from error
+
+from teach_gym.integrations.sb3.policies import PolicyTeacher
+
+
+def save_policy(
+    model: Any,
+    path: str | Path,
+    spec: TaskSpec,
+    normalize: VecNormalize | Normalization | None = None,
+    **card: Any,
+) -> None:
+    """Write what a policy of A2C, PPO, DQN, SAC, TD3 or DDPG, or a perceptron, does without sampling to a file.
+
+    ``Agent(path=...)`` reads it back; ``teach-gym bench --teachers agent:PATH`` puts it into a report.
+
+    Args:
+        model: an SB3 model or its ``MlpPolicy``; or a ``torch.nn.Sequential`` of linear layers and one kind of
+            activation that gives logits of the actions.
+        path: the file to write, by custom ``*.safetensors``; whole or not at all.
+        spec: the task it was trained on.
+        normalize: the statistics to apply to observations (None: those of the model's own environment, if any).
+        **card: further plain JSON values to keep with it, such as the settings and the score.
+
+    Raises:
+        TypeError: a policy of another kind or with other layers, or a card that JSON cannot hold.
+        ValueError: the policy does not fit the task, or weights that are not finite.
+    """
+    save_agent(path, network_of(model, normalize), spec, **card)
+
+
+def network_of(model: Any, normalize: VecNormalize | Normalization | None = None) -> Network:
+    """What a policy does without sampling, for ``teach_gym.teachers.agent.Agent``; see ``save_policy``."""
+    if not isinstance(model, torch.nn.Sequential):
+        teacher = PolicyTeacher(model, normalize=normalize)
+        return _network(*_actor(teacher.policy), teacher.normalization)
+    if isinstance(normalize, VecNormalize):
+        normalize = Normalization.of(normalize)
+    return _network([model], "scores", normalize)
+
+
+def _actor(policy: Any) -> tuple[list[Any], str]:
+    """The layers from observation to action of an SB3 policy, in order, and what they give."""
+    kind = type(policy).__name__
+    extractor = getattr(policy, "features_extractor_class", None)
+    if extractor is not None and extractor.__name__ != "FlattenExtractor":
+        raise TypeError(f"cannot save a policy with the features extractor {extractor.__name__}; use the default one")
+    if type(policy) is ActorCriticPolicy:
+        if getattr(policy, "use_sde", False) and policy.squash_output:
+            raise TypeError("cannot save a policy with squash_output=True")
+        discrete = hasattr(policy.action_space, "n")
+        return [policy.mlp_extractor.policy_net, policy.action_net], "scores" if discrete else "box"
+    if type(policy) is DQNPolicy:
+        return [policy.q_net.q_net], "scores"
+    if type(policy) is SACPolicy:
+        return [policy.actor.latent_pi, policy.actor.mu], "squashed"
+    if type(policy) is TD3Policy:
+        return [policy.actor.mu[:-1]], "squashed"  # the last layer is tanh
+    allowed = "the MlpPolicy of A2C, PPO, DQN, SAC, TD3 and DDPG"
+    raise TypeError(f"cannot save a policy of type {kind}; allowed: {allowed}")
+
+
+def _network(parts: list[Any], form: str, normalization: Normalization | None) -> Network:
+    """The network of modules one after the other."""
+    modules = [m for part in parts for m in (part if isinstance(part, torch.nn.Sequential) else [part])]
+    modules = [m for m in modules if not isinstance(m, torch.nn.Flatten | torch.nn.Identity)]
+    linear, between = modules[::2], modules[1::2]
+    wrong = [m for m in linear if not isinstance(m, torch.nn.Linear)]
+    wrong += [m for m in between if type(m).__name__ not in ACTIVATIONS or repr(m) not in _plain(type(m))]
+    kinds = {type(m).__name__ for m in between}
+    if wrong or len(kinds) > 1 or len(linear) != len(between) + 1:
+        found = ", ".join(map(repr, modules))
+        raise TypeError(
+            f"cannot save these layers: {found}; they must be linear with one kind of activation between them, "
+            f"one of {', '.join(ACTIVATIONS)} with torch's default arguments"
+        )
+
+    def array(tensor: Any) -> Any:
+        return tensor.detach().cpu().numpy()
+
+    layers = []
+    for m in linear:
+        bias = torch.zeros(m.out_features) if m.bias is None else m.bias
+        layers.append((array(m.weight), array(bias)))
+    return Network(layers, next(iter(kinds), "Tanh"), form, normalization)
+
+
+def _plain(kind: type) -> tuple[str, ...]:
+    """How an activation with default arguments, in place or not, describes itself."""
+    try:
+        return repr(kind()), repr(kind(inplace=True))
+    except TypeError:
+        return (repr(kind()),)

@@ -1,0 +1,45 @@
+"""What Stable-Baselines3 logs (its ``train/``, ``rollout/`` and ``time/`` values), written into a run's records."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+from teach_gym.records.runlog import RunLog
+
+try:
+    from stable_baselines3.common.logger import KVWriter, Logger
+except ImportError as error:
+    raise ImportError("teach_gym.integrations.sb3.log needs SB3 and torch: pip install 'teach_gym[agents]'") from error
+
+
+class RunWriter(KVWriter):  # type: ignore[misc]
+    """Writes the numbers that an SB3 logger dumps into a ``RunLog``: CSV, TensorBoard and Weights & Biases.
+
+    What SB3 leaves out of TensorBoard is left out (the counters that every row's step tells), and so are texts,
+    figures and videos.
+
+    Args:
+        log: the run's records; whoever made them closes them.
+    """
+
+    def __init__(self, log: RunLog) -> None:
+        self.log = log
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        """Record the values of one dump as scalars of ``step``."""
+        scalars: dict[str, Any] = {
+            name: value
+            for name, value in key_values.items()
+            if isinstance(value, Real) and "tensorboard" not in key_excluded.get(name, ())
+        }
+        if scalars:
+            self.log.log(step, **scalars)
+
+    def close(self) -> None:
+        """Nothing to close here."""
+
+
+def sb3_logger(log: RunLog) -> Logger:
+    """A logger for ``model.set_logger`` that writes into a run's records only."""
+    return Logger(None, [RunWriter(log)])

@@ -1,0 +1,187 @@
+"""Stable-Baselines3: the native vector environment as its ``VecEnv``, a step of many teaching runs in one call."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from teach_gym.core.state import take
+from teach_gym.envs.base import check_options
+from teach_gym.envs.vector import TeachVectorEnv
+from teach_gym.registration import TASKS, env_id, task_kwargs
+
+try:
+    from stable_baselines3.common.vec_env import VecEnv
+except ImportError as error:
+    raise ImportError(
+        "teach_gym.integrations.sb3.vec_env needs SB3 and torch: pip install 'teach_gym[agents]'"
+    ) from error
+
+Floats = npt.NDArray[np.float32]
+Indices = int | Sequence[int] | None
+
+_SPACES = {"action_space": "single_action_space", "observation_space": "single_observation_space"}
+
+
+class TeachVecEnv(VecEnv):  # type: ignore[misc]
+    """The native vector environment with SB3's interface.
+
+    Each step returns arrays of its own: observations (B, O) float32 with the batch axis fastest in memory, rewards
+    (B,) float32, dones (B,) bool. Sub-environments start again within the step that ends their episode.
+
+    The info of a sub-environment holds ``distance`` (unless the task is a black box) and ``TimeLimit.truncated``
+    (always False: the budget is part of the task and the observation), at an episode's end also
+    ``terminal_observation``, (O,) float32; the teaching examples are left out. Each step makes a dictionary of its own
+    for every sub-environment. SB3 would allow the running ones to share one: its algorithms and buffers only read
+    infos, ``VecNormalize`` writes to those of ended episodes, ``VecMonitor`` copies these, ``HerReplayBuffer`` keeps
+    references. But then none could have its own distance, and a wrapper that adds an entry to each info would write
+    them all to one place; the dictionaries cost a few per cent of training at 1,024 sub-environments, less below.
+
+    Args:
+        env: the environment, made with ``autoreset_mode="same_step"``.
+
+    Raises:
+        TypeError: not a ``TeachVectorEnv``.
+        ValueError: another autoreset mode.
+    """
+
+    def __init__(self, env: TeachVectorEnv) -> None:
+        if not isinstance(env, TeachVectorEnv):
+            raise TypeError(f"TeachVecEnv takes a TeachVectorEnv, got {env!r}")
+        if env.autoreset_mode is not gym.vector.AutoresetMode.SAME_STEP:
+            raise ValueError(f"SB3 needs autoreset_mode='same_step', got {env.autoreset_mode.name.lower()!r}")
+        self.env = env
+        self._attributes: list[dict[str, Any]] = [{} for _ in range(env.num_envs)]
+        self._actions: Any = None
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+
+    def reset(self) -> Floats:
+        """Start an episode everywhere, with the seeds given to ``seed``, which are used once: (B, O).
+
+        Raises:
+            ValueError: options were set; the tasks know none.
+        """
+        for options in self._options:
+            check_options(options)
+        seeds = None if None in self._seeds else list(self._seeds)
+        observation, info = self.env.reset(seed=seeds)
+        self.reset_infos = self._infos(info)
+        self._reset_seeds()
+        self._reset_options()
+        return observation
+
+    def step_async(self, actions: Any) -> None:
+        """Keep the actions, (B,) integers or (B, *Box shape), for ``step_wait``."""
+        self._actions = actions
+
+    def step_wait(self) -> tuple[Floats, Floats, npt.NDArray[np.bool_], list[dict[str, Any]]]:
+        """Take the step: observations (B, O), rewards (B,), dones (B,) and B info dictionaries.
+
+        Raises:
+            ValueError: an action outside the action space.
+            RuntimeError: before the first reset.
+        """
+        observation, reward, done, _, info = self.env.step(self._actions)
+        infos = self._infos(info, **{"TimeLimit.truncated": False})
+        for i in np.flatnonzero(done).tolist():
+            if "distance" in info:
+                self.reset_infos[i] = {"distance": infos[i]["distance"]}
+                infos[i]["distance"] = float(info["final_info"]["distance"][i])
+            infos[i]["terminal_observation"] = info["final_obs"][i]
+        return observation, reward.astype(np.float32), done, infos
+
+    def _infos(self, info: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
+        """A dictionary of its own for every sub-environment, with the distance unless the task hides it."""
+        if "distance" not in info:
+            return [dict(more) for _ in range(self.num_envs)]
+        return [{"distance": distance, **more} for distance in info["distance"].tolist()]
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
+
+    def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
+        """An attribute of the chosen sub-environments; ``state`` is that of each (a batch of one run).
+
+        Raises:
+            AttributeError: there is none of that name.
+        """
+        chosen = list(self._get_indices(indices))
+        if attr_name == "state" and self.env.state is not None:
+            return [take(self.env.state, np.array([i])) for i in chosen]
+        own = [self._attributes[i] for i in chosen]
+        if all(attr_name in attributes for attributes in own):
+            return [attributes[attr_name] for attributes in own]
+        return [getattr(self.env, _SPACES.get(attr_name, attr_name))] * len(chosen)
+
+    def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
+        """Note a new attribute at the chosen sub-environments, for ``get_attr``.
+
+        Raises:
+            AttributeError: the environment's own attributes (the task, the spaces) cannot be changed.
+        """
+        if hasattr(self.env, attr_name):
+            raise AttributeError(f"{attr_name!r} belongs to the environment and cannot be set; make a new environment")
+        for i in self._get_indices(indices):
+            self._attributes[i][attr_name] = value
+
+    def env_method(self, method_name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list[Any]:
+        """Call ``render``, ``has_wrapper_attr`` or ``get_wrapper_attr`` of the chosen sub-environments.
+
+        Raises:
+            AttributeError: any other method; sub-environments are not objects and step together.
+        """
+        chosen = list(self._get_indices(indices))
+        if method_name == "render":
+            frames = self.env.render(*args, **kwargs) or (None,) * self.num_envs
+            return [frames[i] for i in chosen]
+        if method_name == "get_wrapper_attr":
+            return self.get_attr(args[0] if args else kwargs["name"], chosen)
+        if method_name == "has_wrapper_attr":
+            return [self.has_attr(*args, **kwargs)] * len(chosen)
+        allowed = "render, has_wrapper_attr, get_wrapper_attr"
+        raise AttributeError(f"sub-environments have no method {method_name!r} here; allowed: {allowed}")
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Indices = None
+    ) -> list[bool]:
+        """Sub-environments have no wrappers: False for each of the chosen."""
+        return [False for _ in self._get_indices(indices)]
+
+    def get_images(self) -> Sequence[npt.NDArray[np.uint8] | None]:
+        """An RGB array of every sub-environment (None where the render mode is not ``rgb_array``)."""
+        if self.render_mode != "rgb_array":
+            warnings.warn(f"images need render_mode='rgb_array', not {self.render_mode!r}", stacklevel=2)
+            return [None] * self.num_envs
+        return self.env_method("render")
+
+
+def make_sb3_vec_env(id: str, num_envs: int, seed: int | None = None, **kwargs: Any) -> TeachVecEnv:
+    """Make a registered task's environment for SB3.
+
+    Args:
+        id: ``LabelMoons``, ``teach_gym/LabelMoons-v0`` or ``teach_gym:teach_gym/LabelMoons-v0``.
+        num_envs: number B of sub-environments.
+        seed: sub-environment i is seeded with seed + i at the first reset (an SB3 model made with a seed of its own
+            sets that instead).
+        **kwargs: ``render_mode``, and fields of ``teach_gym.core.spec.TaskSpec`` that replace the task's.
+
+    Raises:
+        ValueError: unknown id or a value out of range.
+        TypeError: a field that a task does not have.
+    """
+    task_kwargs(id)  # the message for an unknown id
+    name = id.split(":")[-1]
+    name = env_id(name) if name in TASKS else name
+    mode = gym.VectorizeMode.VECTOR_ENTRY_POINT
+    env = gym.make_vec(name, num_envs, mode, autoreset_mode="same_step", **kwargs)
+    assert isinstance(env, TeachVectorEnv)
+    found = TeachVecEnv(env)
+    if seed is not None:
+        found.seed(seed)
+    return found

@@ -1,0 +1,48 @@
+"""Experiments: the papers' figures and tables as data, each run by one command with a verdict on every claim."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from teach_gym.errors import lookup_name
+
+if TYPE_CHECKING:
+    from teach_gym.papers.engine import Experiment
+
+EXPERIMENTS: dict[str, str] = {
+    "last-fig7": "teach_gym.papers.last_linear:FIG7",
+    "last-fig8": "teach_gym.papers.last_linear:FIG8",
+    "last-fig9": "teach_gym.papers.last_moons:FIG9",
+    "last-fig10": "teach_gym.papers.last_linear:FIG10",
+    "last-fig11": "teach_gym.papers.last_digits:FIG11",
+    "last-fig12": "teach_gym.papers.last_learned:FIG12",
+    "last-blast": "teach_gym.papers.black_box:BLAST",
+    "last-git": "teach_gym.papers.last_git:GIT",
+    "dht-fig3": "teach_gym.papers.dht_greedy:FIG3",
+    "dht-fig4": "teach_gym.papers.dht_unrolled:FIG4",
+    "dht-fig5": "teach_gym.papers.dht_generative:FIG5",
+    "dht-fig6": "teach_gym.papers.dht_pictures:FIG6",
+    "dht-fig7": "teach_gym.papers.dht_pictures:FIG7",
+    "dht-fig9": "teach_gym.papers.dht_privacy:FIG9",
+    "dht-fig10": "teach_gym.papers.dht_privacy:FIG10",
+    "dht-fig8": "teach_gym.papers.black_box:FIG8",
+    "dht-table1": "teach_gym.papers.dht_mixup:TABLE1",
+    "dht-table2": "teach_gym.papers.dht_performative:TABLE2",
+    "dht-table2-search": "teach_gym.papers.performative_search:SEARCH",
+}
+"""Name -> ``module:object``; loaded on first use."""
+
+BLACK_BOX = ("dht-table1", "dht-table2", "dht-table2-search", "dht-fig8", "last-blast")
+"""The experiments without w*, which have a page of their own."""
+
+
+def experiment(name: str) -> Experiment:
+    """The experiment of that name.
+
+    Raises:
+        ValueError: no such experiment; the message lists those there are.
+    """
+    module, _, attribute = lookup_name("experiment", name, EXPERIMENTS).partition(":")
+    found: Experiment = getattr(importlib.import_module(module), attribute)
+    return found

@@ -1,0 +1,245 @@
+"""Claims: comparisons of two methods, tested paired over seeds, with the verdict holds, does not hold or undecided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from teach_gym.benchmark.score import CONFIDENCE, RESAMPLES, Estimate, percentile_interval
+from teach_gym.errors import lookup_name
+from teach_gym.papers.curves import Curves
+
+Floats = npt.NDArray[np.float64]
+
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+LEAST_SEEDS = 10
+"""With fewer paired seeds every claim is undecided."""
+RESOLUTION = 1e-9
+"""On the logarithmic scale, smaller values (rounding errors of learners that have arrived) are told apart no more."""
+
+RELATIONS = {
+    "below": "smaller values than",
+    "above": "larger values than",
+    "comparable": "values within a factor of",
+    "always": "at every recorded iteration of every seed the value",
+    "at_least": "at every recorded iteration of every seed at least the value",
+}
+EVERYWHERE = ("always", "at_least")
+"""Relations to a number that one counterexample refutes."""
+STATISTICS = {
+    "mean": "bootstrap interval of the mean paired difference",
+    "median": "bootstrap interval of the median paired difference",
+    "sign": "two-sided sign test",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A method against another, or against a number, in one metric of one panel.
+
+    Attributes:
+        first: a method.
+        relation: a key of ``RELATIONS``: what ``first`` is said to have.
+        second: another method, or a number (``always`` and ``at_least`` need a number).
+        metric: the metric.
+        panel: the panel.
+        at: iterations as fractions of the last one; the recorded iteration next to it is taken.
+        statistic: a key of ``STATISTICS``.
+        scale: ``linear``, or ``log``: differences of logarithms (ratios), which weigh small distances like large ones.
+        factor: what counts as ``comparable``: ratios within 1 / factor and factor.
+
+    Raises:
+        ValueError: an unknown name, no iteration, or a value out of range.
+    """
+
+    first: str
+    relation: str
+    second: str | float
+    metric: str = "distance"
+    panel: str = ""
+    at: tuple[float, ...] = (1.0,)
+    statistic: str = "mean"
+    scale: str = "linear"
+    factor: float = 2.0
+
+    def __post_init__(self) -> None:
+        lookup_name("relation", self.relation, RELATIONS)
+        lookup_name("statistic", self.statistic, STATISTICS)
+        lookup_name("scale of differences", self.scale, {"linear": 0, "log": 0})
+        if not self.at or not all(0.0 <= fraction <= 1.0 for fraction in self.at):
+            raise ValueError(f"at must be fractions of the last iteration in [0, 1], got {self.at!r}")
+        if self.relation in EVERYWHERE and isinstance(self.second, str):
+            raise ValueError(f"{self.relation!r} compares with a number, got {self.second!r}")
+        if not 1.0 < self.factor < math.inf:
+            raise ValueError(f"factor must be > 1 and finite, got {self.factor!r}")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement and the comparisons that test it; it holds if all of them hold, and does not if one does not.
+
+    Attributes:
+        statement: the paper's statement in words.
+        comparisons: what tests it.
+    """
+
+    statement: str
+    comparisons: tuple[Comparison, ...]
+
+
+class Finding(NamedTuple):
+    """The outcome of a comparison at one iteration.
+
+    Attributes:
+        comparison: what was compared.
+        iteration: where (the last one for relations of ``EVERYWHERE``).
+        n: paired seeds.
+        first: mean of the first method.
+        second: mean of the second method, or the number.
+        difference: mean (median) over seeds of what must be positive for ``below`` and ``above``; the mean
+            logarithm of the ratio for ``comparable``; the share of cases for relations of ``EVERYWHERE``.
+        p: p-value of the two-sided sign test; nan for ``comparable`` and relations of ``EVERYWHERE``.
+        verdict: ``holds``, ``does not hold`` or ``undecided``.
+        remark: why the verdict is not that of the interval, if it is not.
+    """
+
+    comparison: Comparison
+    iteration: int
+    n: int
+    first: float
+    second: float
+    difference: Estimate
+    p: float
+    verdict: str
+    remark: str = ""
+
+
+class Verdict(NamedTuple):
+    """The verdict on a claim with its findings."""
+
+    statement: str
+    verdict: str
+    findings: list[Finding]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; numbers that are not finite become None."""
+        found = []
+        for finding in self.findings:
+            numbers = {**finding._asdict(), **{"difference": None, "low": None, "high": None, "comparison": None}}
+            numbers.update(zip(("difference", "low", "high"), finding.difference, strict=True))
+            numbers = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in numbers.items()}
+            found.append({**numbers, "comparison": asdict(finding.comparison)})
+        return {"statement": self.statement, "verdict": self.verdict, "findings": found}
+
+
+def paired_interval(differences: npt.ArrayLike, statistic: str = "mean", seed: int = 0) -> Estimate:
+    """Mean or median of paired differences (S,) with its percentile bootstrap interval over seeds.
+
+    Args:
+        differences: one per seed.
+        statistic: ``mean`` or ``median``.
+        seed: seed of the bootstrap.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    centre: Callable[..., Any] = np.median if statistic == "median" else np.mean
+    rows = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
+    with np.errstate(invalid="ignore"):
+        return Estimate(float(centre(values)), *percentile_interval(centre(values[rows], axis=1)))
+
+
+def sign_test(differences: npt.ArrayLike) -> float:
+    """p-value of the two-sided sign test on paired differences (S,); ties are left out, 1 if all are tied."""
+    from scipy.stats import binomtest
+
+    values = np.asarray(differences, dtype=np.float64)
+    wins, losses = int((values > 0).sum()), int((values < 0).sum())
+    return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
+
+
+def judge(claim: Claim, curves: Curves) -> Verdict:
+    """Test a claim on the curves of an experiment.
+
+    Raises:
+        ValueError: a comparison names a curve that is not there.
+    """
+    findings = [finding for comparison in claim.comparisons for finding in compare(comparison, curves)]
+    verdicts = {finding.verdict for finding in findings}
+    overall = FAILS if FAILS in verdicts else UNDECIDED if UNDECIDED in verdicts else HOLDS
+    return Verdict(claim.statement, overall, findings)
+
+
+def compare(comparison: Comparison, curves: Curves) -> list[Finding]:
+    """The findings of a comparison, one per iteration (one in all for relations of ``EVERYWHERE``)."""
+    curve = curves.get(comparison.panel, comparison.first, comparison.metric)
+    if comparison.relation in EVERYWHERE:
+        return [_everywhere(comparison, curve.values, int(curve.iterations[-1]))]
+    findings = []
+    for fraction in comparison.at:
+        at = int(np.abs(curve.iterations - fraction * curve.iterations[-1]).argmin())
+        t, first = int(curve.iterations[at]), dict(zip(curve.seeds, curve.values[:, at], strict=True))
+        if isinstance(comparison.second, str):
+            other = curves.get(comparison.panel, comparison.second, comparison.metric)
+            where = np.flatnonzero(other.iterations == t)
+            column = other.values[:, where[0]] if len(where) else np.full(len(other.seeds), np.nan)
+            second = dict(zip(other.seeds, column, strict=True))
+        else:
+            second = dict.fromkeys(first, float(comparison.second))
+        pairs = np.array([[first[s], second[s]] for s in first if s in second]).reshape(-1, 2)
+        findings.append(_finding(comparison, t, *pairs[~np.isnan(pairs).any(1)].T))
+    return findings
+
+
+def _everywhere(comparison: Comparison, values: Floats, last: int) -> Finding:
+    cases = values[~np.isnan(values)]
+    wanted = float(comparison.second)
+    gaps = cases - wanted
+    true = gaps >= -RESOLUTION if comparison.relation == "at_least" else np.abs(gaps) <= RESOLUTION
+    share = float(true.mean()) if cases.size else float("nan")
+    verdict, remark = (HOLDS if share == 1.0 else FAILS), ""
+    n = len(values)
+    if (share == 1.0 and n < LEAST_SEEDS) or math.isnan(share):
+        verdict, remark = UNDECIDED, f"{n} seeds, at least {LEAST_SEEDS} are needed"
+    mean = float(cases.mean()) if cases.size else float("nan")
+    return Finding(comparison, last, n, mean, wanted, Estimate(share, share, share), float("nan"), verdict, remark)
+
+
+def _finding(comparison: Comparison, t: int, first: Floats, second: Floats) -> Finding:
+    """Test paired values (n,) of the two methods."""
+    n = len(first)
+    mean_first, mean_second = (float(a.mean()) if n else float("nan") for a in (first, second))
+    if n < 2:
+        nothing = Estimate(float("nan"), float("nan"), float("nan"))
+        return Finding(
+            comparison, t, n, mean_first, mean_second, nothing, float("nan"), UNDECIDED, "fewer than 2 paired seeds"
+        )
+    a, b = (first, second) if comparison.relation == "above" else (second, first)
+    if comparison.scale == "log" or comparison.relation == "comparable":
+        a, b = (np.log(np.maximum(values, RESOLUTION)) for values in (a, b))
+    with np.errstate(invalid="ignore"):
+        differences = np.where(a == b, 0.0, a - b)
+    statistic = "median" if comparison.statistic == "sign" else comparison.statistic
+    estimate = paired_interval(differences, statistic)
+    p, remark = sign_test(differences), ""
+    if comparison.relation == "comparable":
+        verdict, p = _within(estimate, math.log(comparison.factor)), float("nan")
+    elif comparison.statistic == "sign" or not np.isfinite(differences).all():
+        remark = "" if comparison.statistic == "sign" else "sign test: a learner diverged"
+        wins = int((differences > 0).sum()) > int((differences < 0).sum())
+        verdict = UNDECIDED if p >= 1.0 - CONFIDENCE else HOLDS if wins else FAILS
+    else:
+        verdict = HOLDS if estimate.low > 0 else FAILS if estimate.high < 0 else UNDECIDED
+    if n < LEAST_SEEDS:
+        verdict, remark = UNDECIDED, f"{n} seeds, at least {LEAST_SEEDS} are needed"
+    return Finding(comparison, t, n, mean_first, mean_second, estimate, p, verdict, remark)
+
+
+def _within(estimate: Estimate, bound: float) -> str:
+    """Whether an interval lies inside +-bound, outside, or across."""
+    if -bound <= estimate.low and estimate.high <= bound:
+        return HOLDS
+    return FAILS if estimate.low > bound or estimate.high < -bound else UNDECIDED

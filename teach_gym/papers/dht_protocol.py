@@ -1,0 +1,139 @@
+"""The protocol of the DHT figures, as read off the authors' released settings.
+
+Half-moons: scikit-learn's two moons, 1,000 points, noise 0.2, random_state 0 for every seed, no scaling, rows 0-799 to
+train. MNIST 3/5: training-file images, pixels in [-1, 1], a shuffle and a Gaussian projection for each seed, 1,000
+rows to train and 100 to test. The learner starts uniformly in +-1/sqrt(d), again if its test accuracy is above 0.6;
+w* is what it becomes in 29 passes over the train rows in order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from teach_gym.benchmark.suite import cached_task
+from teach_gym.core.backend import Array, norm
+from teach_gym.core.learners import layer
+from teach_gym.core.metrics import METRICS
+from teach_gym.core.randomness import Streams
+from teach_gym.core.spec import TaskSpec
+from teach_gym.core.state import Example, Task, TeachState
+from teach_gym.core.task import learn, reset
+from teach_gym.core.updates import Update
+from teach_gym.papers.engine import Settings, Unit
+from teach_gym.papers.greedy import Cohort
+
+HALF_MOONS: dict[str, Any] = {"pool": "half_moons", "pool_options": {"n": 1000, "noise": 0.2, "standardize": False}}
+MNIST: dict[str, Any] = {
+    "pool": "mnist",
+    "pool_options": {"classes": [3, 5], "n_train": 1000, "n_holdout": 100, "projection": 24},
+}
+_DRAWS = 10_000
+
+
+def protocol_task(pool: dict[str, Any], learner: str = "softmax", budget: int = 299, **changes: Any) -> dict[str, Any]:
+    """Task arguments of the protocol: learning rate 0.001, batch 1, no bias; the target is made later, per run."""
+    return {
+        **pool,
+        "learner": learner,
+        "medium": "label",
+        "medium_options": {"kind": "grid"},
+        "continuous": True,
+        "learning_rate": 0.001,
+        "budget": budget,
+        "init": "uniform",
+        "tolerance": 0.0,
+        "target": "trained",
+        "target_options": {"steps": 1},
+        **changes,
+    }
+
+
+def starts(task: Task, seeds: Sequence[int], ceiling: float = 0.6) -> Array:
+    """Initial learners (S, P), drawn again while their test accuracy is above the ceiling.
+
+    Raises:
+        ValueError: a run has no acceptable start in thousands of draws.
+    """
+    rng = Streams.from_seeds([[seed, 1] for seed in seeds])  # not the streams of the schedule
+    found = np.full((len(seeds), task.size), np.nan)
+    state = reset(task, Streams.from_seeds(seeds))
+    for _ in range(_DRAWS):
+        w = task.learner.init(rng, task.d, task.k).astype(task.spec.dtype)
+        accepted = METRICS["test_accuracy"](task, state._replace(w=w)) <= ceiling
+        new = accepted & np.isnan(found[:, 0])
+        found[new] = w[new]
+        if not np.isnan(found).any():
+            return found
+    raise ValueError(f"no start with a test accuracy of at most {ceiling!r} in {_DRAWS} draws")
+
+
+def trained_in_order(
+    task: Task, state: TeachState, *, passes: int = 29, slow_passes: int = 5, slow_rate: float = 1e-4
+) -> Array:
+    """Targets (B, P): passes over the train rows in order from each run's w, the last ones at a smaller rate."""
+    slow = dataclasses.replace(task, update=Update(slow_rate))
+    examples = [Example(task.x[i][None, None], task.y[i][None, None]) for i in range(len(task.x))]
+    for done in range(passes):
+        taught = slow if done >= passes - slow_passes else task
+        for example in examples:
+            state = state._replace(w=learn(taught, state, example)[0])
+    return state.w
+
+
+def protocol_cohorts(unit: Unit) -> list[Cohort]:
+    """The runs of a unit of work: one batch on the half-moons, on MNIST one run for each seed's pool."""
+    task = dict(unit.settings["task"])
+    passes = unit.settings.get("passes", 29)
+    if task["pool"] == HALF_MOONS["pool"]:
+        return [_cohort(task, 0, unit.seeds, passes)]
+    return [_cohort(task, seed, (seed,), passes) for seed in unit.seeds]
+
+
+def _task(settings: Settings) -> Task:
+    """A task of the protocol; MNIST is tested on the hold-out rows, which come from the training file.
+
+    Tasks that use the hold-out rows in teaching are tested on the test file.
+    """
+    task = cached_task(TaskSpec(**settings).to_json())
+    if task.pool.name != MNIST["pool"] or task.holdout is not None:
+        return task
+    return dataclasses.replace(task, pool=dataclasses.replace(task.pool, test=task.pool.holdout))
+
+
+def _cohort(task_settings: Settings, pool_seed: int, seeds: tuple[int, ...], passes: int) -> Cohort:
+    task = _task({**task_settings, "pool_seed": pool_seed})
+    rng = Streams.from_seeds(seeds)
+    state = reset(task, rng)
+    key = json.dumps({**task_settings, "pool_seed": pool_seed, "budget": 1}, sort_keys=True)
+    w, target = _start_and_target(key, seeds, passes)
+    difference = target - w
+    distance = norm(difference)
+    state = state._replace(
+        w=w.copy(), target=target, difference=difference, distance=distance, initial_distance=distance
+    )
+    return Cohort(task, state, rng)
+
+
+@functools.lru_cache(maxsize=128)
+def _start_and_target(task_settings: str, seeds: tuple[int, ...], passes: int) -> tuple[Array, Array]:
+    """Starts and targets (S, P) of the runs; all methods share them."""
+    task = _task(json.loads(task_settings))
+    w = starts(task, seeds)
+    state = reset(task, Streams.from_seeds(seeds))._replace(w=w)
+    return w, trained_in_order(task, state, passes=passes)
+
+
+def spectral_distance(task: Task, state: TeachState) -> Array:
+    """Squared spectral norm of the difference of the weights divided by their spectral norms: (B,).
+
+    What the authors plot for the two-output learner; with one output it equals ``normalized_distance``.
+    """
+    w, target = (layer(flat, task.d, False)[0] for flat in (state.w, state.target))
+    unit_w, unit_target = (a / np.linalg.norm(a, 2, axis=(-2, -1), keepdims=True) for a in (w, target))
+    return np.asarray(np.linalg.norm(unit_w - unit_target, 2, axis=(-2, -1)) ** 2)

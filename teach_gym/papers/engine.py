@@ -1,0 +1,280 @@
+"""Running experiments: units of work, each written whole and once, so that a killed experiment can be taken up again.
+
+The folder of an experiment holds ``settings.json``, ``parts/`` (one file of rows per unit of work, named by a hash of
+all that defines it), and at the end ``curves.csv``, ``claims.json`` and the figures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from teach_gym.benchmark.processes import in_processes
+from teach_gym.benchmark.suite import FIRST_SEED
+from teach_gym.errors import DamagedDataError, lookup_name, positive
+from teach_gym.files import write_text, writing
+from teach_gym.papers.claims import Claim, Verdict, judge
+from teach_gym.papers.curves import Curves, Row, read_csv, to_csv
+from teach_gym.versions import __version__, versions
+
+FORMAT = 1
+TABLE = "table.md"
+SEED_GROUP = 10
+"""Seeds that are run together by default; more seeds later leave the groups there are as they are."""
+
+Settings = Mapping[str, Any]
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of work: one method on one panel for a group of seeds, a batch where that is faster.
+
+    Attributes:
+        experiment: name of the experiment.
+        panel: name of the panel, such as a data set; empty where there is one only.
+        method: what teaches.
+        seeds: the seeds of its runs.
+        settings: all else that defines it, in plain JSON values.
+    """
+
+    experiment: str
+    panel: str
+    method: str
+    seeds: tuple[int, ...]
+    settings: Settings
+
+    @property
+    def label(self) -> str:
+        """What its rows have in the column ``experiment``."""
+        return f"{self.experiment}/{self.panel}" if self.panel else self.experiment
+
+    @functools.cached_property
+    def key(self) -> str:
+        """A hash of everything its result depends on, the package's version among it."""
+        parts = [FORMAT, __version__, self.experiment, self.panel, self.method, self.seeds, dict(self.settings)]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()[:20]
+
+
+class Result(NamedTuple):
+    """What a unit of work gives.
+
+    Attributes:
+        rows: rows of curves.
+        arrays: arrays that the figures need beside the curves (no object arrays).
+    """
+
+    rows: list[Row]
+    arrays: Arrays
+
+
+class Record(NamedTuple):
+    """Everything an experiment left, what its figures are drawn from.
+
+    Attributes:
+        settings: those of its scale.
+        curves: all its curves.
+        arrays: the arrays of each unit of work, in the order of the units.
+    """
+
+    settings: Settings
+    curves: Curves
+    arrays: list[tuple[Unit, Arrays]]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A figure or table of a paper.
+
+    Attributes:
+        name: the name it is run by.
+        title: one line.
+        source: the paper and its figure or table.
+        notes: what the paper leaves open and how it was settled, for the report.
+        scales: settings by scale, in plain JSON values; ``seeds`` is the default number of seeds, ``first_seed`` the
+            first of them where it is not the benchmark's.
+        units: (name, settings, seeds) -> the units of work.
+        run: carries out one unit.
+        claims: the paper's claims; those on panels that the scale does not have are left out.
+        draw: the record -> matplotlib figures by file name (without suffix).
+        table: the curves -> a Markdown table for the report, written to ``table.md`` (None: none).
+        checkpoints: ``run`` takes a folder of its own as second argument, in which an interrupted unit finds what it
+            left; it is removed when the unit is done.
+        timed: it measures seconds, so its units are run one at a time, whatever the number of workers.
+    """
+
+    name: str
+    title: str
+    source: str
+    notes: str
+    scales: Mapping[str, Settings]
+    units: Callable[[str, Settings, Sequence[int]], list[Unit]]
+    run: Callable[..., Result]
+    claims: tuple[Claim, ...]
+    draw: Callable[[Record], dict[str, Any]]
+    table: Callable[[Curves], str] | None = None
+    checkpoints: bool = False
+    timed: bool = False
+
+    def claims_on(self, panels: Collection[str]) -> list[Claim]:
+        """The claims that these panels are enough for."""
+        return [claim for claim in self.claims if all(asked.panel in panels for asked in claim.comparisons)]
+
+
+def groups(seeds: Sequence[int], size: int = SEED_GROUP) -> list[tuple[int, ...]]:
+    """Cut seeds into groups that are run together."""
+    return [tuple(seeds[i : i + size]) for i in range(0, len(seeds), size)]
+
+
+def run_experiment(
+    experiment: Experiment,
+    folder: str | Path,
+    *,
+    scale: str = "laptop",
+    seeds: Sequence[int] | None = None,
+    panels: Sequence[str] = (),
+    workers: int = 1,
+    progress: bool = True,
+    figures: bool = True,
+) -> list[Verdict]:
+    """Run what the folder does not have yet; then write the curves, judge the claims and draw the figures.
+
+    A unit of work is on disk, whole, before the next begins. Killed at any moment and called again it goes on where
+    it was; with more seeds it adds those.
+
+    Args:
+        experiment: what to run.
+        folder: where its files go.
+        scale: a key of its ``scales``.
+        seeds: the seeds (default: those of the scale).
+        panels: run and judge only these panels; what is no panel's name stands for all names it is part of (default:
+            all).
+        workers: processes that carry out units of work; with 1 this process does. More than one need the usual
+            ``if __name__ == "__main__":`` in scripts, and an experiment whose ``run`` survives pickling.
+        progress: show a progress bar on a terminal.
+        figures: draw the figures, which needs matplotlib.
+
+    Returns:
+        A verdict on every claim.
+
+    Raises:
+        ValueError: unknown scale or panel, a number of workers that is not positive, or an experiment whose units of
+            work are not all different.
+        DataNotFoundError: a data set is missing.
+        WorkerError: a worker process died.
+        DamagedDataError: a file of a unit of work is not what it should be.
+    """
+    folder = Path(folder)
+    positive("workers", workers, integer=True)
+    settings = lookup_name("scale", scale, experiment.scales)
+    first = settings.get("first_seed", FIRST_SEED)
+    seeds = tuple(range(first, first + settings["seeds"]) if seeds is None else seeds)
+    units = _on_panels(experiment.units(experiment.name, settings, seeds), panels)
+    if len({unit.key for unit in units}) < len(units):
+        raise ValueError(f"experiment {experiment.name!r} lists the same unit of work twice")
+    _carry_out(experiment, units, folder / "parts", 1 if experiment.timed else workers, progress)
+    parts = [(unit, *_read_part(folder / "parts", unit)) for unit in units]
+    rows = [row for _, found, _ in parts for row in found]
+    record = Record(settings, Curves(rows), [(unit, arrays) for unit, _, arrays in parts])
+    verdicts = [judge(claim, record.curves) for claim in experiment.claims_on({unit.panel for unit in units})]
+    _write(folder / "settings.json", _description(experiment, scale, seeds, panels))
+    write_text(folder / "curves.csv", to_csv(rows))
+    _write(folder / "claims.json", [verdict.to_json() for verdict in verdicts])
+    if experiment.table is not None:
+        write_text(folder / TABLE, experiment.table(record.curves) + "\n")
+    if figures:
+        for name, figure in experiment.draw(record).items():
+            with writing(folder / f"{name}.png") as file:
+                figure.savefig(file, format="png", dpi=110)
+    return verdicts
+
+
+def _on_panels(units: list[Unit], panels: Sequence[str]) -> list[Unit]:
+    """The units on the panels of these names, or whose names hold such a text; all if there is none."""
+    names = list(dict.fromkeys(unit.panel for unit in units))
+    chosen = set()
+    for text in panels:
+        found = {text} & set(names) or {name for name in names if text in name}
+        if not found:
+            raise ValueError(f"unknown panel {text!r}; allowed: (parts of) {', '.join(map(repr, names))}")
+        chosen |= found
+    return [unit for unit in units if not panels or unit.panel in chosen]
+
+
+def _carry_out(experiment: Experiment, units: Sequence[Unit], parts: Path, workers: int, progress: bool) -> None:
+    from tqdm import tqdm
+
+    todo = [unit for unit in units if not _rows_path(parts, unit).is_file()]
+    complete = functools.partial(_complete, experiment.run, experiment.checkpoints, parts)
+    calls = in_processes(complete, todo, workers) if workers > 1 else ((unit, complete(unit)) for unit in todo)
+    bar = tqdm(
+        total=len(units),
+        initial=len(units) - len(todo),
+        unit="unit",
+        desc=experiment.name,
+        disable=None if progress else True,
+        dynamic_ncols=True,
+    )
+    with bar, contextlib.closing(calls):
+        for unit, _ in calls:
+            bar.set_postfix_str(f"{unit.panel} {unit.method}".strip(), refresh=False)
+            bar.update()
+
+
+def _complete(run: Callable[..., Result], checkpoints: bool, parts: Path, unit: Unit) -> None:
+    """Carry out a unit of work and write what it gives."""
+    work = parts / unit.key
+    result = run(unit, work) if checkpoints else run(unit)
+    if result.arrays:
+        with writing(_arrays_path(parts, unit)) as file:
+            np.savez_compressed(file, allow_pickle=False, **result.arrays)
+    write_text(_rows_path(parts, unit), to_csv(result.rows))  # it says that the unit is done
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _rows_path(parts: Path, unit: Unit) -> Path:
+    return parts / f"{unit.key}.csv"
+
+
+def _arrays_path(parts: Path, unit: Unit) -> Path:
+    return parts / f"{unit.key}.npz"
+
+
+def _read_part(parts: Path, unit: Unit) -> tuple[list[Row], Arrays]:
+    rows = read_csv(_rows_path(parts, unit))
+    path = _arrays_path(parts, unit)
+    if not path.is_file():
+        return rows, {}
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return rows, dict(stored)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DamagedDataError(f"{str(path)!r} is damaged ({error}); remove the folder {str(parts)!r}") from error
+
+
+def _description(experiment: Experiment, scale: str, seeds: Sequence[int], panels: Sequence[str]) -> dict[str, Any]:
+    """Everything the experiment was run with."""
+    return {
+        "experiment": experiment.name,
+        "source": experiment.source,
+        "scale": scale,
+        "seeds": list(seeds),
+        "panels": list(panels),
+        "settings": experiment.scales[scale],
+        "versions": versions(),
+    }
+
+
+def _write(path: Path, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,156 @@
+"""Experiments that compare teachers on tasks: all seeds of a method as one batch through the teaching step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from teach_gym.benchmark.execute import evaluation_iterations
+from teach_gym.benchmark.suite import cached_task, parse_teacher
+from teach_gym.core.backend import Array
+from teach_gym.core.metrics import METRICS
+from teach_gym.core.randomness import Streams
+from teach_gym.core.spec import TaskSpec
+from teach_gym.core.state import Task, TeachState, Transition
+from teach_gym.core.task import advance, reset
+from teach_gym.papers.curves import rows_of
+from teach_gym.papers.engine import Result, Settings, Unit, groups
+from teach_gym.teachers import Teacher, example_of, make_teacher
+
+Metric = Callable[[Task, TeachState], Array]
+
+FIGURE_METRICS: dict[str, Metric] = {
+    name: METRICS[name] for name in ("distance", "normalized_distance", "train_loss", "test_accuracy")
+}
+"""What every experiment records, beside ``seconds``."""
+
+
+class Cohort(NamedTuple):
+    """Runs that share a task and are taught as one batch.
+
+    Attributes:
+        task: the task (its pool, at least; targets may differ from run to run).
+        state: the B runs at iteration 0.
+        rng: their streams, for the teacher.
+    """
+
+    task: Task
+    state: TeachState
+    rng: Streams
+
+
+def method(teacher: str, every: int = 1, **task: Any) -> dict[str, Any]:
+    """Settings of a method: a teacher as text, how often it acts, and what it changes in the panel's task."""
+    return {"teacher": teacher, "every": every, "task": task}
+
+
+def panel_units(name: str, settings: Settings, seeds: Sequence[int]) -> list[Unit]:
+    """A unit of work for each panel, method and group of seeds.
+
+    Args:
+        name: the experiment's name.
+        settings: ``panels``: by name, the ``task`` (arguments of ``TaskSpec``) and the ``methods`` (see ``method``).
+        seeds: all seeds.
+    """
+    units = []
+    for panel, content in settings["panels"].items():
+        for label, chosen in content["methods"].items():
+            task = {**content["task"], **chosen["task"]}
+            own = {**content, **chosen, "task": task}
+            del own["methods"]
+            units += [Unit(name, panel, label, group, own) for group in groups(seeds)]
+    return units
+
+
+def cohorts(unit: Unit) -> list[Cohort]:
+    """One batch of runs on the unit's task, learners and examples as in the benchmark's runs with these seeds."""
+    task = cached_task(TaskSpec(**unit.settings["task"]).to_json())
+    rng = Streams.from_seeds(unit.seeds)
+    return [Cohort(task, reset(task, rng), rng)]
+
+
+def unit_teacher(unit: Unit) -> Teacher:
+    """The teacher of a unit of work, acting every so many steps."""
+    from teach_gym.teachers.oracles.interval import EverySteps
+
+    name, options = parse_teacher(unit.settings["teacher"])
+    teacher = make_teacher(name, **options)
+    every = unit.settings.get("every", 1)
+    return teacher if every == 1 else EverySteps(teacher, every)
+
+
+def roll(
+    cohort: Cohort,
+    teacher: Teacher,
+    metrics: Mapping[str, Metric],
+    watch: Callable[[TeachState, Transition], None] | None = None,
+) -> tuple[list[int], dict[str, Array]]:
+    """Teach a cohort for the whole budget.
+
+    Args:
+        cohort: the runs.
+        teacher: who teaches.
+        metrics: what to record.
+        watch: called with the state before and the transition of each step.
+
+    Returns:
+        The recorded iterations (T,), and (B, T) values of each metric. ``seconds`` is the time that the whole batch
+        took in teacher and learner. The distance of a learner that diverged is inf, its other metrics nan.
+    """
+    task, state, rng = cohort
+    teacher.check(task)
+    teacher.start(task, rng)
+    iterations = evaluation_iterations(task.spec.budget)
+    values: dict[str, list[Array]] = {name: [] for name in (*metrics, "seconds")}
+    spent = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t in range(task.spec.budget + 1):
+            if t in iterations:
+                for name, metric in metrics.items():
+                    values[name].append(_recorded(name, metric(task, state), state))
+                values["seconds"].append(np.full(len(state.t), spent))
+            if t == task.spec.budget:
+                break
+            began = time.perf_counter()
+            transition = advance(task, state, example_of(task, state, teacher(task, state)))
+            spent += time.perf_counter() - began
+            if watch is not None:
+                watch(state, transition)
+            state = transition.state
+    return iterations, {name: np.stack(found, axis=1) for name, found in values.items()}
+
+
+def _recorded(name: str, value: Array, state: TeachState) -> Array:
+    return np.where(np.isfinite(state.distance), value, np.inf if name.endswith("distance") else np.nan)
+
+
+def unit_teachers(unit: Unit, taught: Sequence[Cohort]) -> list[Teacher]:
+    """The same teacher for every cohort of a unit of work."""
+    return [unit_teacher(unit) for _ in taught]
+
+
+def run_unit(
+    unit: Unit,
+    *,
+    metrics: Mapping[str, Metric] = FIGURE_METRICS,
+    make_cohorts: Callable[[Unit], list[Cohort]] = cohorts,
+    make_teachers: Callable[[Unit, Sequence[Cohort]], list[Teacher]] = unit_teachers,
+) -> Result:
+    """Carry out a unit of work: teach its cohorts, each with its teacher, and return their curves."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        taught = make_cohorts(unit)
+        teachers = make_teachers(unit, taught)
+        found = [roll(cohort, teacher, metrics) for cohort, teacher in zip(taught, teachers, strict=True)]
+    iterations = found[0][0]
+    curves = {name: np.concatenate([values[name] for _, values in found]) for name in found[0][1]}
+    rows = [
+        row
+        for name, values in curves.items()
+        for row in rows_of(unit.label, unit.method, name, unit.seeds, iterations, values)
+    ]
+    return Result(rows, {})

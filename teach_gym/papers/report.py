@@ -1,0 +1,177 @@
+"""The report of the papers' experiments: a page with every claim, its verdict and the figures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from teach_gym.errors import DamagedDataError
+from teach_gym.files import write_text, writing
+from teach_gym.papers import BLACK_BOX, EXPERIMENTS, experiment
+from teach_gym.papers.claims import EVERYWHERE, HOLDS, LEAST_SEEDS, RESOLUTION, Verdict
+from teach_gym.papers.engine import TABLE
+
+Content = dict[str, Any]
+
+
+def findings_table(claims: Iterable[Mapping[str, Any]]) -> str:
+    """A Markdown table with a line for each finding of claims in JSON form."""
+    lines = [
+        "| panel | comparison | metric | iteration | seeds | first | second | difference (95 % interval) "
+        "| sign test | verdict |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for finding in (finding for claim in claims for finding in claim["findings"]):
+        asked = finding["comparison"]
+        unit = "" if asked["scale"] == "linear" and asked["relation"] != "comparable" else " (log)"
+        interval = f"{_number(finding['difference'])} [{_number(finding['low'])}, {_number(finding['high'])}]{unit}"
+        everywhere = asked["relation"] in EVERYWHERE
+        cells = [
+            asked["panel"],
+            _in_words(asked),
+            asked["metric"].replace("_", " "),
+            f"0 to {finding['iteration']}" if everywhere else str(finding["iteration"]),
+            str(finding["n"]),
+            _number(finding["first"]),
+            _number(finding["second"]),
+            f"true in {100 * (finding['difference'] or 0.0):.1f} % of all cases" if everywhere else interval,
+            "" if finding["p"] is None else f"p = {finding['p']:.2g}",
+            finding["verdict"] + (f" ({finding['remark']})" if finding["remark"] else ""),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _in_words(asked: Mapping[str, Any]) -> str:
+    second = asked["second"] if isinstance(asked["second"], str) else f"{asked['second']:g}"
+    between = {
+        "below": "<",
+        "above": ">",
+        "comparable": f"within a factor of {asked['factor']:g} of",
+        "always": "=",
+        "at_least": ">=",
+    }
+    return f"{asked['first']} {between[asked['relation']]} {second}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def verdict_lines(verdicts: Sequence[Verdict]) -> str:
+    """One line of plain text for each claim, for the terminal."""
+    return "\n".join(f"{verdict.verdict:13}  {verdict.statement}" for verdict in verdicts)
+
+
+def read_folder(folder: Path) -> tuple[Content, list[Content]]:
+    """Settings and claims of one experiment's folder.
+
+    Raises:
+        DamagedDataError: a file is not what ``teach-gym reproduce`` writes.
+    """
+    try:
+        settings, claims = (json.loads((folder / f"{name}.json").read_text("utf-8")) for name in ("settings", "claims"))
+        complete = {"experiment", "scale", "seeds", "versions"} <= set(settings)
+        complete = complete and all({"statement", "verdict", "findings"} <= set(claim) for claim in claims)
+    except (ValueError, TypeError):
+        complete = False
+    if not complete:
+        raise DamagedDataError(f"{str(folder)!r} holds no results of teach-gym reproduce; run it again")
+    return settings, claims
+
+
+def _section(folder: Path, settings: Content, claims: list[Content], images: str) -> str:
+    """The part of the page about one experiment."""
+    found = experiment(settings["experiment"])
+    pictures = sorted(folder.glob("*.png"), key=lambda path: (len(path.stem), path.stem))
+    table = [(folder / TABLE).read_text("utf-8").rstrip()] if (folder / TABLE).is_file() else []
+    parts = [
+        f"## {found.name}: {found.title}",
+        f"*{found.source}; {len(settings['seeds'])} seeds.* {found.notes}",
+        *table,
+        *(f"![{found.name}: {path.stem}]({images}/{found.name}-{path.name})" for path in pictures),
+        "\n".join(f"- **{claim['verdict']}**: {claim['statement']}" for claim in claims),
+        "<details><summary>Tests</summary>",
+        findings_table(claims),
+        "</details>\n",
+    ]
+    return "\n\n".join(parts)
+
+
+TITLES = {"papers": "The papers' figures", "blackbox": "Black-box and performative teaching"}
+"""Headings of the pages."""
+
+_INTRODUCTION = f"""# {{title}}
+
+`{{command}}` ({{scale}} scale, teach_gym {{version}})
+
+LAST is Liu et al., *Iterative Teaching by Label Synthesis* (NeurIPS 2021); DHT is Qiu et al., *Iterative Teaching by
+Data Hallucination* (AISTATS 2023). Lines are means over seeds, bands run from the 10th to the 90th percentile; all
+methods of a panel start from the same learners and are offered the same rows. Every claim of a paper is put as
+comparisons at stated iterations, each tested on paired differences by a 95 % bootstrap interval over at least
+{LEAST_SEEDS} seeds: it *holds* if the interval lies on its side of zero, *does not hold* if it lies on the other, and
+is *undecided* otherwise; the sign test is given beside it. A claim holds if all its comparisons do, and does not if one
+does not; no correction is made for their number. "(log)" marks differences of logarithms, with distances below
+{RESOLUTION:g} told apart no more. The column `seconds` of `curves.csv` is the time of a whole batch of seeds in
+teacher and learner.
+"""
+
+
+def write_report(
+    results: Path, page: Path, command: str, *, title: str = TITLES["papers"], names: Iterable[str] = tuple(EXPERIMENTS)
+) -> None:
+    """Write the page of the experiments in a folder of results, and copy their figures beside it.
+
+    Args:
+        results: the folder with one folder for each experiment.
+        page: the Markdown file; figures go to a folder of its name.
+        command: how the results were made, for the page.
+        title: the page's heading.
+        names: the experiments to put on it, those that the folder has (default: all).
+
+    Raises:
+        FileNotFoundError: no experiment's results are there.
+        DamagedDataError: a file is not what ``teach-gym reproduce`` writes.
+    """
+    folders = [results / name for name in names if (results / name / "claims.json").is_file()]
+    if not folders:
+        raise FileNotFoundError(f"no results in {str(results)!r}; `teach-gym reproduce all` writes some")
+    contents = [(folder, *read_folder(folder)) for folder in folders]
+    images = page.with_suffix("").name
+    summary = ["| experiment | claim | verdict | comparisons that hold |", "| --- | --- | --- | --- |"]
+    sections = []
+    for folder, settings, claims in contents:
+        name = settings["experiment"]
+        for claim in claims:
+            held = [finding["verdict"] == HOLDS for finding in claim["findings"]]
+            summary.append(f"| {name} | {claim['statement']} | {claim['verdict']} | {sum(held)} of {len(held)} |")
+        sections.append(_section(folder, settings, claims, images))
+        for picture in sorted(folder.glob("*.png")):
+            with picture.open("rb") as source, writing(page.parent / images / f"{name}-{picture.name}") as copy:
+                shutil.copyfileobj(source, copy)
+    first = contents[0][1]
+    scales = ", ".join(dict.fromkeys(settings["scale"] for _, settings, _ in contents))
+    head = _INTRODUCTION.format(title=title, command=command, scale=scales, version=first["versions"]["teach_gym"])
+    write_text(page, "\n".join([head, *summary, "", *sections]))
+
+
+def main() -> None:
+    """Write one of the two pages of experiments from a folder of results."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--page", choices=TITLES, default="papers", help="which experiments (default: papers)")
+    parser.add_argument("--out", type=Path, help="the file (default: docs/results/PAGE.md)")
+    parser.add_argument("--command", default="teach-gym reproduce all")
+    given = parser.parse_args()
+    out = given.out or Path("docs/results") / f"{given.page}.md"
+    names = [name for name in EXPERIMENTS if (name in BLACK_BOX) == (given.page == "blackbox")]
+    write_report(given.results, out, given.command, title=TITLES[given.page], names=names)
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,297 @@
+"""The records of a training run, for all agents: settings, scalars and checkpoints in one folder.
+
+``config.json`` holds the settings and the task, ``progress.csv`` one row of scalars per step, ``checkpoints/`` the last
+two checkpoints: tensors as torch writes them (read with ``weights_only=True``, nothing in them is ever run) and beside
+each a JSON file with its step, its SHA-256, the task, the settings and the versions. Every file but ``progress.csv``
+appears whole or not at all, so a run killed at any moment goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import json
+import time
+import uuid
+import warnings
+from collections.abc import Mapping
+from numbers import Real
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from teach_gym.core.spec import TaskSpec
+from teach_gym.errors import DamagedDataError, lookup_name, number
+from teach_gym.files import write_text, writing
+from teach_gym.records.progress import Progress
+from teach_gym.versions import version_of, versions
+
+WANDB_MODES = dict.fromkeys(("disabled", "offline", "online"))
+KEEP = 2
+"""Checkpoints kept: the newest, and the one before in case the newest is damaged."""
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint that was read back: what was given to ``checkpoint``, the task, the settings and the file."""
+
+    step: int
+    tensors: dict[str, Any]
+    state: dict[str, Any]
+    spec: TaskSpec | None
+    config: dict[str, Any]
+    path: Path
+
+
+class RunLog:
+    """Writes the records of one training run into a folder; use it in a ``with`` statement.
+
+    Args:
+        folder: the run's folder, made if it is not there.
+        config: the settings that decide the run's result, plain JSON values; leave out those that do not (where it
+            is written, how it is logged).
+        spec: the task the agent is trained on (None: the run is not of a task).
+        resume: go on with the run in the folder: ``restored`` is its last checkpoint (None: it has none yet), and
+            the rows of ``progress.csv`` after it are dropped.
+        tensorboard: also write TensorBoard event files.
+        wandb: ``disabled``, ``offline`` (needs no account; ``wandb sync`` uploads it later) or ``online``.
+        project: the Weights & Biases project.
+
+    Raises:
+        FileExistsError: the folder holds a run and ``resume`` is False.
+        ValueError: the run in the folder is of another task or of other settings; the message names both. Or an
+            unknown mode.
+        TypeError: settings that JSON cannot hold.
+        DamagedDataError: no checkpoint of the run is whole.
+        ImportError: TensorBoard or Weights & Biases is not installed.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        config: Mapping[str, Any],
+        *,
+        spec: TaskSpec | None = None,
+        resume: bool = False,
+        tensorboard: bool = False,
+        wandb: str = "disabled",
+        project: str = "teach_gym",
+    ) -> None:
+        lookup_name("wandb mode", wandb, WANDB_MODES)
+        self.folder = Path(folder)
+        self.spec = spec
+        self.config = _plain(config)
+        self.restored: Checkpoint | None = None
+        run = uuid.uuid4().hex
+        about = self.folder / "config.json"
+        if about.exists():
+            if not resume:
+                raise FileExistsError(f"{self.folder} holds a run already: resume it or choose another folder")
+            found = _read_json(about)
+            _agree(about, found, spec, self.config)
+            self.restored = restore(self.folder, spec=spec, config=self.config)
+            run = found["run"]
+        start = -1 if self.restored is None else self.restored.step
+        _drop_checkpoints_after(self.folder, start)  # none, or damaged ones
+        self._rows = Progress(self.folder / "progress.csv", start)
+        self._tensorboard = _tensorboard_writer(self.folder / "tensorboard", start + 1) if tensorboard else None
+        self._wandb = _wandb_run(self.folder, run, wandb, project, self.config) if wandb != "disabled" else None
+        if not about.exists():
+            write_text(about, json.dumps({"run": run, **self._about()}, indent=1) + "\n")
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(failed=kind is not None)
+
+    def close(self, *, failed: bool = False) -> None:
+        """Close the files and end the TensorBoard and Weights & Biases runs."""
+        self._rows.close()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+        if self._wandb is not None:
+            self._wandb.finish(exit_code=int(failed))
+
+    def log(self, step: int, **scalars: float) -> None:
+        """Record scalars of a step everywhere; it is on disk (of a killed process, too) when the call returns.
+
+        Args:
+            step: not below the last one; a second call with the same step adds to its row.
+            **scalars: numbers by name; names may come late and may be left out.
+
+        Raises:
+            TypeError: a value that is no number.
+            ValueError: a step below the last one.
+        """
+        for name, value in scalars.items():
+            if not isinstance(value, Real):
+                raise TypeError(f"scalar {name!r} must be a number, got {value!r}")
+        values = {name: value if isinstance(value, int) else float(value) for name, value in scalars.items()}
+        self._rows.add(step, values)
+        if self._tensorboard is not None:
+            for name, value in values.items():
+                self._tensorboard.add_scalar(name, value, step)
+            self._tensorboard.flush()
+        if self._wandb is not None:
+            self._wandb.log({"step": step, **values})
+
+    def checkpoint(self, step: int, tensors: dict[str, Any], **state: Any) -> Path:
+        """Write a checkpoint, whole or not at all, and drop all but the last two.
+
+        Args:
+            step: the step, in order with those of ``log``: what was logged up to it belongs to the checkpoint.
+            tensors: tensors in dictionaries and lists, also with plain numbers, such as state dicts.
+            **state: further plain JSON values.
+
+        Returns:
+            The file of the tensors.
+
+        Raises:
+            TypeError: a state that JSON cannot hold.
+        """
+        import torch
+
+        number("step", step, integer=True)
+        buffer = io.BytesIO()
+        torch.save(tensors, buffer)
+        content = buffer.getvalue()
+        path = self.folder / "checkpoints" / f"{step:012d}.pt"
+        card = {"step": step, "sha256": hashlib.sha256(content).hexdigest(), "state": _plain(state), **self._about()}
+        path.with_suffix(".json").unlink(missing_ok=True)  # a checkpoint counts once its sidecar is there
+        with writing(path) as file:
+            file.write(content)
+        write_text(path.with_suffix(".json"), json.dumps(card, indent=1) + "\n")
+        for old in _sidecars(self.folder)[KEEP:]:
+            old.unlink()
+            old.with_suffix(".pt").unlink(missing_ok=True)
+        return path
+
+    def _about(self) -> dict[str, Any]:
+        task = None if self.spec is None else json.loads(self.spec.to_json())
+        about: dict[str, Any] = {"task": task, "config": self.config, "versions": versions()}
+        about["versions"]["torch"] = version_of("torch")
+        return {**about, "written_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+
+
+def restore(
+    folder: str | Path, *, spec: TaskSpec | None = None, config: Mapping[str, Any] | None = None
+) -> Checkpoint | None:
+    """The last good checkpoint of a run, with its tensors on the CPU.
+
+    A damaged one (its hash is checked) is passed over with a warning.
+
+    Args:
+        folder: the run's folder.
+        spec: the task it must be of (None: any).
+        config: the settings it must be of (None: any).
+
+    Returns:
+        The checkpoint, or None if the run has none yet.
+
+    Raises:
+        ValueError: the checkpoint is of another task or other settings; the message names both.
+        DamagedDataError: there are checkpoints, but none is whole.
+    """
+    sidecars = _sidecars(Path(folder))
+    for sidecar in sidecars:
+        path = sidecar.with_suffix(".pt")
+        try:
+            card = _read_json(sidecar)
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() != card["sha256"]:
+                raise DamagedDataError(f"the SHA-256 of {path} is not that of {sidecar.name}")
+            found = None if card["task"] is None else TaskSpec(**card["task"])
+            checkpoint = card["step"], _tensors(content), card["state"], found, card["config"], path
+        except (OSError, KeyError, TypeError, DamagedDataError) as error:
+            warnings.warn(f"passing over the damaged checkpoint {path}: {error!r}", stacklevel=2)
+            continue
+        _agree(path, card, spec, None if config is None else _plain(config))
+        return Checkpoint(*checkpoint)
+    if sidecars:
+        raise DamagedDataError(f"all {len(sidecars)} checkpoints in {folder} are damaged; train again in a new folder")
+    return None
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as JSON gives them back (tuples become lists).
+
+    Raises:
+        TypeError: not plain JSON values.
+    """
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(values)))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"settings and states must be plain JSON values: {error}") from error
+    return plain
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; a ``DamagedDataError`` if the file holds none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DamagedDataError(f"{path} is damaged: {error}") from error
+    if not isinstance(found, dict):
+        raise DamagedDataError(f"{path} is damaged: it must hold a JSON object")
+    return found
+
+
+def _agree(path: Path, found: dict[str, Any], spec: TaskSpec | None, config: dict[str, Any] | None) -> None:
+    """Raise a ``ValueError`` that names both if a file is of another task or of other settings."""
+    wanted = {"task": None if spec is None else json.loads(spec.to_json()), "config": config}
+    for kind, ours in wanted.items():
+        theirs = found[kind] or {}
+        if ours is None or theirs == ours:
+            continue
+        names = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
+        there, here = ({name: side.get(name) for name in names} for side in (theirs, ours))
+        raise ValueError(f"{path} is of another {kind}: there {there}, here {here}")
+
+
+def _sidecars(folder: Path) -> list[Path]:
+    """The sidecars of a run's checkpoints, newest first."""
+    return sorted((folder / "checkpoints").glob("*.json"), reverse=True)
+
+
+def _drop_checkpoints_after(folder: Path, step: int) -> None:
+    """Remove the checkpoints after a step: damaged ones, which must not push out good ones."""
+    for path in _sidecars(folder):
+        if not path.stem.isdigit() or int(path.stem) > step:
+            path.unlink()
+            path.with_suffix(".pt").unlink(missing_ok=True)
+
+
+def _tensors(content: bytes) -> dict[str, Any]:
+    """The tensors of a checkpoint, on the CPU; code in the file is never run."""
+    import torch
+
+    found: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return found
+
+
+def _tensorboard_writer(folder: Path, step: int) -> Any:
+    """A TensorBoard writer that hides what an earlier process wrote from ``step`` on."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ImportError("TensorBoard is not installed: pip install 'teach_gym[agents]'") from error
+    return SummaryWriter(str(folder), purge_step=step)
+
+
+def _wandb_run(folder: Path, run: str, mode: str, project: str, config: dict[str, Any]) -> Any:
+    """A Weights & Biases run whose scalars are plotted over ``step``, so that a resumed run may go back."""
+    try:
+        wandb = importlib.import_module("wandb")
+    except ImportError as error:
+        raise ImportError("Weights & Biases is not installed: pip install 'teach_gym[agents]'") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = wandb.Settings(silent=True, console="off")
+    started = wandb.init(
+        project=project, id=run, resume="allow", dir=str(folder), config=config, mode=mode, settings=settings
+    )
+    started.define_metric("step")
+    started.define_metric("*", step_metric="step")
+    return started

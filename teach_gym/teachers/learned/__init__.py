@@ -1,0 +1,1 @@
+"""Teachers trained in torch by differentiating through the learner."""

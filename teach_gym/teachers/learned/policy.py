@@ -1,0 +1,239 @@
+"""Teaching policies as networks: what they see, what they give, for many teachers at once.
+
+A policy sees, for every row of the offered mini-batch, the learner's parameters w, their difference w - w* from the
+target, the row's features and its label (DHT, appendix C); with momentum also how far the velocity will carry the
+learner. It gives the row's label (LAST 3.3) in ``label`` tasks and its features (DHT 3.3.1) in ``perturb`` tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+try:
+    import torch
+    from torch import nn
+except ImportError as error:
+    raise ImportError("teach_gym.teachers.learned.policy needs torch: pip install 'teach_gym[torch]'") from error
+
+from teach_gym.core.backend import Array, namespace, norm, softmax
+from teach_gym.core.media import data_bounds
+from teach_gym.core.state import Example, Task, TeachState
+from teach_gym.errors import lookup_name, number, positive
+from teach_gym.teachers.learned.networks import ACTIVATIONS, generators, mlp
+
+OUTPUTS: dict[str, tuple[str, ...]] = {"label": ("free", "soft", "residual"), "perturb": ("free", "box", "residual")}
+"""The kinds of outputs for each medium that a policy fits."""
+BOXES = ("per_dimension", "global")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A policy's network, in plain JSON values.
+
+    Attributes:
+        medium: the medium of its tasks: ``label`` (it gives labels) or ``perturb`` (it gives features).
+        d: number of features.
+        k: number of label entries.
+        parameters: number P of learner parameters.
+        classes: number of classes, 0 for regression.
+        momentum: whether it sees the learner's velocity.
+        hidden: units of the hidden layers.
+        output: ``free`` (any value), ``residual`` (added to the offered label or features), ``soft`` (labels: between
+            the learner's lowest and highest, or on the simplex) or ``box`` (features: inside the data's bounds).
+        normalize: see w / ||w|| and its difference from w* / ||w*|| (the DHT authors' released version).
+        aligned: see the learner's and the target's logits on the row as well: the best label or features hang on these
+            inner products, which a small network is slow to learn.
+        batch_norm: 1-d batch normalisation of the hidden layers.
+        activation: a key of ``teach_gym.teachers.learned.networks.ACTIVATIONS``.
+        box: the bounds of output ``box``: ``per_dimension`` or ``global`` (one interval for all features).
+
+    Raises:
+        TypeError: a value of the wrong type.
+        ValueError: a value out of range, or an output that the medium does not have.
+    """
+
+    medium: str
+    d: int
+    k: int
+    parameters: int
+    classes: int
+    momentum: bool
+    hidden: tuple[int, ...]
+    output: str = "free"
+    normalize: bool = False
+    aligned: bool = False
+    batch_norm: bool = False
+    activation: str = "relu"
+    box: str = "per_dimension"
+
+    def __post_init__(self) -> None:
+        for name in ("d", "k", "parameters"):
+            positive(name, getattr(self, name), integer=True)
+        for size in self.hidden:
+            positive("hidden", size, integer=True)
+        number("classes", self.classes, integer=True)
+        for name in ("momentum", "normalize", "aligned", "batch_norm"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be a bool, got {getattr(self, name)!r}")
+        lookup_name("activation", self.activation, ACTIVATIONS)
+        lookup_name("box", self.box, dict.fromkeys(BOXES))
+        if self.medium not in OUTPUTS:
+            raise ValueError(
+                f"an unrolled policy gives labels or features and fits the media {', '.join(OUTPUTS)}; "
+                f"the task's medium is {self.medium!r}"
+            )
+        if self.output not in OUTPUTS[self.medium]:
+            raise ValueError(
+                f"output {self.output!r} does not fit medium {self.medium!r}; "
+                f"allowed: {', '.join(OUTPUTS[self.medium])}"
+            )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Inputs, hidden units, outputs; 8-32-16-2 for features of half-moons (DHT C.3)."""
+        embedded = self.classes or self.k
+        inputs = self.parameters * (3 if self.momentum else 2) + self.d + embedded + 2 * self.k * self.aligned
+        return (inputs, *self.hidden, self.k if self.medium == "label" else self.d)
+
+
+def default_hidden(d: int) -> tuple[int, ...]:
+    """DHT's hidden layers: 32-16 for few features (C.3), 128-256-512-512-1024 from 24 on (C.4), between them 64-64."""
+    return (32, 16) if d < 8 else (64, 64) if d < 24 else (128, 256, 512, 512, 1024)
+
+
+def architecture(task: Task, *, hidden: Sequence[int] | None = None, **options: Any) -> Architecture:
+    """The architecture for a task.
+
+    Args:
+        task: the task.
+        hidden: units of the hidden layers (None: ``default_hidden``).
+        **options: ``output``, ``normalize``, ``aligned``, ``batch_norm`` (None: with DHT's layers for 24 features and
+            more), ``activation`` and ``box`` of ``Architecture``.
+
+    Raises:
+        ValueError: the task's medium, learner or an option does not fit.
+        TypeError: an unknown option or one of the wrong type.
+    """
+    if options.get("output") == "soft" and task.learner.output.label_low is None:
+        raise ValueError(
+            f"output 'soft' needs a classification learner, this one is {task.learner.name!r}; use free or residual"
+        )
+    if options.get("batch_norm") is None:
+        options["batch_norm"] = hidden is None and task.d >= 24
+    return Architecture(
+        medium=task.spec.medium,
+        d=task.d,
+        k=task.k,
+        parameters=task.size,
+        classes=task.pool.n_classes,
+        momentum=bool(task.update.momentum),
+        hidden=tuple(default_hidden(task.d) if hidden is None else hidden),
+        **options,
+    )
+
+
+def embed_labels(task: Task, y: Array) -> Array:
+    """Labels as class probabilities, whatever the learner's encoding: (..., K) -> (..., classes); regression: as is."""
+    low, high = task.learner.output.label_low, task.learner.output.label_high
+    if task.pool.n_classes != 2 or task.k > 1 or low is None or high is None:
+        return y
+    share = (y - low) / (high - low)
+    return namespace(y).concat([1.0 - share, share], axis=-1)
+
+
+def inputs(task: Task, state: TeachState, *, normalize: bool = False, aligned: bool = False) -> Array:
+    """What a policy sees of each row of the first source: (B, m, inputs).
+
+    Args:
+        task: the task.
+        state: B runs, numpy or torch.
+        normalize: w / ||w|| and its difference from w* / ||w*|| instead of w and w - w*.
+        aligned: also the learner's logits on the row and their difference from the target's.
+    """
+    xp = namespace(state.w)
+    w, gap = state.w, state.w - state.target
+    if normalize:
+        w = w / (norm(w)[..., None] + 1e-12)
+        gap = w - state.target / (norm(state.target)[..., None] + 1e-12)
+    learner = [w, gap]
+    if state.velocity is not None:  # left alone, the learner will coast by so much
+        mu = task.update.momentum
+        rate = task.update.learning_rate if state.rate is None else state.rate[..., None]
+        learner.append(rate * mu / (1.0 - mu) * state.velocity)
+    x, y = state.x[..., 0, :, :], embed_labels(task, state.y[..., 0, :, :])
+    seen = xp.concat(learner, axis=-1)[..., None, :]
+    if x.shape[-2] > 1:
+        seen = xp.broadcast_to(seen, (*x.shape[:-1], seen.shape[-1]))
+    products = []
+    if aligned:
+        logits = task.learner.logits(state.w, x)
+        products = [logits, logits - task.learner.logits(state.target, x)]
+    return xp.concat([seen, x, y, *products], axis=-1)
+
+
+class NetworkPolicy(nn.Module):  # type: ignore[misc]  # the type checker skips torch
+    """S policies of one architecture, one for each teacher; run b is taught by policy b // (B / S).
+
+    Args:
+        arch: the architecture.
+        tasks: the tasks they are for, one for all or one for each: their data's bounds are kept for output ``box``
+            (None: the bounds will be loaded).
+        seeds: S seeds of the first weights.
+    """
+
+    def __init__(self, arch: Architecture, tasks: Sequence[Task] | None, seeds: Sequence[int]) -> None:
+        super().__init__()
+        self.arch = arch
+        self.net = mlp(arch.sizes, generators(seeds), activation=arch.activation, batch_norm=arch.batch_norm)
+        if arch.output == "box":
+            bounds: list[Array] = [np.stack(data_bounds(task.x, arch.box)) for task in tasks or ()]
+            bounds = bounds or [np.zeros((2, arch.d))]
+            table = torch.tensor(np.stack(bounds), dtype=torch.float32).expand(len(seeds), 2, arch.d)
+            for i, name in enumerate(("low", "high")):
+                self.register_buffer(name, table[:, i : i + 1].clone())
+
+    @property
+    def n(self) -> int:
+        """Number S of teachers."""
+        return len(self.net[0].weight)
+
+    def raw(self, seen: torch.Tensor) -> torch.Tensor:
+        """The networks' outputs: (B, m, inputs) -> (B, m, outputs)."""
+        rows = seen.reshape(self.n, -1, seen.shape[-1])
+        out: torch.Tensor = self.net(rows)
+        return out.reshape(*seen.shape[:-1], out.shape[-1])
+
+    def forward(self, task: Task, state: TeachState) -> Example:
+        """The teaching examples of B runs, in torch: x (B, m, d), y (B, m, K)."""
+        return self.example(task, state, self.raw(self.inputs(task, state)))
+
+    def inputs(self, task: Task, state: TeachState) -> Array:
+        """What the networks see, numpy or torch as the state: (B, m, inputs)."""
+        return inputs(task, state, normalize=self.arch.normalize, aligned=self.arch.aligned)
+
+    def example(self, task: Task, state: TeachState, out: torch.Tensor) -> Example:
+        """The teaching examples for the networks' outputs (B, m, outputs)."""
+        x, y = state.x[:, 0], state.y[:, 0]
+        if self.arch.medium == "label":
+            return Example(x, self._labels(task, y, out))
+        if self.arch.output == "residual":
+            out = x + out
+        elif self.arch.output == "box":
+            bounded = torch.sigmoid(out).reshape(self.n, -1, out.shape[-1])
+            out = (self.low + (self.high - self.low) * bounded).reshape(out.shape)
+        return Example(out, y)
+
+    def _labels(self, task: Task, y: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        if self.arch.output == "residual":
+            return y + out
+        if self.arch.output == "free":
+            return out
+        if self.arch.k > 1:
+            return softmax(out)
+        low, high = task.learner.output.label_low, task.learner.output.label_high
+        assert low is not None and high is not None
+        return low + (high - low) * torch.sigmoid(out)

@@ -1,0 +1,1 @@
+"""Teachers in numpy: greedy and closed-form oracles, baselines."""

@@ -1,0 +1,81 @@
+"""Mixup without a learned teacher, the baselines of DHT Table 1; empirical risk minimisation (ERM) is ``passive``."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from teach_gym.core.backend import Array
+from teach_gym.core.medium import Mixup
+from teach_gym.core.randomness import Streams
+from teach_gym.core.state import Example, Task, TeachState
+from teach_gym.core.task import compose
+from teach_gym.errors import positive
+from teach_gym.teachers.base import Teacher
+
+
+class _RandomMixup(Teacher):
+    """Base of the teachers that draw one Mixup coefficient for each mini-batch."""
+
+    _rng: Streams | None = None
+
+    def check(self, task: Task) -> None:
+        """Raise a ``ValueError`` for a medium other than Mixup."""
+        if not isinstance(task.medium, Mixup):
+            raise ValueError(f"teacher {self.name!r} mixes two examples; the task's medium is {task.spec.medium!r}")
+
+    def start(self, task: Task, rng: Streams) -> None:
+        """Keep the streams that the coefficients are drawn from."""
+        self._rng = rng
+
+    def __call__(self, task: Task, state: TeachState) -> Example:
+        """The mixed examples: x (B, m, d), y (B, m, K).
+
+        Raises:
+            RuntimeError: ``start`` was not called with one stream per run.
+        """
+        if self._rng is None or len(self._rng) != len(state.t):
+            raise RuntimeError(f"call start(task, rng) with {len(state.t)} streams before {self.name!r} teaches")
+        value = self.coefficients(self._rng.uniform()).astype(task.spec.dtype)
+        return compose(task, state, value[:, None, None])
+
+    @abstractmethod
+    def coefficients(self, u: Array) -> Array:
+        """Coefficients for uniform numbers: (B,) -> (B,)."""
+
+
+@dataclass
+class ContinuousMixup(_RandomMixup):
+    """cMixup: coefficients from a Beta distribution (Zhang et al. 2018; DHT 5.2).
+
+    Args:
+        beta: both parameters of the distribution; small ones hardly mix, one is uniform.
+
+    Raises:
+        ValueError: a beta that is not positive.
+    """
+
+    beta: float = 1.0
+    name: str = field(default="cmixup", init=False)
+
+    def __post_init__(self) -> None:
+        positive("beta", self.beta)
+
+    def coefficients(self, u: Array) -> Array:
+        """Quantiles of the Beta distribution."""
+        from scipy.special import betaincinv
+
+        return np.asarray(betaincinv(self.beta, self.beta, u))
+
+
+@dataclass
+class DiscreteMixup(_RandomMixup):
+    """dMixup: coefficients 0, 1/2 or 1 with equal chance (DHT 5.2)."""
+
+    name: str = field(default="dmixup", init=False)
+
+    def coefficients(self, u: Array) -> Array:
+        """A third of the unit interval for each."""
+        return np.floor(3.0 * u) / 2.0

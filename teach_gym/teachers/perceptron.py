@@ -1,0 +1,128 @@
+"""The networks of trained agents: perceptrons in numpy, with the statistics their inputs are normalised by."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from teach_gym.core.backend import Array
+from teach_gym.errors import lookup_name, positive
+
+Floats = npt.NDArray[np.float32]
+FORMS = dict.fromkeys(("scores", "box", "squashed"))
+"""What the last layer gives: a score of each action, a continuous action, or one before tanh and scaling to the box."""
+
+
+def _sigmoid(x: Floats) -> Floats:
+    half = np.tanh(np.float32(0.5) * x)
+    return np.asarray(np.float32(0.5) * half + np.float32(0.5))
+
+
+ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
+    "Tanh": np.tanh,
+    "ReLU": lambda x: np.maximum(x, np.float32(0)),
+    "LeakyReLU": lambda x: np.where(x > 0, x, np.float32(0.01) * x),
+    "ELU": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, np.float32(0)))),
+    "SiLU": lambda x: x * _sigmoid(x),
+    "Sigmoid": _sigmoid,
+}
+"""Activations by the name of torch's module, with its default arguments."""
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """How observations are shifted, scaled and clipped, as SB3's ``VecNormalize`` does it, in plain numbers.
+
+    Attributes:
+        mean: O running means.
+        var: O running variances.
+        clip: largest absolute value of a normalised entry.
+        epsilon: added to the variances.
+
+    Raises:
+        ValueError: means and variances of different lengths, or numbers that make no sense.
+    """
+
+    mean: list[float]
+    var: list[float]
+    clip: float
+    epsilon: float
+
+    def __post_init__(self) -> None:
+        mean, var = np.asarray(self.mean, dtype=np.float64), np.asarray(self.var, dtype=np.float64)
+        if mean.ndim != 1 or mean.shape != var.shape or not np.isfinite([mean, var]).all() or (var < 0).any():
+            raise ValueError(f"means and variances must be finite lists of one length, got {self.mean}, {self.var}")
+        positive("clip", self.clip)
+        positive("epsilon", self.epsilon)
+
+    @classmethod
+    def of(cls, env: Any) -> Normalization | None:
+        """The present statistics of an SB3 ``VecNormalize``, or None if it leaves observations alone."""
+        if not env.norm_obs:
+            return None
+        rms = env.obs_rms
+        return cls(rms.mean.tolist(), rms.var.tolist(), float(env.clip_obs), float(env.epsilon))
+
+    @functools.cached_property
+    def _shift_and_scale(self) -> tuple[Array, Array]:
+        return np.array(self.mean), np.sqrt(np.array(self.var) + self.epsilon)
+
+    def __call__(self, observation: Floats) -> Floats:
+        """The same numbers as ``VecNormalize.normalize_obs``: (B, O) -> (B, O) float32."""
+        shift, scale = self._shift_and_scale
+        return np.asarray(np.clip((observation - shift) / scale, -self.clip, self.clip), dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A perceptron with the statistics its inputs are normalised by.
+
+    Attributes:
+        layers: (weight (out, in), bias (out,)) of each layer, float32.
+        activation: a key of ``ACTIVATIONS``, between the layers.
+        form: a key of ``FORMS``.
+        normalization: what observations go through first, or None.
+
+    Raises:
+        ValueError: an unknown activation or form, or layers that do not fit each other.
+    """
+
+    layers: list[tuple[Floats, Floats]]
+    activation: str
+    form: str
+    normalization: Normalization | None = None
+
+    def __post_init__(self) -> None:
+        lookup_name("activation", self.activation, ACTIVATIONS)
+        lookup_name("form", self.form, FORMS)
+        size = self.n_inputs
+        if self.normalization is not None and len(self.normalization.mean) != size:
+            raise ValueError(f"{len(self.normalization.mean)} entries are normalised, the first layer takes {size}")
+        for i, (weight, bias) in enumerate(self.layers):
+            if weight.ndim != 2 or weight.shape[1] != size or bias.shape != weight.shape[:1]:
+                raise ValueError(f"layer {i} must take {size} inputs, got weight {weight.shape} and bias {bias.shape}")
+            size = len(bias)
+
+    @property
+    def n_inputs(self) -> int:
+        """Entries of an observation."""
+        return int(self.layers[0][0].shape[-1])
+
+    @property
+    def n_outputs(self) -> int:
+        """Entries of the last layer."""
+        return len(self.layers[-1][1])
+
+    def __call__(self, observation: Floats) -> Floats:
+        """What the last layer gives: (B, O) -> (B, n)."""
+        act = ACTIVATIONS[self.activation]
+        found = observation if self.normalization is None else self.normalization(observation)
+        for weight, bias in self.layers[:-1]:
+            found = act(found @ weight.T + bias)
+        weight, bias = self.layers[-1]
+        return np.asarray(found @ weight.T + bias)

@@ -1,0 +1,74 @@
+"""The scoreboard: which trainings it plans, that it carries them out once, and what the page says of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("stable_baselines3")
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "agents"))
+
+import scoreboard
+from scoreboard import CONTINUOUS, DISCRETE, HEADLINE, Args, Board, Training, carry_out, page, plan, words
+
+from teach_gym.benchmark.score import Estimate, Paired, task_score
+from teach_gym.benchmark.suite import cached_task, task_spec
+from teach_gym.registration import TASKS
+from teach_gym.teachers import make_teacher, teach_episodes
+from teach_gym.teachers.agent import Agent
+
+
+def test_the_plan_has_every_task_and_several_seeds_of_the_headline_ones() -> None:
+    found = plan(Args())
+    assert len(found) == len(set(found)) == len({t.folder(Path()) for t in found})
+    for algo in ("ppo", "dqn", "reinforce"):
+        for task in DISCRETE:
+            seeds = [t.seed for t in found if (t.algo, t.task, t.varied) == (algo, task, False)]
+            assert seeds == list(range(1, 6 if task in HEADLINE else 2))
+    assert {t.task for t in found if t.algo == "sac"} == set(CONTINUOUS)
+    assert {t.task for t in found if t.varied} == set(HEADLINE)
+    assert not any(TASKS[t.task].get("observation") == "black_box" for t in found)
+
+
+def test_trainings_are_carried_out_once_and_scored_on_seeds_of_their_own(tmp_path: Path) -> None:
+    args = Args(out=tmp_path, tasks=("LabelMoons",), algos=("reinforce",), seeds=2, episodes=20, quick=True, workers=2)
+    carry_out(plan(args), args)
+    scores = sorted(tmp_path.glob("*/*/score.json"))
+    assert [path.parent.name for path in scores] == ["LabelMoons-1", "LabelMoons-2"]
+    before = [path.stat().st_mtime_ns for path in scores]
+    carry_out(plan(args), args)
+    assert [path.stat().st_mtime_ns for path in scores] == before
+    board = Board(args)
+    task, seeds = (
+        cached_task(task_spec("LabelMoons")[1]),
+        range(20_000, 20_080),
+    )  # four times the episodes, as the learner is small
+    ends = {name: teach_episodes(task, make_teacher(name), seeds)[1] for name in ("passive", "greedy")}
+    each = []
+    for path in scores:
+        taught = teach_episodes(task, Agent(path=path.with_name("policy.safetensors")), seeds)[1]
+        each.append(task_score(Paired(ends["passive"], ends["greedy"], taught)).value)
+    agents = board.agents(board.runs("reinforce", "LabelMoons"))
+    assert board.score(agents, "LabelMoons").value == pytest.approx(np.mean(each))
+    text = page(board, args)
+    assert f"{np.mean(each):.3f}" in text and "| LabelMoons |" in text and "{" not in text
+    steps = json.loads(scores[0].read_text())["steps"]
+    assert steps == 2 * 16 * 60
+
+
+def test_failed_trainings_are_named(tmp_path: Path) -> None:
+    args = Args(out=tmp_path, quick=True, workers=1)
+    with pytest.raises(RuntimeError, match=r"1 trainings failed.*Nothing"):
+        carry_out([Training("reinforce", "LabelMoons", 1)._replace(algo="ppo", task="Nothing")], args)
+
+
+def test_bold_means_above_one() -> None:
+    assert words(Estimate(1.1, 1.01, 1.2)).startswith("**1.100")
+    assert not words(Estimate(1.1, 0.99, 1.2)).startswith("*") and words(None) == ""
+    assert scoreboard.markdown_table(["a", "b"], [["1", "2"]]).splitlines()[1] == "| --- | ---: |"

@@ -1,0 +1,203 @@
+"""Ray: the benchmark's executor and the sweep, on a local instance with two workers, some of them killed."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SHORT_SUITE
+
+from teach_gym.benchmark.execute import Failure
+from teach_gym.benchmark.run import RunError, run_suite
+from teach_gym.benchmark.store import read_rows
+from teach_gym.benchmark.suite import Run, Suite, expand
+
+pytest.importorskip("ray", reason="needs the extra ray, about 0.5 GB: pip install 'teach_gym[ray]'")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds Ray's workers by their process titles")
+
+from teach_gym.benchmark import ray as engine  # noqa: E402
+
+Row = dict[str, Any]
+SLOW = Suite("x", ("LabelMoons:budget=60",), ("planning:samples=256",), tuple(range(10)))
+"""Ten runs of about half a second, and twenty short ones."""
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    """A Ray instance with two workers."""
+    with engine.connected(2) as found:
+        yield found
+    assert not descendants(os.getpid(), "ray/"), "left processes behind"
+
+
+def lasting(rows: list[Row]) -> list[Row]:
+    """The rows without what differs from one time to the next."""
+    return [{key: value for key, value in row.items() if key != "timing"} for row in rows]
+
+
+def descendants(ancestor: int, title: str) -> list[int]:
+    """The processes below a process whose command line holds ``title``."""
+    table = subprocess.run(["ps", "-wweo", "pid,ppid,stat,args"], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 3) for line in table.splitlines()[1:]]
+    family, grown = {ancestor}, True
+    while grown:
+        more = {int(pid) for pid, parent, *_ in rows if int(parent) in family} - family
+        family, grown = family | more, bool(more)
+    return [
+        int(pid) for pid, _, stat, args in rows if int(pid) in family - {ancestor} and title in args and "Z" not in stat
+    ]
+
+
+def wait_for(condition: Callable[[], Any], seconds: float) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    return condition()
+
+
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+# -------------------------------------------------------------------------------------------------------- benchmark
+
+
+def test_rows_equal_those_of_the_serial_executor(ray: Any, runs: list[Run], rows: list[Row], tmp_path: Path) -> None:
+    found = run_suite(runs, tmp_path / "runs.jsonl", executor="ray", workers=2, progress=False)
+    assert lasting(found) == lasting(rows)
+    assert ray.is_initialized(), "an instance that was there is left alone"
+
+
+def test_a_failing_run_comes_back_as_a_failure(ray: Any, runs: list[Run], tmp_path: Path) -> None:
+    broken = Run(runs[0].task, runs[0].spec, "chalk", 0)
+    with pytest.raises(RunError, match=r"1 of 19 runs .* chalk seed 0: ValueError: unknown teacher 'chalk'"):
+        run_suite([broken, *runs], tmp_path / "runs.jsonl", executor="ray", workers=2, progress=False)
+    assert {row["id"] for row in read_rows(tmp_path / "runs.jsonl")} == {run.id for run in runs}
+
+
+def test_killed_workers_lose_no_run_and_count_none_twice(ray: Any, tmp_path: Path) -> None:
+    runs, path, killed = expand(SLOW), tmp_path / "runs.jsonl", []
+
+    def kill() -> None:
+        for at in (2, 6):  # a worker in the middle of a run, twice
+            wait_for(lambda at=at: lines(path) >= at, 30)
+            pid = wait_for(lambda: descendants(os.getpid(), "ray::attempt"), 10)[0]
+            os.kill(pid, signal.SIGKILL)
+            killed.append((pid, lines(path)))
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    found = run_suite(runs, path, executor="ray", workers=2, progress=False)
+    killer.join()
+    assert len(killed) == 2 and all(done < len(runs) for _, done in killed), "killed too late to test anything"
+    assert sorted(row["id"] for row in read_rows(path)) == sorted(run.id for run in runs)
+    fresh = run_suite(runs, tmp_path / "fresh.jsonl", executor="serial", progress=False)
+    assert lasting(found) == lasting(fresh)
+
+
+def test_a_run_that_kills_its_worker_every_time_is_a_failure(ray: Any) -> None:
+    task = ray.remote(lambda: os._exit(1)).options(max_retries=0)
+    outcome = engine._collect(ray, task.remote())
+    assert isinstance(outcome, Failure) and "WorkerCrashedError" in outcome.message
+
+
+def test_workers_limit_the_runs_under_way(ray: Any, runs: list[Run]) -> None:
+    outcomes = engine.carry_out(runs, 1)
+    assert [run for run, _ in itertools.islice(outcomes, 4)] == runs[:4], "one at a time, so in their order"
+    outcomes.close()
+    assert ray.is_initialized()
+
+
+def test_without_ray_the_extra_is_named(runs: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=r"pip install 'teach_gym\[ray\]'"):
+        run_suite(runs, tmp_path / "runs.jsonl", executor="ray", progress=False)
+
+
+def bench(out: Path) -> subprocess.Popen[str]:
+    """A benchmark of the slow suite on a Ray instance of its own."""
+    options = ["--tasks", *SLOW.tasks, "--teachers", *SLOW.teachers, "--seeds", ",".join(map(str, SLOW.seeds))]
+    command = [sys.executable, "-m", "teach_gym", "bench", *options, "--executor", "ray", "--workers", "2"]
+    return subprocess.Popen(
+        [*command, "--no-html", "--out", str(out)], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_ctrl_c_and_kill_leave_no_processes(stop: signal.Signals, tmp_path: Path) -> None:
+    process, path = bench(tmp_path), tmp_path / "runs.jsonl"
+    assert wait_for(lambda: lines(path) >= 3 or process.poll() is not None, 60)
+    family = descendants(process.pid, "")
+    assert len(family) >= 4, "gcs_server, raylet and workers at the least"
+    os.killpg(process.pid, stop)
+    error = process.communicate(timeout=30)[1]
+    assert process.returncode == (130 if stop == signal.SIGINT else -signal.SIGKILL), error
+    assert "Traceback" not in error and "ray" not in error.lower().replace(str(tmp_path), ""), "quiet"
+    assert wait_for(lambda: not alive(family), 20), "processes outlived the benchmark"
+    assert 3 <= lines(path) < 30, "stopped too late to test anything"
+
+
+def alive(pids: list[int]) -> list[int]:
+    """Those of the processes that still run."""
+    found = subprocess.run(["ps", "-o", "pid=,stat=", "-p", ",".join(map(str, pids))], capture_output=True, text=True)
+    return [int(pid) for pid, stat in map(str.split, found.stdout.splitlines()) if not stat.startswith("Z")]
+
+
+def test_an_address_where_nobody_answers(runs: list[Run], tmp_path: Path) -> None:
+    env = {**os.environ, engine.ADDRESS_VARIABLE: f"127.0.0.1:{free_port()}"}
+    command = [sys.executable, "-m", "teach_gym", "bench", "smoke", "--executor", "ray", "--no-html"]
+    done = subprocess.run([*command, "--out", str(tmp_path)], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert re.search(r"teach-gym: error: no Ray cluster answers at RAY_ADDRESS='127.0.0.1:\d+'", done.stderr)
+
+
+@pytest.mark.slow
+def test_a_cluster_is_used_and_left_running(runs: list[Run], rows: list[Row], tmp_path: Path) -> None:
+    port = free_port()
+    env = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    head = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2"]
+    where = [f"--port={port}", "--include-dashboard=false"]
+    cluster = subprocess.Popen(
+        [*head, *where, "--disable-usage-stats"], env=env, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        assert wait_for(lambda: descendants(cluster.pid, "raylet/raylet"), 60), descendants(cluster.pid, "")
+        out = tmp_path / "runs.jsonl"
+        options = ["--tasks", *SHORT_SUITE.tasks, "--teachers", *SHORT_SUITE.teachers, "--seeds", "3,5,9"]
+        command = [sys.executable, "-m", "teach_gym", "bench", *options, "--executor", "ray", "--workers", "2"]
+        done = subprocess.run(
+            [*command, "--no-html", "--out", str(tmp_path)],
+            env={**env, engine.ADDRESS_VARIABLE: f"127.0.0.1:{port}"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        found = {row["id"]: row for row in lasting(read_rows(out))}
+        assert [found[run.id] for run in runs] == lasting(rows)
+        assert cluster.poll() is None and descendants(cluster.pid, "gcs_server"), "left running"
+    finally:
+        cluster.terminate()
+        cluster.wait(60)
+
+
+def free_port() -> int:
+    """A port nobody listens at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])

@@ -1,0 +1,220 @@
+"""The engine of experiments on made-up work: files, resuming, processes, panels."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from teach_gym.benchmark.processes import WorkerError
+from teach_gym.errors import DamagedDataError
+from teach_gym.papers import experiment
+from teach_gym.papers.claims import Claim, Comparison
+from teach_gym.papers.curves import COLUMNS, Curves, Row, read_csv, rows_of, to_csv
+from teach_gym.papers.engine import Experiment, Record, Result, Settings, Unit, groups, run_experiment
+
+
+class Worker:
+    """Carries out made-up units and counts them; fails where told."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, tuple[int, ...]]] = []
+        self.broken = ""
+
+    def __call__(self, unit: Unit) -> Result:
+        if unit.method == self.broken:
+            raise KeyboardInterrupt
+        self.done.append((unit.method, unit.seeds))
+        values = [[seed + unit.settings["offset"], seed] for seed in unit.seeds]
+        rows = rows_of(unit.label, unit.method, "distance", unit.seeds, (0, 4), values)
+        return Result(rows, {"seeds": np.array(unit.seeds)} if unit.method == "b" else {})
+
+
+def made_up(worker: Worker, offset: float = 0.5) -> Experiment:
+    """An experiment of two methods, whose units cost nothing."""
+
+    def units(name: str, settings: Settings, seeds: Sequence[int]) -> list[Unit]:
+        return [Unit(name, "", m, group, {"offset": offset}) for m in ("a", "b") for group in groups(seeds)]
+
+    def draw(record: Record) -> dict[str, Any]:
+        assert [unit.method for unit, arrays in record.arrays if "seeds" in arrays] == ["b"] * 2
+        return {}
+
+    claim = Claim("a is as far as b", (Comparison("a", "comparable", "b"),))
+    return Experiment("made-up", "", "", "", {"laptop": {"seeds": 20}}, units, worker, (claim,), draw)
+
+
+def test_csv_gives_back_every_value(tmp_path: Path) -> None:
+    values = [0.1 + 0.2, 1e-300, float("inf"), float("nan"), -0.0, 3.0]
+    rows = [Row("e/pa,nel", 'me"thod', 7, t, "distance", v) for t, v in enumerate(values)]
+    path = tmp_path / "curves.csv"
+    path.write_text(to_csv(rows))
+    found = read_csv(path)
+    assert [row[:-1] for row in found] == [row[:-1] for row in rows]
+    assert np.array_equal([row.value for row in found], values, equal_nan=True)
+    assert path.read_text().splitlines()[0] == ",".join(COLUMNS)
+
+
+@pytest.mark.parametrize("text", ["", "seed,value\n", ",".join(COLUMNS) + "\ne,m,1,2,distance\n", "\0"])
+def test_damaged_csv_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(text)
+    with pytest.raises(DamagedDataError, match=r"x\.csv.*no file of curves"):
+        read_csv(path)
+
+
+def test_curves_leave_gaps_open() -> None:
+    rows = [Row("e/p", "m", 5, 10, "distance", 1.0), Row("e/p", "m", 3, 0, "distance", 2.0)]
+    curve = Curves(rows).get("p", "m", "distance")
+    assert curve.seeds.tolist() == [3, 5] and curve.iterations.tolist() == [0, 10]
+    assert np.array_equal(curve.values, [[2.0, np.nan], [np.nan, 1.0]], equal_nan=True)
+
+
+def test_an_interrupted_experiment_goes_on_where_it_was(tmp_path: Path) -> None:
+    worker = Worker()
+    worker.broken = "b"
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(made_up(worker), tmp_path, progress=False)
+    assert worker.done == [("a", tuple(range(1000, 1010))), ("a", tuple(range(1010, 1020)))]
+    assert not (tmp_path / "curves.csv").exists() and len(list((tmp_path / "parts").iterdir())) == 2
+    worker.broken = ""
+    [verdict] = run_experiment(made_up(worker), tmp_path, progress=False)
+    assert [m for m, _ in worker.done] == ["a", "a", "b", "b"] and verdict.verdict == "holds"
+    run_experiment(made_up(worker), tmp_path, progress=False)
+    assert len(worker.done) == 4, "nothing is run twice"
+    rows = read_csv(tmp_path / "curves.csv")
+    assert len(rows) == len(set(rows)) == 2 * 20 * 2
+    assert {(r.method, r.seed) for r in rows} == set(itertools.product("ab", range(1000, 1020)))
+    assert json.loads((tmp_path / "settings.json").read_text())["seeds"] == list(range(1000, 1020))
+    assert json.loads((tmp_path / "claims.json").read_text())[0]["verdict"] == "holds"
+
+
+def test_more_seeds_add_to_those_there_are_and_other_settings_do_not(tmp_path: Path) -> None:
+    worker = Worker()
+    run_experiment(made_up(worker), tmp_path, seeds=range(10), progress=False, figures=False)
+    run_experiment(made_up(worker), tmp_path, seeds=range(20), progress=False)
+    assert worker.done[2:] == [("a", tuple(range(10, 20))), ("b", tuple(range(10, 20)))]
+    run_experiment(made_up(worker, offset=2.0), tmp_path, seeds=range(10), progress=False, figures=False)
+    assert len(worker.done) == 6
+    first = Curves(read_csv(tmp_path / "curves.csv")).get("", "a", "distance")
+    assert np.array_equal(first.values[:, 0], np.arange(10) + 2.0), "parts of other settings are left out"
+
+
+def test_the_key_depends_on_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = Unit("e", "p", "m", (0, 1), {"x": 1})
+    others = [
+        dataclasses.replace(unit, **change)
+        for change in ({"experiment": "f"}, {"panel": ""}, {"method": "n"}, {"seeds": (0,)}, {"settings": {"x": 2}})
+    ]
+    keys = {unit.key, *(other.key for other in others)}
+    monkeypatch.setattr("teach_gym.papers.engine.__version__", "999")
+    keys.add(dataclasses.replace(unit).key)
+    assert len(keys) == 7
+
+
+def test_damaged_parts_and_double_units(tmp_path: Path) -> None:
+    worker = Worker()
+    run_experiment(made_up(worker), tmp_path, progress=False)
+    for path in (tmp_path / "parts").glob("*.npz"):
+        path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(DamagedDataError, match=r"npz.*damaged.*remove the folder"):
+        run_experiment(made_up(worker), tmp_path, progress=False)
+    double = dataclasses.replace(made_up(worker), units=lambda *_: [Unit("e", "", "a", (0,), {})] * 2)
+    with pytest.raises(ValueError, match="same unit of work twice"):
+        run_experiment(double, tmp_path, progress=False)
+
+
+SLOW_EXPERIMENT = """
+import signal, sys, time
+from teach_gym.papers import engine
+from teach_gym.papers.curves import rows_of
+
+def run(unit):
+    time.sleep(0.15)
+    print(unit.method, file=open(sys.argv[2], "a"), flush=True)
+    return engine.Result(rows_of("e", unit.method, "distance", unit.seeds, (0,), [[1.0]]), {})
+
+units = lambda name, settings, seeds: [engine.Unit(name, "", f"m{i}", tuple(seeds), {}) for i in range(8)]
+slow = engine.Experiment("e", "", "", "", {"laptop": {"seeds": 1}}, units, run, (), lambda record: {})
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background leaves it ignored
+    engine.run_experiment(slow, sys.argv[1], workers=int(sys.argv[3]), progress=False)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="uses SIGKILL")
+@pytest.mark.parametrize(("workers", "sent"), [(1, "SIGKILL"), (2, "SIGKILL"), (2, "SIGINT")])
+def test_a_killed_experiment_repeats_and_loses_nothing(workers: int, sent: str, tmp_path: Path) -> None:
+    out, log, script = tmp_path / "out", tmp_path / "log", tmp_path / "slow_experiment.py"
+    script.write_text(SLOW_EXPERIMENT)
+    command = [sys.executable, str(script), str(out), str(log), str(workers)]
+    process = subprocess.Popen(command)
+    end = time.monotonic() + 60
+    while len(list((out / "parts").glob("*.csv"))) < 3 and time.monotonic() < end:
+        time.sleep(0.01)
+    process.send_signal(getattr(signal, sent))
+    process.wait(timeout=30)
+    time.sleep(0.5)  # workers end with their parent
+    before = {path.name: path.stat().st_mtime_ns for path in (out / "parts").glob("*.csv")}
+    assert 3 <= len(before) < 8 and not (out / "curves.csv").exists()
+    subprocess.run(command, check=True)
+    after = {path.name: path.stat().st_mtime_ns for path in (out / "parts").glob("*.csv")}
+    assert len(after) == 8 and {name: after[name] for name in before} == before
+    assert sorted(row.method for row in read_csv(out / "curves.csv")) == [f"m{i}" for i in range(8)]
+    assert len(log.read_text().split()) <= 8 + workers, "at most the units that were cut short are begun again"
+
+
+def test_panels_are_chosen_by_parts_of_their_names(tmp_path: Path) -> None:
+    worker, names = Worker(), ("MNIST, MLP", "half moons", "MNIST, CNN", "MNIST, MLP (validation)")
+
+    def units(name: str, settings: Settings, seeds: Sequence[int]) -> list[Unit]:
+        return [Unit(name, panel, "b", tuple(seeds), {"offset": 0}) for panel in names]
+
+    claims = tuple(Claim(panel, (Comparison("b", "always", 1.0, panel=panel),)) for panel in names)
+    found = dataclasses.replace(made_up(worker), units=units, claims=claims, draw=lambda record: {})
+    verdicts = run_experiment(found, tmp_path, panels=["MNIST"], progress=False)
+    assert [verdict.statement for verdict in verdicts] == ["MNIST, MLP", "MNIST, CNN", names[3]] and len(
+        worker.done
+    ) == 3
+    assert json.loads((tmp_path / "settings.json").read_text())["panels"] == ["MNIST"]
+    verdicts = run_experiment(found, tmp_path, panels=["half", "MNIST, MLP"], progress=False)
+    assert [verdict.statement for verdict in verdicts] == ["MNIST, MLP", "half moons"], "a name in full is that panel"
+    with pytest.raises(ValueError, match=r"unknown panel 'CIFAR'; allowed: .*'half moons'"):
+        run_experiment(found, tmp_path, panels=["CIFAR"], progress=False)
+    with pytest.raises(ValueError, match="workers must be"):
+        run_experiment(found, tmp_path, workers=0, progress=False)
+
+
+def test_workers_give_what_this_process_gives(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder, workers in ((one, 1), (two, 2)):
+        run_experiment(experiment("last-fig7"), folder, scale="smoke", workers=workers, progress=False, figures=False)
+    rows = [[row for row in read_csv(folder / "curves.csv") if row.metric != "seconds"] for folder in (one, two)]
+    assert rows[0] == rows[1] and len(rows[0]) > 50
+
+
+def die(unit: Unit) -> Result:
+    os._exit(3)
+
+
+def test_a_worker_that_dies_is_said_to_have_died(tmp_path: Path) -> None:
+    found = dataclasses.replace(experiment("last-fig7"), run=die)
+    with pytest.raises(WorkerError, match=r"worker process died.*start the same again"):
+        run_experiment(found, tmp_path, scale="smoke", workers=2, progress=False)
+
+
+def test_units_that_measure_seconds_are_run_one_at_a_time(tmp_path: Path) -> None:
+    worker = Worker()  # it cannot be sent to another process
+    run_experiment(dataclasses.replace(made_up(worker), timed=True), tmp_path, workers=2, progress=False)
+    assert len(worker.done) == 4 and experiment("last-fig12").timed

@@ -1,0 +1,129 @@
+"""The experiments of performative teaching: settings, resumption, divergence and what the tables say."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from teach_gym.neural import train as training_module
+from teach_gym.neural.settings import Settings
+from teach_gym.papers import dht_performative, performative_search
+from teach_gym.papers.curves import Curves, rows_of
+from teach_gym.papers.dht_performative import ACCURACY, MNIST, SAMPLE, SGD, TABLE2, run
+from teach_gym.papers.engine import Experiment, Unit
+from teach_gym.papers.performative_search import CHOSEN, SEARCH, TEST, VALIDATION, at_rate, best_rate, training
+
+SMALL = {"pool": "patterns", "pool_options": {"n": 120, "size": 8}, "batch_size": 20, "learning_rate": 0.02}
+BOTH = pytest.mark.parametrize("experiment", [TABLE2, SEARCH], ids=lambda e: e.name)
+
+
+def unit_of(**training: Any) -> Unit:
+    """A unit of work of two seeds on made-up images."""
+    given = {**SMALL, "iterations": 8, "eval_every": 4, "checkpoint_every": 4, **training}
+    return Unit("e", "p", "m", (3, 5), {"training": given})
+
+
+@BOTH
+def test_settings_of_every_scale_are_trainings(experiment: Experiment) -> None:
+    for settings in experiment.scales.values():
+        for unit in experiment.units(experiment.name, settings, range(7)):
+            given = {**unit.settings["training"], "device": "cpu"}
+            made = Settings(**given, seeds=unit.seeds)
+            assert made.iterations > 0 and 0 < len(unit.seeds) <= dht_performative.STACK
+            assert (made.validation > 0) == ("validation" in unit.panel), "only validation panels hold images out"
+
+
+def test_paper_scale_has_every_row_of_the_table() -> None:
+    panels = TABLE2.scales["paper"]["panels"]
+    assert set(dht_performative.PUBLISHED) < set(panels) and len(dht_performative.PUBLISHED) == 9
+    assert Settings(**panels[MNIST]["train"]) == Settings(), "the defaults are the paper's MNIST row"
+
+
+def test_every_learner_gets_what_it_gets_alone(tmp_path: Path) -> None:
+    unit = unit_of(method="performative")
+    together = Curves(run(unit, tmp_path / "both").rows)
+    for i, seed in enumerate(unit.seeds):
+        alone = Curves(run(dataclasses.replace(unit, seeds=(seed,)), tmp_path / str(seed)).rows)
+        for metric in (ACCURACY, "train_loss"):
+            curve = together.get("p", "m", metric)
+            assert curve.iterations.tolist() == [4, 8]
+            assert np.allclose(curve.values[i], alone.get("p", "m", metric).values[0], rtol=1e-4)
+
+
+def test_a_unit_that_was_cut_short_goes_on_and_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unit, seen = unit_of(method="random"), []
+    whole = run(unit, tmp_path / "whole").rows
+    advance = training_module.Trainer.advance
+
+    def broken(self: Any, t: int) -> Any:
+        if t == 6:
+            raise KeyboardInterrupt
+        return advance(self, t)
+
+    def counted(self: Any, t: int) -> Any:
+        seen.append(t)
+        return advance(self, t)
+
+    monkeypatch.setattr(training_module.Trainer, "advance", broken)
+    with pytest.raises(KeyboardInterrupt):
+        run(unit, tmp_path / "cut")
+    monkeypatch.setattr(training_module.Trainer, "advance", counted)
+    assert run(unit, tmp_path / "cut").rows == whole and seen == [4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("validation", [0, 40])
+def test_divergence_is_nan_and_said(validation: int, tmp_path: Path) -> None:
+    diverging = {"learning_rate": 1e20, "weight_decay": 1.0, "iterations": 60, "checkpoint_every": 60}
+    with pytest.warns(RuntimeWarning, match=r"e/p, m: the loss of seed .* became non-finite"):
+        rows = run(unit_of(validation=validation, **diverging), tmp_path).rows
+    found = Curves(rows).get("p", "m", ACCURACY)
+    assert np.isnan(found.values).all() and found.iterations.tolist() == [60]
+    text = dht_performative.table(Curves(rows))
+    assert "| p | m | - | diverged | - |" in text
+
+
+def test_a_variant_is_translated_at_its_rate() -> None:
+    made = training({"teaching": {"epsilon": 0.2}, "target_rate_factor": 10.0, "taught_part": [0.5, 1.0]}, 0.03, 200)
+    assert made["learning_rate"] == 0.03 and made["teach_between"] == [100, 200] and made["method"] == "performative"
+    assert made["teaching"]["epsilon"] == 0.2 and made["teaching"]["target_rate"] == pytest.approx(0.3)
+    for name, (variant, rate) in CHOSEN.items():
+        assert variant in performative_search.CONTROLS | performative_search.VARIANTS
+        assert rate in performative_search.RATES, f"{name} must be one of those that were tried"
+
+
+def made_up(values: dict[tuple[str, str], list[float]], name: str) -> Curves:
+    """Curves with given accuracies at the end, by panel and method."""
+    rows = [
+        row
+        for (panel, method), found in values.items()
+        for row in rows_of(f"{name}/{panel}", method, ACCURACY, range(len(found)), (9,), np.array(found)[:, None])
+    ]
+    return Curves(rows)
+
+
+def test_the_table_gives_paired_differences_beside_the_papers_numbers() -> None:
+    text = dht_performative.table(made_up({(MNIST, SGD): [90.0, 92.0], (MNIST, SAMPLE): [91.0, 93.5]}, "x"))
+    assert f"| {MNIST} | {SGD} | 92.45 | 91.00 ± 1.41 | - |" in text
+    assert f"| {MNIST} | {SAMPLE} | 95.02 | 92.25 ± 1.77 | +1.25 [+1.00, +1.50] |" in text
+
+
+def test_the_search_takes_the_best_validation_rate_and_never_a_diverged_one() -> None:
+    values: dict[tuple[str, str], list[float]] = {}
+    for variant in (*performative_search.CONTROLS, *performative_search.VARIANTS):
+        for i, rate in enumerate(performative_search.RATES):
+            values[VALIDATION, at_rate(variant, rate)] = [80.0 + i, 81.0 + i]
+    _, middle, high, highest = performative_search.RATES
+    for rate in (high, highest):
+        values[VALIDATION, at_rate(SGD, rate)] = [float("nan")] * 2
+    values |= {(TEST, name): [70.0, 71.0] for name in CHOSEN}
+    curves = made_up(values, "x")
+    assert best_rate(curves, SGD) == middle
+    text = performative_search.table(curves)
+    assert f"| {SGD} | 80.50 | **81.50** | diverged | diverged | +0.00 [+0.00, +0.00] |" in text
+    assert "| SGD, tuned | 70.50 ± 0.71 |" in text

@@ -1,0 +1,60 @@
+"""The speed report, and (slow) the ratios the package promises."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tools.speed import Figure, oracle_figures, race, single_figures, to_markdown, vector_figures
+
+
+def test_race_times_each_contestant() -> None:
+    slow, fast = race([lambda: time.sleep(0.002), lambda: time.sleep(0.0005)], calls=5, rounds=3)
+    assert 2000 <= slow < 20_000 and 500 <= fast < slow
+
+
+def test_report_has_a_table_per_group() -> None:
+    figures = [
+        Figure("one", "a", 2.0, "", None),
+        Figure("one", "b", 1.0, "fast", 2.0),
+        Figure("two", "c", 3.0, "", None),
+    ]
+    text = to_markdown(figures)
+    assert text.count("| --- |") == 2 and "## One" in text and "| b | 1.0 | fast | 2.00 |" in text
+
+
+def test_figures_of_small_runs_are_complete() -> None:
+    figures = [*vector_figures((8,), 1), *single_figures(1), *oracle_figures(1)]
+    assert {"CartPole-v1", "LabelMoons (float64)", "LabelMoons", "IMT"} <= {f.what for f in figures}
+    assert all(f.microseconds > 0 and (f.ratio is None or f.ratio > 0) for f in figures)
+
+
+def test_figures_of_what_is_learned_are_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from tools import speed_learned
+
+    monkeypatch.setattr(speed_learned, "race", lambda calls, n, rounds: race(calls, 1, 1))
+    monkeypatch.setattr(speed_learned, "MANY", 2)
+    monkeypatch.setattr(speed_learned, "CNN_BATCH", 2)
+    figures = speed_learned.figures(1)
+    assert sum(f.what == "performative step" for f in figures) == 3
+    for figure in figures:
+        assert figure.microseconds > 0 and (figure.ratio is None) == (figure.what in ("1 teacher", "plain step"))
+
+
+@pytest.mark.slow
+def test_promised_ratios_with_slack_for_noise() -> None:
+    least = {"64": 1.0, "1,024": 0.7, "16,384": 0.5}
+    for figure in vector_figures((64, 1024, 16384), 9):
+        width = figure.group.split()[2]
+        if figure.what == "LabelMoons (float64)":
+            assert figure.ratio is not None and figure.ratio > 0.85 * least[width]
+        elif figure.what == "LabelMNIST (float32)":
+            assert figure.ratio is not None and figure.ratio > 0.85 * 0.3
+    ratios = {f.what: f.ratio for f in single_figures(9)}
+    assert ratios["LabelMoons"] is not None and ratios["LabelMoons"] > 0.5
+    for figure in oracle_figures(9):
+        if figure.what.startswith("LAST"):
+            n = 1024 if "1,024" in figure.what else 1
+            assert figure.microseconds / n < (0.5 if n > 1 else 25.0)

@@ -1,0 +1,232 @@
+"""Speed of the environments and oracles, as ratios measured in one run.
+
+CartPole is the yardstick of the environments, one matrix product that of the teacher that scans the pool. Every
+figure is a median over rounds in which the contestants take turns, so that the machine's moods meet all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib.util
+import itertools
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+import teach_gym
+from teach_gym.core.build import make_task
+from teach_gym.core.randomness import Streams
+from teach_gym.core.state import Task, TeachState
+from teach_gym.core.task import reset
+from teach_gym.errors import DataNotFoundError
+from teach_gym.files import write_text
+from teach_gym.registration import env_id, task_kwargs
+from teach_gym.teachers import make_teacher
+
+WIDTHS = (64, 1024, 16384)
+VECTOR_TASKS = ("LabelMoons", "LabelMNIST")
+SINGLE_TASKS = ("LabelMoons", "LabelMomentum", "PerturbMoons", "LabelMNIST", "LabelDigits")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the report.
+
+    Attributes:
+        group: which table it belongs to.
+        what: what was timed.
+        microseconds: median time of one call.
+        rate: a rate to show with it, or the empty string.
+        ratio: the ratio to the yardstick (None for the yardstick itself).
+    """
+
+    group: str
+    what: str
+    microseconds: float
+    rate: str
+    ratio: float | None
+
+
+def race(contestants: Sequence[Callable[[], Any]], calls: int, rounds: int) -> list[float]:
+    """Median microseconds per call of each contestant, taking turns."""
+    times: list[list[float]] = [[] for _ in contestants]
+    for call in contestants:
+        call()
+    for _ in range(rounds):
+        for call, record in zip(contestants, times, strict=True):
+            start = time.perf_counter()
+            for _ in range(calls):
+                call()
+            record.append((time.perf_counter() - start) / calls * 1e6)
+    return [statistics.median(record) for record in times]
+
+
+def _vector_stepper(env: gym.vector.VectorEnv[Any, Any, Any]) -> Callable[[], Any]:
+    """A call that takes one step with the next of a list of random actions."""
+    env.reset(seed=0)
+    rng = np.random.default_rng(0)
+    n = int(env.single_action_space.n)  # type: ignore[attr-defined]
+    actions = [rng.integers(0, n, env.num_envs) for _ in range(16)]
+    turn = iter(range(10**12))
+    return lambda: env.step(actions[next(turn) & 15])
+
+
+def _single_stepper(env: gym.Env[Any, Any]) -> Callable[[], Any]:
+    """A call that takes one step and starts again where the episode is over."""
+    env.reset(seed=0)
+    rng = np.random.default_rng(0)
+    actions = [int(a) for a in rng.integers(0, 2, 256)]
+    turn = iter(range(10**12))
+
+    def step() -> None:
+        if env.step(actions[next(turn) & 255])[2]:
+            env.reset()
+
+    return step
+
+
+def available(names: Sequence[str]) -> list[str]:
+    """The tasks whose data is there."""
+    found = []
+    for name in names:
+        try:
+            make_task(**task_kwargs(name))
+        except DataNotFoundError:
+            continue
+        found.append(name)
+    return found
+
+
+def vector_figures(widths: Sequence[int], rounds: int) -> list[Figure]:
+    """Vector environments against CartPole's at the same width; resets are part of the time."""
+    figures = []
+    for width in widths:
+        group = f"vector environment, {width:,} sub-environments"
+        cart = gym.make_vec("CartPole-v1", num_envs=width, vectorization_mode="vector_entry_point")
+        contestants = {"CartPole-v1": cart}
+        for name in available(VECTOR_TASKS):
+            for dtype in ("float64", "float32"):
+                env = gym.make_vec(env_id(name), num_envs=width, dtype=dtype)
+                contestants[f"{name} ({dtype})"] = env
+        calls = max(61, min(1220, 4_000_000 // (40 * width)))
+        times = race([_vector_stepper(e) for e in contestants.values()], calls, rounds)
+        for what, micro in zip(contestants, times, strict=True):
+            ratio = None if what == "CartPole-v1" else times[0] / micro
+            figures.append(Figure(group, what, micro, f"{width / micro:.2f} M steps/s", ratio))
+    return figures
+
+
+def single_figures(rounds: int) -> list[Figure]:
+    """Single environments through ``gym.make`` with its default wrappers, against CartPole."""
+    names = available(SINGLE_TASKS)
+    envs = [gym.make("CartPole-v1"), *(gym.make(env_id(name)) for name in names)]
+    times = race([_single_stepper(e) for e in envs], 3000, rounds)
+    return [
+        Figure("single environment", what, t, f"{1e3 / t:.0f} k steps/s", times[0] / t if i else None)
+        for i, (what, t) in enumerate(zip(["CartPole-v1", *names], times, strict=True))
+    ]
+
+
+def _start(task: Task, n: int) -> TeachState:
+    return reset(task, Streams.from_seeds(range(n)))
+
+
+def oracle_figures(rounds: int) -> list[Figure]:
+    """IMT against the one matrix product it needs, and closed-form LAST."""
+    figures = []
+    for name in available(["LabelDigits", "LabelMNIST"]):
+        task = make_task(**{**task_kwargs(name), "dtype": "float64"})
+        for n in (1, 64):
+            figures += _imt_figures(name, task, n, rounds)
+        for constraint, n in itertools.product(("none", "soft", "one_hot"), (1, 1024)):
+            last = functools.partial(make_teacher("last", constraint=constraint), task, _start(task, n))
+            (micro,) = race([last], 300, rounds)
+            what = f"LAST ({constraint}), {n:,} learner{'s' if n > 1 else ''}"
+            figures.append(Figure(f"closed-form LAST ({name})", what, micro, f"{micro / n:.2f} us a learner", None))
+    return figures
+
+
+def _imt_figures(name: str, task: Task, n: int, rounds: int) -> list[Figure]:
+    """IMT for n learners against the product of the pool with 2 n columns, in two layouts of the pool."""
+    state = _start(task, n)
+    columns = np.concatenate([state.w, state.difference]).T.copy()
+    rowwise = np.ascontiguousarray(task.x)
+    imt = functools.partial(make_teacher("imt"), task, state)
+    times = race([lambda: columns.T @ task.x.T, lambda: rowwise @ columns, imt], 300, rounds)
+    group = f"IMT over {len(task.x):,} rows of {task.d} features ({name}), {n} learner{'s' if n > 1 else ''}"
+    return [
+        Figure(group, "the matrix product it needs (pool stored by columns, as here)", times[0], "", None),
+        Figure(group, "the same product (pool stored by rows)", times[1], "", times[1] / times[0]),
+        Figure(group, "IMT", times[2], f"{times[2] / n:.1f} us a learner", times[2] / times[0]),
+    ]
+
+
+def to_markdown(figures: Sequence[Figure]) -> str:
+    """The report."""
+    cpu = platform.processor() or platform.machine()
+    lines = [
+        "# Speed",
+        "",
+        f"Written by `teach-gym speed` on {platform.system()} {cpu}, Python {platform.python_version()}, "
+        f"numpy {np.__version__}, gymnasium {gym.__version__}, teach_gym {teach_gym.__version__}.",
+        "",
+        "Medians over rounds in which all take turns; one thread. A ratio compares with the first line of its table: "
+        "for environments it is how many steps they make while CartPole makes one (higher is better), elsewhere how "
+        "many calls of the first line one call takes (lower is better). CartPole does a few flops a step; here each "
+        "step trains a learner, scores it and draws the next example.",
+    ]
+    for group in dict.fromkeys(f.group for f in figures):
+        lines += ["", f"## {group[0].upper()}{group[1:]}", "", "| what | time per call (us) | rate | ratio |"]
+        lines.append("| --- | ---: | ---: | ---: |")
+        for f in figures:
+            if f.group == group:
+                ratio = "" if f.ratio is None else f"{f.ratio:.2f}"
+                lines.append(f"| {f.what} | {f.microseconds:.1f} | {f.rate} | {ratio} |")
+    return "\n".join([*lines, ""])
+
+
+def measure(out: str | Path | None = None, *, rounds: int = 9, quick: bool = False) -> str:
+    """Measure, and write the report where asked; what is learned by torch is left out where it is not installed.
+
+    Args:
+        out: a Markdown file (None: none is written).
+        rounds: rounds per figure.
+        quick: leave out the widest vector environments and take three rounds.
+
+    Returns:
+        The report.
+    """
+    widths = WIDTHS[:2] if quick else WIDTHS
+    rounds = 3 if quick else rounds
+    figures = [*vector_figures(widths, rounds), *single_figures(rounds), *oracle_figures(rounds)]
+    if importlib.util.find_spec("torch") is not None:
+        from tools import speed_learned
+
+        figures += speed_learned.figures(rounds)
+    text = to_markdown(figures)
+    if out is not None:
+        write_text(out, text)
+    return text
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure on this machine and print the report."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--out", type=Path, help="Markdown file to write the report to")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds per figure (default: 9)")
+    parser.add_argument("--quick", action="store_true", help="three rounds, and no very wide vector environments")
+    given = parser.parse_args(arguments)
+    print(measure(given.out, rounds=given.rounds, quick=given.quick))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
