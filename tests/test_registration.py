@@ -76,9 +76,19 @@ def test_unknown_names() -> None:
         gym.make("teach_gym/LabelMoon-v0")
 
 
-def test_make_task_takes_the_kwargs_of_the_table() -> None:
-    task = teach_gym.make_task(**teach_gym.TASKS["SelectMoons"])
-    assert isinstance(task, teach_gym.Task) and task.spec == teach_gym.TaskSpec(**TASKS["SelectMoons"])
+def test_make_task_takes_a_name_with_changes_or_fields_alone() -> None:
+    fields = {**teach_gym.TASKS["SelectMoons"], "budget": 7}
+    alone = teach_gym.make_task(**fields)
+    assert isinstance(alone, teach_gym.Task) and alone.spec == teach_gym.TaskSpec(**fields)
+    for name in ("SelectMoons", "teach_gym/SelectMoons-v0"):
+        assert teach_gym.make_task(name, budget=7).spec == alone.spec
+    with pytest.raises(ValueError, match="did you mean 'SelectMoons'"):
+        teach_gym.make_task("SelectMoon")
+
+
+def test_the_public_names_are_listed_before_they_are_loaded() -> None:
+    code = "import teach_gym; print(sorted(set(teach_gym.__all__) - set(dir(teach_gym))))"
+    assert python(code) == "[]"
 
 
 def test_public_names_exist() -> None:

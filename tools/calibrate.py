@@ -12,7 +12,7 @@ import numpy.typing as npt
 from teach_gym.core.build import make_task
 from teach_gym.core.state import Task
 from teach_gym.files import write_text
-from teach_gym.registration import TASKS, task_kwargs
+from teach_gym.registration import TASKS
 from teach_gym.teachers import make_teacher, teach_episodes
 
 SEEDS = tuple(range(20))
@@ -31,7 +31,7 @@ def calibrate(names: tuple[str, ...]) -> dict[str, dict[str, object]]:
     """Mean and standard deviation of ``removed`` for each task and teacher."""
     table: dict[str, dict[str, object]] = {}
     for name in names:
-        task = make_task(**task_kwargs(name))
+        task = make_task(name)
         table[name] = {"seeds": len(SEEDS)}
         for teacher in (*TEACHERS, "anticipating") if task.update.momentum else TEACHERS:
             values = removed(task, teacher)

@@ -71,7 +71,7 @@ def page(name: str, calibration: Calibration | None = None) -> str:
         ValueError: no such task, or the environment's docstring lacks a heading.
         DataNotFoundError: the task's data is not there.
     """
-    task = make_task(**task_kwargs(name))
+    task = make_task(name)
     summary, sections = _docstring(name)
     extra = {
         "Action space": [*_actions(task), *_continuous(task)],
@@ -331,7 +331,7 @@ def write_images(folder: str | Path) -> list[Path]:
 
     paths = []
     for name, steps in PICTURED.items():
-        task = make_task(**task_kwargs(name))
+        task = make_task(name)
         frames = animate(task, *lesson(task, make_teacher("greedy"), [0], steps=steps))
         paths.append(Path(folder) / f"{name}.png")
         save_animation(frames, paths[-1])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from teach_gym.core.build import make_task
 from teach_gym.files import write_text
-from teach_gym.registration import TASKS, task_kwargs
+from teach_gym.registration import TASKS
 from tools.docs import read_calibration
 
 
@@ -21,7 +21,7 @@ def task_table(root: Path) -> str:
         "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name in TASKS:
-        task = make_task(**task_kwargs(name))
+        task = make_task(name)
         spec, room = task.spec, numbers[name]
         learner = f"{spec.learner}, momentum" if spec.momentum else spec.learner
         lines.append(

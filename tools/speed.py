@@ -98,7 +98,7 @@ def available(names: Sequence[str]) -> list[str]:
     found = []
     for name in names:
         try:
-            make_task(**task_kwargs(name))
+            make_task(name)
         except DataNotFoundError:
             continue
         found.append(name)

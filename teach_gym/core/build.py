@@ -22,6 +22,7 @@ from teach_gym.core.targets import make_target
 from teach_gym.core.updates import Update
 from teach_gym.data.pools import Pool, Split, make_pool
 from teach_gym.errors import lookup_name
+from teach_gym.registration import task_kwargs
 
 _PRETRAINING = 100
 """Full-batch updates of the network whose soft labels the label medium's ``p='pretrained'`` mixes with."""
@@ -49,15 +50,23 @@ def encode_labels(learner: Learner, split: Split, n_classes: int) -> Array:
     return np.where(labels == 1, high, low)[:, None]
 
 
-def make_task(**spec: Any) -> Task:
-    """Build a task from keyword arguments, those of ``TaskSpec``.
+def make_task(name: str | None = None, /, **changes: Any) -> Task:
+    """Build a task: a registered one with changes, or one made of its parts alone.
+
+    >>> make_task("LabelMoons", learning_rate=0.1).spec.learning_rate
+    0.1
+
+    Args:
+        name: a registered task's short name or id (None: ``changes`` say everything, the rest are the defaults).
+        **changes: fields of ``TaskSpec``; each replaces the registered task's.
 
     Raises:
         TypeError: unknown argument or a value of the wrong type.
         ValueError: unknown name, a value out of range, or parts that do not fit each other.
         DataNotFoundError: the pool's data is not there.
     """
-    return build(TaskSpec(**spec))
+    registered = {} if name is None else task_kwargs(name)
+    return build(TaskSpec(**{**registered, **changes}))
 
 
 def build(spec: TaskSpec) -> Task:

@@ -63,7 +63,7 @@ def test_spec_survives_json(name: str) -> None:
     assert again == spec and again.to_json() == text
     assert {f.name for f in dataclasses.fields(TaskSpec)} == set(json.loads(text))
     task = make_task(**json.loads(text))
-    np.testing.assert_array_equal(task.target, make_task(**task_kwargs(name)).target)
+    np.testing.assert_array_equal(task.target, make_task(name).target)
 
 
 def test_spec_attributes_are_documented() -> None:

@@ -171,7 +171,7 @@ def test_learner_boundary_is_where_the_formula_says() -> None:
 
 
 def test_plot_corners_and_aspect() -> None:
-    view = view_of(make_task(**task_kwargs("LabelMoons")))
+    view = view_of(make_task("LabelMoons"))
     np.testing.assert_allclose(view.axes.pixels(view.axes.low), [PLOT.left, PLOT.bottom])
     np.testing.assert_allclose(view.axes.pixels(view.axes.high), [PLOT.right, PLOT.top])
     unit = view.axes.pixels(np.eye(2)) - view.axes.pixels(np.zeros(2))
@@ -190,7 +190,7 @@ def test_taught_example_has_the_colour_of_its_label(label: float) -> None:
 
 def test_projection_is_the_principal_plane() -> None:
     """Against the eigenvectors of the covariance, and the boundary against the learner's own decision."""
-    task = make_task(**task_kwargs("LabelDigits"))
+    task = make_task("LabelDigits")
     view = view_of(task)
     assert isinstance(view, PlaneView)
     values, vectors = np.linalg.eigh(np.cov(task.x.T))
@@ -206,7 +206,7 @@ def test_projection_is_the_principal_plane() -> None:
 @pytest.mark.parametrize("name", ["LabelDigits10", "LabelDigitsMLP"])
 def test_boundaries_separate_what_the_learner_predicts(name: str) -> None:
     """Predicted classes differ on the two sides of every segment (up to the width of the grid)."""
-    task = make_task(**task_kwargs(name))
+    task = make_task(name)
     view = view_of(task)
     assert isinstance(view, PlaneView)
     w = task.target
@@ -305,7 +305,7 @@ def test_ticks_are_round_and_inside() -> None:
 
 
 def test_animation_on_disk(tmp_path: Path) -> None:
-    task = make_task(**task_kwargs("MixedMoons"))
+    task = make_task("MixedMoons")
     frames = animate(task, *lesson(task, make_teacher("greedy"), [3], steps=5))
     assert len(frames) == 6
     again = animate(task, *lesson(task, make_teacher("greedy"), [3], steps=5))
@@ -337,9 +337,9 @@ def test_bad_animations(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="fps must be > 0"):
         save_animation(frames, tmp_path / "run.gif", fps=0)
     with pytest.raises(ValueError, match="steps must be > 0"):
-        lesson(make_task(**task_kwargs("LabelMoons")), make_teacher("greedy"), [0], steps=0)
+        lesson(make_task("LabelMoons"), make_teacher("greedy"), [0], steps=0)
     with pytest.raises(ValueError, match="continuous"):
-        lesson(make_task(**task_kwargs("LabelMoons"), continuous=True), make_teacher("planning"), [0])
+        lesson(make_task("LabelMoons", continuous=True), make_teacher("planning"), [0])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -355,7 +355,7 @@ def test_views_are_made_once_and_let_go() -> None:
     import gc
     import weakref
 
-    task = make_task(**task_kwargs("LabelMoons"))
+    task = make_task("LabelMoons")
     assert view_of(task) is view_of(task)
     gone = weakref.ref(task)
     del task

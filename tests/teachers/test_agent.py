@@ -30,7 +30,6 @@ from teach_gym.core.task import reset
 from teach_gym.errors import DamagedDataError
 from teach_gym.integrations.sb3.export import save_policy
 from teach_gym.integrations.sb3.policies import PolicyTeacher
-from teach_gym.registration import task_kwargs
 from teach_gym.teachers import make_teacher, teach_episodes
 from teach_gym.teachers.agent import Agent, save_agent
 from teach_gym.teachers.perceptron import ACTIVATIONS, Network, Normalization
@@ -207,7 +206,7 @@ def test_agents_that_do_not_fit_are_refused() -> None:
 def test_agents_in_the_benchmark(tmp_path: Path) -> None:
     """A file by its path, scored like any teacher; a changed file makes other runs."""
     path = tmp_path / "ppo" / "LabelMoons-0" / "policy.safetensors"
-    task = make_task(**task_kwargs("LabelMoons"))
+    task = make_task("LabelMoons")
     n = sum(block.size for block in layout(task))
     rng = np.random.default_rng(0)
 

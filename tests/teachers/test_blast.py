@@ -20,7 +20,6 @@ from teach_gym.core.state import Example, Task, TeachState  # noqa: E402
 from teach_gym.core.task import advance, reset, step  # noqa: E402
 from teach_gym.envs.base import action_space  # noqa: E402
 from teach_gym.errors import DamagedDataError  # noqa: E402
-from teach_gym.registration import task_kwargs  # noqa: E402
 from teach_gym.teachers import example_of, make_teacher  # noqa: E402
 from teach_gym.teachers.learned.blast import TrainedBlackBox, train_black_box  # noqa: E402
 from teach_gym.teachers.learned.fit import Settings  # noqa: E402
@@ -472,7 +471,7 @@ def test_tasks_that_do_not_fit_are_refused() -> None:
 
 @pytest.mark.parametrize("name", ["BlackBoxLabelDigits", "BlackBoxMixupDigits10MLP", "BlackBoxLabelDigits10"])
 def test_registered_black_box_tasks_train(name: str) -> None:
-    task = make_task(**task_kwargs(name))
+    task = make_task(name)
     settings = Settings(iterations=2, steps=3, learners=2)
     for method in ("unroll", "policy_gradient"):
         shape = {"hidden": (8,), "sees": "predictions"}

@@ -21,7 +21,6 @@ from teach_gym.core.task import reset  # noqa: E402
 from teach_gym.envs.base import action_space  # noqa: E402
 from teach_gym.errors import DamagedDataError  # noqa: E402
 from teach_gym.papers.dht_pictures import energy_distance  # noqa: E402
-from teach_gym.registration import task_kwargs  # noqa: E402
 from teach_gym.teachers import make_teacher, teach_episodes  # noqa: E402
 from teach_gym.teachers.learned.convolution import BatchedConv, ImageDiscriminator, ImageGenerator  # noqa: E402
 from teach_gym.teachers.learned.fit import DivergedError, Settings  # noqa: E402
@@ -209,7 +208,7 @@ def test_a_short_training_lowers_the_objective(kind: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_teachers_beat_sgd_on_half_moons(kind: str) -> None:
-    task = make_task(**task_kwargs("PerturbMoons"))
+    task = make_task("PerturbMoons")
     settings = Settings(iterations=300, learners=8)
     trained = train(kind, task, settings, pretraining=Pretraining(400))
     passive = teach_episodes(task, make_teacher("passive"), range(1000, 1040))[1].mean()

@@ -17,7 +17,6 @@ from teach_gym.core.build import make_task  # noqa: E402
 from teach_gym.core.randomness import Streams, draw_keys  # noqa: E402
 from teach_gym.core.state import Example, Task  # noqa: E402
 from teach_gym.core.task import learn, reset  # noqa: E402
-from teach_gym.registration import task_kwargs  # noqa: E402
 from teach_gym.teachers import example_of, follow, make_teacher  # noqa: E402
 from teach_gym.teachers.learned.fit import Settings  # noqa: E402
 from teach_gym.teachers.learned.networks import BatchedNorm, deferred, generators, mlp, pick  # noqa: E402
@@ -86,7 +85,7 @@ def test_deferred_weight_gradients_equal_autograds() -> None:
 
 
 def test_sizes_are_those_of_the_paper() -> None:
-    moons = make_task(**task_kwargs("PerturbMoons"))
+    moons = make_task("PerturbMoons")
     assert architecture(moons).sizes == (8, 32, 16, 2)
     assert default_hidden(24) == (128, 256, 512, 512, 1024)
     mnist = Architecture("perturb", 24, 1, 24, 10, False, default_hidden(24))

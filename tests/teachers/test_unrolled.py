@@ -140,13 +140,13 @@ def test_a_diverging_unroll_names_the_step_and_keeps_the_checkpoint(tmp_path: Pa
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, list[Path]]:
-    trained = train(make_task(**task_kwargs("LabelMoons")), settings=Settings(iterations=60, steps=20), hidden=(16, 8))
+    trained = train(make_task("LabelMoons"), settings=Settings(iterations=60, steps=20), hidden=(16, 8))
     return trained, trained.save(tmp_path_factory.mktemp("teachers"))
 
 
 def test_a_saved_teacher_is_the_same_teacher(saved: tuple[Trained, list[Path]]) -> None:
     trained, paths = saved
-    task = make_task(**task_kwargs("LabelMoons"))
+    task = make_task("LabelMoons")
     state = reset(task, Streams.from_seeds(range(6)))
     for index, path in enumerate(paths):
         ours, theirs = trained.teacher(index)(task, state), make_teacher("unrolled", path=str(path))(task, state)
@@ -180,13 +180,13 @@ def test_a_teacher_of_another_task_is_refused_with_both_named(saved: tuple[Train
     teacher = Unrolled(saved[1][0])
     for name, match in (("LabelDigits", r"d=2.*d=64"), ("PerturbMoons", "medium=label.*medium=perturb")):
         with pytest.raises(ValueError, match=match) as caught:
-            teacher.check(make_task(**task_kwargs(name)))
+            teacher.check(make_task(name))
         assert '"half_moons"' in str(caught.value) and json.dumps("medium") in str(caught.value)
     similar = make_task(**{**task_kwargs("LabelGaussian"), "budget": 3})
     teacher.check(similar)
     apart = teacher.differences(similar)
     assert apart["pool"] == ("half_moons", "gaussian_clusters") and "budget" not in apart
-    assert teacher.differences(make_task(**task_kwargs("LabelMoons"))) == {}
+    assert teacher.differences(make_task("LabelMoons")) == {}
 
 
 @pytest.mark.parametrize("continuous", [False, True])
