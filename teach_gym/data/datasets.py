@@ -11,12 +11,13 @@ import os
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from teach_gym.errors import DamagedDataError, DataNotFoundError, lookup_name
+from teach_gym.files import sha256
 
 DATA_VARIABLE = "TEACH_GYM_DATA"
 
@@ -81,9 +82,44 @@ def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
     return data.reshape(shape)
 
 
-def load_npz(
-    file_path: str | Path,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any], npt.NDArray[np.float64] | None]:
+class UserData(NamedTuple):
+    """The arrays of a user's .npz file.
+
+    Attributes:
+        x: (n, d) features.
+        y: (n,) classes (int64) or regression targets (float64).
+        soft: (n, K) soft labels, or None.
+        digest: SHA-256 of the file.
+    """
+
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[Any]
+    soft: npt.NDArray[np.float64] | None
+    digest: str
+
+
+def _open(path: Path) -> IO[bytes]:
+    """Open a user's file.
+
+    Raises:
+        DataNotFoundError: no such file.
+    """
+    if not path.is_file():
+        raise DataNotFoundError(f"no file {str(path)!r}; the array pool reads an .npz with X (n, d) and y (n,)")
+    return path.open("rb")
+
+
+def digest(file_path: str | Path) -> str:
+    """SHA-256 of a user's file.
+
+    Raises:
+        DataNotFoundError: no such file.
+    """
+    with _open(Path(file_path)) as file:
+        return sha256(file)
+
+
+def load_npz(file_path: str | Path) -> UserData:
     """Read a user's .npz: ``X`` (n, d), ``y`` (n,) integers or reals, and ``soft`` (n, K) or None.
 
     Raises:
@@ -92,24 +128,25 @@ def load_npz(
         ValueError: shapes or types that do not fit.
     """
     path = Path(file_path)
-    if not path.is_file():
-        raise DataNotFoundError(f"no file {str(path)!r}; the array pool reads an .npz with X (n, d) and y (n,)")
     try:
-        with np.load(path, allow_pickle=False) as file:  # an .npy file is no context manager
-            missing = {"X", "y"} - set(file.files)
-            if missing:
-                raise DamagedDataError(f"{str(path)!r} lacks {sorted(missing)}; it holds {file.files}")
-            x, y = np.asarray(file["X"], dtype=np.float64), file["y"]
-            soft = np.asarray(file["soft"], dtype=np.float64) if "soft" in file.files else None
+        with _open(path) as opened:
+            found = sha256(opened)
+            opened.seek(0)
+            with np.load(opened, allow_pickle=False) as file:  # an .npy file is no context manager
+                missing = {"X", "y"} - set(file.files)
+                if missing:
+                    raise DamagedDataError(f"{str(path)!r} lacks {sorted(missing)}; it holds {file.files}")
+                x, y = np.asarray(file["X"], dtype=np.float64), file["y"]
+                soft = np.asarray(file["soft"], dtype=np.float64) if "soft" in file.files else None
+    except (DataNotFoundError, DamagedDataError):
+        raise
     except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, DamagedDataError):
-            raise
         raise DamagedDataError(f"{str(path)!r} is not an .npz file of arrays: {error}") from error
     if x.ndim != 2 or not x.shape[1] or y.shape != (len(x),) or len(x) < 5:
         raise ValueError(f"X must be (n, d) and y (n,) with n >= 5, got {x.shape} and {y.shape}")
     if y.dtype.kind not in "iubf":
         raise ValueError(f"y must be integers (classes) or real numbers, got dtype {y.dtype}")
-    return x, y.astype(np.int64 if y.dtype.kind in "iub" else np.float64), soft
+    return UserData(x, y.astype(np.int64 if y.dtype.kind in "iub" else np.float64), soft, found)
 
 
 def check(name: str, folder: str | Path | None = None) -> list[str]:

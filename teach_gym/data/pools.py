@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,7 @@ class Pool:
         image_shape: (rows, columns) where a row can be shown as an image.
         to_image: (d, rows * columns), maps features to pixels (None: features are pixels).
         projection: (rows * columns, d), the features are the pixels times this (None: they are not, see ``to_image``).
+        digest: SHA-256 of the user's file the rows were read from, empty for pools without one.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Pool:
     image_shape: tuple[int, int] | None = None
     to_image: Floats | None = None
     projection: Floats | None = None
+    digest: str = ""
 
     @property
     def d(self) -> int:
@@ -279,7 +281,7 @@ def array(
         DamagedDataError: not an .npz file with these arrays.
         ValueError: shapes that do not fit, classes that are not 0 ... K-1, or NaN data.
     """
-    x, y, soft = datasets.load_npz(path)
+    x, y, soft, digest = datasets.load_npz(path)
     if not (holdout > 0 and test > 0 and holdout + test < 1):
         raise ValueError(f"holdout and test must be > 0 with sum < 1, got {holdout!r} and {test!r}")
     found = np.unique(y) if y.dtype.kind == "i" else np.arange(0)
@@ -295,7 +297,7 @@ def array(
         raise ValueError(f"holdout={holdout!r} and test={test!r} leave no train row of {len(x)}")
     splits = [Split(x[i], y[i], None if soft is None else soft[i]) for i in np.split(order, edges)]
     names = tuple(str(k) for k in range(n_classes))
-    return _finish("array", splits, n_classes, standardize, classes=names)
+    return _finish("array", splits, n_classes, standardize, classes=names, digest=digest)
 
 
 def _keep_classes(
@@ -316,6 +318,23 @@ def _keep_classes(
 POOLS: dict[str, Callable[..., Pool]] = {
     f.__name__: f for f in (linear_regression, half_moons, gaussian_clusters, digits, mnist, array)
 }
+
+
+def content_digest(name: str, options: Mapping[str, Any]) -> str:
+    """What a pool's rows depend on besides its name, seed and options: SHA-256 of the user's file it reads.
+
+    Empty for the other pools: their rows follow from the seed, or come from files whose content is known (MNIST).
+    ``make_pool(name, seed, **options).digest`` is the same for the content that was really read.
+
+    Args:
+        name: a key of ``POOLS``.
+        options: that pool's options.
+
+    Raises:
+        DataNotFoundError: the file is not there.
+    """
+    path = options.get("path") if name == "array" else None
+    return datasets.digest(path) if isinstance(path, str) else ""
 
 
 def make_pool(name: str, pool_seed: int = 0, **options: Any) -> Pool:
@@ -341,14 +360,16 @@ def make_pool(name: str, pool_seed: int = 0, **options: Any) -> Pool:
     for key, least in (("n", 5), ("n_classes", 2)):
         if options.get(key, least) < least:
             raise ValueError(f"{key} must be at least {least}, got {options[key]!r}")
-    if maker is array:  # its file may change between calls
-        return maker(pool_seed, **options)
     if maker is mnist:
         options["data_dir"] = str(datasets.data_dir(options.get("data_dir")))
-    return _cached(name, json.dumps([pool_seed, options], sort_keys=True))
+    return _cached(name, json.dumps([pool_seed, options], sort_keys=True), content_digest(name, options))
 
 
 @functools.lru_cache(maxsize=32)
-def _cached(name: str, key: str) -> Pool:
+def _cached(name: str, key: str, content: str) -> Pool:
+    """The pool of a JSON list of seed and options, made again when its file's content changes."""
     pool_seed, options = json.loads(key)
-    return POOLS[name](pool_seed, **options)
+    pool = POOLS[name](pool_seed, **options)
+    if pool.digest != content:
+        raise RuntimeError(f"the file of pool {name!r} was changed while it was read: {options}")
+    return pool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import scipy.stats
 from sklearn.datasets import load_digits, make_moons
 
 from teach_gym.data.datasets import load_mnist
-from teach_gym.data.pools import POOLS, Pool, make_pool
+from teach_gym.data.pools import POOLS, Pool, content_digest, make_pool
 from teach_gym.errors import DamagedDataError, DataNotFoundError
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -78,7 +79,7 @@ def test_pool_is_determined_by_its_seed(any_pool: tuple[str, dict[str, Any]]) ->
         np.testing.assert_array_equal(a.x, c.x)
         np.testing.assert_array_equal(a.labels, c.labels)
     assert not np.array_equal(pool.train.x, other.train.x)
-    assert (again is pool) == (name != "array")
+    assert again is pool
 
 
 def test_standardize_uses_the_train_statistics(any_pool: tuple[str, dict[str, Any]]) -> None:
@@ -273,6 +274,27 @@ def test_array_pool_refuses_bad_shares(holdout: float, test: float, tmp_path: Pa
     few = {"X": own["X"][:6], "y": np.arange(6) % 2}
     with pytest.raises(ValueError, match=f"{holdout}.*{test}"):
         make_pool("array", path=save(tmp_path, **few), holdout=holdout, test=test)
+
+
+def test_a_changed_file_is_another_pool(tmp_path: Path, own: dict[str, np.ndarray]) -> None:
+    """The content of a user's file identifies the pool, wherever the file lies."""
+    options = {"path": save(tmp_path, **own)}
+    expected = hashlib.sha256(Path(options["path"]).read_bytes()).hexdigest()
+    first = make_pool("array", **options)
+    assert content_digest("array", options) == first.digest == expected
+    save(tmp_path, **{**own, "X": own["X"] + 1.0})
+    second = make_pool("array", **options)
+    assert content_digest("array", options) == second.digest != expected
+    np.testing.assert_array_equal(second.train.x, first.train.x + 1.0)
+    (tmp_path / "b").mkdir()
+    assert content_digest("array", {"path": save(tmp_path / "b", **own)}) == expected
+    with pytest.raises(DataNotFoundError, match=r"none\.npz"):
+        content_digest("array", {"path": str(tmp_path / "none.npz")})
+
+
+@pytest.mark.parametrize("name", [n for n in POOLS if n != "array"])
+def test_pools_without_a_users_file_have_no_digest(name: str) -> None:
+    assert content_digest(name, OPTIONS[name]) == ""
 
 
 BAD_OPTIONS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
