@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import MNIST_FOUND
 
+import teach_gym
 from teach_gym.benchmark.store import read_rows
 from teach_gym.cli import COMMANDS, main
 from teach_gym.data.datasets import DATA_VARIABLE
@@ -86,6 +87,7 @@ def test_render(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        (["bnech"], "unknown command 'bnech'; allowed: bench"),
         (["bench", "defualt"], "did you mean 'default'"),
         (["bench", "smoke", "--tasks", "LabelMoon"], "did you mean 'LabelMoons'"),
         (["bench", "smoke", "--teachers", "gredy"], "did you mean 'greedy'"),
@@ -115,11 +117,22 @@ def test_errors_of_users_are_one_line_and_exit_code_2(
     assert "Traceback" not in captured.err and captured.out == ""
 
 
-def test_arguments_that_no_command_has_exit_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    for argv in (["frobnicate"], ["bench", "--frobnicate"], []):
-        with pytest.raises(SystemExit) as stop:
-            main(argv)
-        assert stop.value.code == 2
+def test_options_that_no_command_has_exit_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", "--taks", "LabelMoons"])
+    assert stop.value.code == 2 and "--tasks" in capsys.readouterr().err, "with the closest one"
+
+
+def test_without_arguments_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    output = capsys.readouterr().out
+    assert stop.value.code == 0 and all(command in output for command in COMMANDS)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"teach-gym {teach_gym.__version__}\n"
 
 
 def test_tracebacks_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +172,6 @@ def test_data_check_of_what_is_there(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    import teach_gym
     from teach_gym import doctor
 
     monkeypatch.setattr(doctor, "gpu", lambda: "one abacus")

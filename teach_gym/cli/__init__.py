@@ -1,0 +1,69 @@
+"""The command line ``teach-gym``; what a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from teach_gym.cli.benchmark import bench, report
+from teach_gym.cli.listing import data, doctor, list_
+from teach_gym.cli.output import PROGRAM, say
+from teach_gym.cli.teaching import render, reproduce
+from teach_gym.errors import lookup_name
+from teach_gym.versions import __version__
+
+DEBUG_VARIABLE = "TEACH_GYM_TRACEBACK"
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "list": list_,
+    "bench": bench,
+    "report": report,
+    "render": render,
+    "reproduce": reproduce,
+    "data": data,
+    "doctor": doctor,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0 done, 1 a check failed, 2 a user's error, 130 Ctrl-C.
+
+    Without arguments the commands are listed.
+
+    Args:
+        argv: the arguments (default: those of the process).
+    """
+    try:
+        code = _run(sys.argv[1:] if argv is None else list(argv))
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        say("interrupted; start the same command again to resume a benchmark or an experiment")
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (ValueError, TypeError, OSError, ImportError, ArithmeticError, RuntimeError) as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        say("error: " + " ".join(str(error).split()))
+        return 2
+
+
+def _run(argv: list[str]) -> int:
+    import tyro
+
+    if argv == ["--version"]:
+        print(PROGRAM, __version__)
+        return 0
+    if argv and not argv[0].startswith("-"):
+        lookup_name("command", argv[0], COMMANDS)
+    code: int = tyro.extras.subcommand_cli_from_dict(
+        COMMANDS,
+        prog=PROGRAM,
+        description=f"teach_gym {__version__}: iterative machine teaching as Gymnasium environments. "
+        f"`{PROGRAM} COMMAND --help` explains a command, `{PROGRAM} --version` prints the version.",
+        args=argv or ["--help"],
+    )
+    return code

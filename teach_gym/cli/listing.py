@@ -1,0 +1,90 @@
+"""The commands that show what there is: ``list``, ``data`` and ``doctor``."""
+
+from __future__ import annotations
+
+from tyro.conf import Positional
+
+from teach_gym.cli.output import DataDir, set_data_dir, table
+
+
+def list_(*, spaces: bool = False, data_dir: DataDir = None) -> int:
+    """List the registered tasks, the teachers and the suites.
+
+    Args:
+        spaces: Also build every task and show the shapes of its action and observation spaces (takes seconds).
+        data_dir: Data folder.
+    """
+    import inspect
+
+    from teach_gym.benchmark.suite import SUITES
+    from teach_gym.core.spec import TaskSpec
+    from teach_gym.registration import NEURAL_TASKS, TASKS, env_id, task_kwargs
+    from teach_gym.teachers import TEACHERS, teacher_class
+
+    set_data_dir(data_dir)
+    header = ["Task", "Medium", "Learner", "Pool", "Budget", "Actions"] + ["Observation"] * spaces
+    tasks = []
+    for name in TASKS:
+        spec = TaskSpec(**task_kwargs(name))
+        shapes = _spaces(spec) if spaces else ["Box" if spec.continuous else "Discrete"]
+        tasks.append([env_id(name), spec.medium, spec.learner, spec.pool, str(spec.budget), *shapes])
+    for name, (_, given) in NEURAL_TASKS.items():
+        row = [env_id(name), "mixup", "CNN", given["pool"], f"{given['epochs']} epochs", "Discrete"]
+        tasks.append(row + ["Box(3,)"] * spaces)
+    print(table(header, tasks), end="\n\n")
+    teachers = [[name, (inspect.getdoc(teacher_class(name)) or "").split("\n")[0]] for name in TEACHERS]
+    print(table(["Teacher", "What it does"], teachers), end="\n\n")
+    suites = [[suite.name, str(len(suite.tasks)), str(len(suite.seeds))] for suite in SUITES.values()]
+    print(table(["Suite", "Tasks", "Seeds"], suites))
+    return 0
+
+
+def _spaces(spec: object) -> list[str]:
+    from teach_gym.core.build import build
+    from teach_gym.core.spec import TaskSpec
+    from teach_gym.envs.base import action_space, observation_space
+    from teach_gym.errors import DataNotFoundError
+
+    assert isinstance(spec, TaskSpec)
+    try:
+        task = build(spec)
+    except DataNotFoundError:
+        return ["data missing", "data missing"]
+    action, observation = action_space(task), observation_space(task)
+    return [f"Box{action.shape}" if spec.continuous else str(action), f"Box{observation.shape}"]
+
+
+def data(name: Positional[str], /, *, check: bool = False, data_dir: DataDir = None) -> int:
+    """Fetch a data set into the data folder, or check the one that is there.
+
+    Args:
+        name: The data set: mnist.
+        check: Only compare the files with their checksums; exit code 1 if one is missing or damaged.
+        data_dir: Data folder.
+    """
+    from teach_gym.data import datasets
+
+    set_data_dir(data_dir)
+    problems = datasets.check(name)
+    if problems and not check:
+        datasets.download(name)
+        problems = datasets.check(name)
+    for problem in problems:
+        print(problem)
+    if not problems:
+        print(f"{name}: all files are right in {datasets.data_dir().resolve()}")
+    return 1 if problems else 0
+
+
+def doctor(*, data_dir: DataDir = None) -> int:
+    """Show versions, extras, data and devices: what to send with a bug report.
+
+    Args:
+        data_dir: Data folder.
+    """
+    from teach_gym.doctor import findings
+
+    set_data_dir(data_dir)
+    for topic, rows in findings().items():
+        print(f"{topic}\n{table(*rows)}\n")
+    return 0

@@ -1,0 +1,83 @@
+"""The commands that teach: ``render`` shows one episode, ``reproduce`` runs the experiments of the papers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from teach_gym.cli.output import DataDir, say, set_data_dir, table
+
+
+def render(
+    task: Positional[str],
+    teacher: Positional[str] = "greedy",
+    /,
+    *,
+    seed: int = 0,
+    out: Path | None = None,
+    steps: int | None = None,
+    fps: float = 10.0,
+    data_dir: DataDir = None,
+) -> int:
+    """Draw a teacher at work as an animated GIF, or its last frame as a PNG.
+
+    Args:
+        task: A task, as LabelMoons or LabelMoons:budget=100.
+        teacher: A teacher, as greedy or last:constraint=soft.
+        seed: Seed of the episode.
+        out: The file, .gif or .png (default: TASK-TEACHER.gif).
+        steps: Stop after so many steps.
+        fps: Frames a second.
+        data_dir: Data folder.
+    """
+    from teach_gym.benchmark.suite import cached_task, parse_teacher, task_spec
+    from teach_gym.render.frame import animate, save_animation
+    from teach_gym.teachers import lesson, make_teacher
+
+    set_data_dir(data_dir)
+    name, options = parse_teacher(teacher)
+    label, spec = task_spec(task)
+    path = Path(f"{label.partition(':')[0]}-{name}.gif") if out is None else out
+    built = cached_task(spec)
+    frames = animate(built, *lesson(built, make_teacher(name, **options), [seed], steps=steps))
+    save_animation(frames, path, fps)
+    print(f"{len(frames)} frames: {path.resolve()}")
+    return 0
+
+
+def reproduce(
+    name: Positional[str] = "",
+    /,
+    *,
+    seeds: str | None = None,
+    out: Path | None = None,
+    scale: str = "laptop",
+    panels: tuple[str, ...] = (),
+    workers: int | None = None,
+    show: Annotated[bool, arg(name="list")] = False,
+    data_dir: DataDir = None,
+) -> int:
+    """Run the experiments of the papers and judge their claims; killed and started again, it goes on where it was.
+
+    Args:
+        name: Name of the experiment, or all (without a name, the experiments are listed).
+        seeds: A number of seeds such as 20, or a list such as 3,4,7 (default: the scale's).
+        out: Folder with a folder for each experiment (default: runs/papers-SCALE).
+        scale: Size of the experiment: paper, laptop or smoke.
+        panels: Only these panels; a part of a name, such as MNIST, stands for all that have it (default: all).
+        workers: Processes that work at a time (default: one per CPU; experiments that measure seconds take one).
+        show: List the experiments.
+        data_dir: Data folder.
+    """
+    from teach_gym.benchmark.suite import parse_seeds
+    from teach_gym.papers import command
+
+    if show or not name:
+        print(table(["Experiment", "Source", "Title", "Scales"], command.listing()))
+        return 0
+    set_data_dir(data_dir)
+    folder = Path(f"runs/papers-{scale}") if out is None else out
+    chosen = None if seeds is None else parse_seeds(seeds)
+    return command.reproduce(name, folder, say, scale=scale, seeds=chosen, panels=panels, workers=workers)
