@@ -35,13 +35,11 @@ from teach_gym.benchmark.evaluation import Evaluation, write_score
 from teach_gym.benchmark.suite import cached_task, format_call, parse_call, task_spec
 from teach_gym.core.spec import TaskSpec
 from teach_gym.errors import positive
-from teach_gym.integrations.sb3.export import save_policy
 from teach_gym.integrations.sb3.log import sb3_logger
-from teach_gym.integrations.sb3.policies import PolicyTeacher
 from teach_gym.integrations.sb3.state import model_state, restart, restore_model
-from teach_gym.integrations.sb3.vec_env import make_sb3_vec_env
 from teach_gym.integrations.zoo import ALGORITHMS, Settings, parse_overrides, read_hyperparams, settings
 from teach_gym.records.runlog import RunLog
+from teach_gym.sb3 import PolicyTeacher, make_vec_env, save_policy
 
 POLICY = "policy.safetensors"
 """The file of the trained policy, as it was at the last evaluation."""
@@ -145,7 +143,7 @@ def make_model(algo: str, name: str, chosen: Settings, args: Args) -> BaseAlgori
         TypeError: the same.
     """
     short, changes = parse_call(name, "task")
-    env: Any = VecMonitor(make_sb3_vec_env(short, chosen.n_envs, args.seed, **changes))
+    env: Any = VecMonitor(make_vec_env(short, chosen.n_envs, args.seed, **changes))
     if chosen.normalize is not None:
         env = VecNormalize(env, **chosen.normalize)
     options = dict(chosen.arguments)

@@ -16,8 +16,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 import teach_gym
 from teach_gym.benchmark.evaluation import Evaluation
-from teach_gym.integrations.sb3.policies import PolicyTeacher
-from teach_gym.integrations.sb3.vec_env import make_sb3_vec_env
+from teach_gym.sb3 import PolicyTeacher, make_vec_env
 
 parser = argparse.ArgumentParser(description="Train PPO against the greedy oracle.")
 parser.add_argument("--task", default="LabelMomentum", help="a registered task with discrete actions")
@@ -28,7 +27,7 @@ parser.add_argument("--seed", type=int, default=0, help="seed of the training")
 args = parser.parse_args()
 
 torch.set_num_threads(1)  # the network is too small for more
-env = make_sb3_vec_env(args.task, args.learners, seed=args.seed, observation="lookahead", reward="log_progress")
+env = make_vec_env(args.task, args.learners, seed=args.seed, observation="lookahead", reward="log_progress")
 task = env.get_attr("task")[0]
 model = PPO(
     "MlpPolicy",

@@ -7,9 +7,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
 from teach_gym.benchmark.evaluation import Evaluation
-from teach_gym.integrations.sb3.export import save_policy
-from teach_gym.integrations.sb3.policies import PolicyTeacher
-from teach_gym.integrations.sb3.vec_env import make_sb3_vec_env
+from teach_gym.sb3 import PolicyTeacher, make_vec_env, save_policy
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--task", default="LabelMoons", help="a registered task")
@@ -18,7 +16,7 @@ parser.add_argument("--out", default="ppo.safetensors", help="the agent's file")
 args = parser.parse_args()
 
 torch.set_num_threads(1)  # the network is too small for more
-env = VecNormalize(make_sb3_vec_env(args.task, 256, seed=0), norm_reward=False)
+env = VecNormalize(make_vec_env(args.task, 256, seed=0), norm_reward=False)
 model = PPO(
     "MlpPolicy", env, learning_rate=1e-3, n_steps=60, batch_size=1920, gamma=0.9, seed=0, device="cpu", verbose=1
 )

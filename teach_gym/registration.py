@@ -173,8 +173,8 @@ def env_id(name: str) -> str:
     return f"{NAMESPACE}/{name}-{VERSION}"
 
 
-def task_kwargs(name: str) -> dict[str, Any]:
-    """The task arguments of a short name or id, as a copy.
+def short_name(name: str) -> str:
+    """The short name of a task given by its short name or id, with or without namespace, module and version.
 
     Raises:
         ValueError: no such task; the message names the closest.
@@ -184,7 +184,12 @@ def task_kwargs(name: str) -> dict[str, Any]:
         close = difflib.get_close_matches(short, TASKS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"unknown task {name!r}; allowed: {', '.join(TASKS)}{hint}")
-    return copy.deepcopy(TASKS[short])
+    return short
+
+
+def task_kwargs(name: str) -> dict[str, Any]:
+    """The task arguments of a short name or id, as a copy; see ``short_name``."""
+    return copy.deepcopy(TASKS[short_name(name)])
 
 
 def register_all() -> None:

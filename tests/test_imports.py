@@ -20,6 +20,7 @@ FOLDERS = (
     ("envs",),
     ("benchmark",),
     ("integrations",),
+    ("sb3",),
     ("papers",),
     ("doctor",),
     ("cli",),

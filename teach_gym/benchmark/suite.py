@@ -19,7 +19,7 @@ from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 from teach_gym.pretrained import find
-from teach_gym.registration import NAMESPACE, TASKS, VERSION, task_kwargs
+from teach_gym.registration import TASKS, short_name, task_kwargs
 from teach_gym.versions import __version__
 
 if TYPE_CHECKING:
@@ -224,11 +224,10 @@ def task_spec(text: str) -> tuple[str, str]:
 
     name, changes = parse_call(text, "task")
     kwargs = task_kwargs(name)
-    short = name.removeprefix(f"{NAMESPACE}/").removesuffix(f"-{VERSION}")
     fields = {part.name for part in dataclasses.fields(TaskSpec)}
     if not set(changes) <= fields:
         raise TypeError(f"task {text!r} has no field {sorted(set(changes) - fields)}; allowed: {sorted(fields)}")
-    return format_call(short, changes), TaskSpec(**{**kwargs, **changes}).to_json()
+    return format_call(short_name(name), changes), TaskSpec(**{**kwargs, **changes}).to_json()
 
 
 @functools.lru_cache(maxsize=8)

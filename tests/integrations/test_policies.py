@@ -28,7 +28,8 @@ from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import reset
 from teach_gym.envs.base import TeachEnv
-from teach_gym.integrations.sb3.policies import Normalization, PolicyTeacher
+from teach_gym.sb3 import PolicyTeacher
+from teach_gym.teachers.perceptron import Normalization
 
 
 @every_algorithm

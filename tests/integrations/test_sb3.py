@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -35,8 +35,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormali
 
 from teach_gym.core.randomness import Streams
 from teach_gym.envs.vector import TeachVectorEnv
-from teach_gym.integrations.sb3.policies import PolicyTeacher
-from teach_gym.integrations.sb3.vec_env import TeachVecEnv, make_sb3_vec_env
+from teach_gym.integrations.sb3.vec_env import TeachVecEnv
+from teach_gym.sb3 import PolicyTeacher, make_vec_env
 from teach_gym.teachers import Teacher, make_teacher
 
 # ------------------------------------------------------------------------------------------------ the bridge's VecEnv
@@ -100,9 +100,11 @@ def test_seeds_are_used_once_and_reset_goes_on() -> None:
         env.reset()
 
 
-@pytest.mark.parametrize("id", ["LabelMoons", "teach_gym/LabelMoons-v0", "teach_gym:teach_gym/LabelMoons-v0"])
+@pytest.mark.parametrize(
+    "id", ["LabelMoons", "LabelMoons-v0", "teach_gym/LabelMoons-v0", "teach_gym:teach_gym/LabelMoons-v0"]
+)
 def test_make_by_every_spelling(id: str) -> None:
-    env = make_sb3_vec_env(id, 2, seed=1, budget=5, continuous=True)
+    env = make_vec_env(id, 2, seed=1, budget=5, continuous=True)
     assert env.num_envs == 2 and isinstance(env.action_space, gym.spaces.Box)
     assert env.get_attr("task")[0].spec.budget == 5 and env.get_attr("spec")[0].id == "teach_gym/LabelMoons-v0"
     first = gym.make("teach_gym/LabelMoons-v0", budget=5, continuous=True).reset(seed=2)[0]
@@ -111,21 +113,21 @@ def test_make_by_every_spelling(id: str) -> None:
 
 def test_make_refuses() -> None:
     with pytest.raises(ValueError, match="did you mean 'LabelMoons'"):
-        make_sb3_vec_env("LabelMoon", 2)
+        make_vec_env("LabelMoon", 2)
     with pytest.raises(TypeError, match="budgett"):
-        make_sb3_vec_env("LabelMoons", 2, budgett=3)
+        make_vec_env("LabelMoons", 2, budgett=3)
     with pytest.raises(ValueError, match="next_step"):
         TeachVecEnv(TeachVectorEnv(2, **variant("label-grid")))
     with pytest.raises(TypeError, match="TeachVectorEnv"):
         TeachVecEnv(gym.make_vec("CartPole-v1", 2))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("module", ["vec_env", "policies", "export"])
-def test_missing_packages_are_named(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "stable_baselines3.common.vec_env", None)
-    monkeypatch.delitem(sys.modules, f"teach_gym.integrations.sb3.{module}", raising=False)
-    with pytest.raises(ImportError, match=r"pip install 'teach_gym\[agents\]'"):
-        importlib.import_module(f"teach_gym.integrations.sb3.{module}")
+@pytest.mark.parametrize("package", ["stable_baselines3", "torch"])
+def test_a_missing_package_is_named_with_its_extra(package: str) -> None:
+    code = f"import sys; sys.modules[{package!r}] = None; from teach_gym.sb3 import make_vec_env"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    message = "ImportError: teach_gym.sb3 needs Stable-Baselines3 and torch: pip install 'teach_gym[agents]'"
+    assert message in done.stderr
 
 
 def test_attributes_and_methods_of_sub_environments() -> None:
@@ -155,7 +157,7 @@ def test_attributes_and_methods_of_sub_environments() -> None:
 
 
 def test_images() -> None:
-    env = make_sb3_vec_env("LabelMoons", 2, seed=0, render_mode="rgb_array")
+    env = make_vec_env("LabelMoons", 2, seed=0, render_mode="rgb_array")
     env.reset()
     images = env.get_images()
     assert len(images) == 2 and images[0] is not None and images[0].dtype == np.uint8
@@ -238,7 +240,7 @@ def _frames_per_second(env: Any) -> Any:
 @pytest.mark.slow
 def test_ppo_is_at_least_half_as_fast_again_as_on_dummy_vec_env() -> None:
     """Frames per second of learn() with 64 environments: median ratio over rounds in which both take turns."""
-    native_rate = _frames_per_second(VecMonitor(make_sb3_vec_env("LabelMoons", 64, seed=0)))
+    native_rate = _frames_per_second(VecMonitor(make_vec_env("LabelMoons", 64, seed=0)))
     dummy_rate = _frames_per_second(VecMonitor(DummyVecEnv([lambda: gym.make("teach_gym/LabelMoons-v0")] * 64)))
     rounds = [(native_rate(), dummy_rate()) for _ in range(9)]
     fast, slow = (statistics.median(r[i] for r in rounds) for i in (0, 1))
@@ -250,7 +252,7 @@ def test_ppo_is_at_least_half_as_fast_again_as_on_dummy_vec_env() -> None:
 @pytest.mark.slow
 def test_ppo_learns_to_teach() -> None:
     """A minute of PPO removes most of what lies between passive and greedy teaching."""
-    env = make_sb3_vec_env("LabelMoons", 256, seed=0)
+    env = make_vec_env("LabelMoons", 256, seed=0)
     options = {"n_steps": 60, "batch_size": 1920, "n_epochs": 10, "learning_rate": 1e-3}
     model = PPO("MlpPolicy", env, seed=0, device="cpu", **options).learn(500_000)
     task, seeds = env.env.task, 1000 + np.arange(200)

@@ -28,8 +28,7 @@ from teach_gym.core.observe import layout, observe
 from teach_gym.core.spec import TaskSpec
 from teach_gym.core.task import reset
 from teach_gym.errors import DamagedDataError
-from teach_gym.integrations.sb3.export import save_policy
-from teach_gym.integrations.sb3.policies import PolicyTeacher
+from teach_gym.sb3 import PolicyTeacher, save_policy
 from teach_gym.teachers import make_teacher, teach_episodes
 from teach_gym.teachers.agent import Agent, save_agent
 from teach_gym.teachers.perceptron import ACTIVATIONS, Network, Normalization

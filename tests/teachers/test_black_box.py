@@ -396,12 +396,12 @@ def test_ppo_learns_to_teach_a_black_box() -> None:
     import torch
     from stable_baselines3.common.vec_env import VecNormalize
 
-    from teach_gym.integrations.sb3.vec_env import make_sb3_vec_env
+    from teach_gym.sb3 import make_vec_env
 
     torch.set_num_threads(1)
 
     def mean_return(act: Any) -> float:
-        env = make_sb3_vec_env("BlackBoxLabelMoons", 100, seed=10_000)
+        env = make_vec_env("BlackBoxLabelMoons", 100, seed=10_000)
         seen, total = env.reset(), 0.0
         for _ in range(env.env.task.spec.budget):
             seen, reward, _, infos = env.step(act(seen))
@@ -409,7 +409,7 @@ def test_ppo_learns_to_teach_a_black_box() -> None:
             assert not any("distance" in info for info in infos)
         return total
 
-    env = VecNormalize(make_sb3_vec_env("BlackBoxLabelMoons", 64, seed=1))
+    env = VecNormalize(make_vec_env("BlackBoxLabelMoons", 64, seed=1))
     ppo = sb3.PPO("MlpPolicy", env, n_steps=30, batch_size=480, learning_rate=1e-3, seed=0, device="cpu")
     ppo.learn(20_000)
     env.training = False

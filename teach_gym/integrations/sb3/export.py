@@ -8,23 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.dqn.policies import DQNPolicy
+from stable_baselines3.sac.policies import SACPolicy
+from stable_baselines3.td3.policies import TD3Policy
+
 from teach_gym.core.spec import TaskSpec
-from teach_gym.teachers.agent import save_agent
-from teach_gym.teachers.perceptron import ACTIVATIONS, Network, Normalization
-
-try:
-    import torch
-    from stable_baselines3.common.policies import ActorCriticPolicy
-    from stable_baselines3.common.vec_env import VecNormalize
-    from stable_baselines3.dqn.policies import DQNPolicy
-    from stable_baselines3.sac.policies import SACPolicy
-    from stable_baselines3.td3.policies import TD3Policy
-except ImportError as error:
-    raise ImportError(
-        "teach_gym.integrations.sb3.export needs SB3 and torch: pip install 'teach_gym[agents]'"
-    ) from error
-
+from teach_gym.integrations.perceptrons import network_of_modules
 from teach_gym.integrations.sb3.policies import PolicyTeacher
+from teach_gym.teachers.agent import save_agent
+from teach_gym.teachers.perceptron import Network, Normalization
 
 
 def save_policy(
@@ -57,10 +52,10 @@ def network_of(model: Any, normalize: VecNormalize | Normalization | None = None
     """What a policy does without sampling, for ``teach_gym.teachers.agent.Agent``; see ``save_policy``."""
     if not isinstance(model, torch.nn.Sequential):
         teacher = PolicyTeacher(model, normalize=normalize)
-        return _network(*_actor(teacher.policy), teacher.normalization)
+        return network_of_modules(*_actor(teacher.policy), teacher.normalization)
     if isinstance(normalize, VecNormalize):
         normalize = Normalization.of(normalize)
-    return _network([model], "scores", normalize)
+    return network_of_modules([model], "scores", normalize)
 
 
 def _actor(policy: Any) -> tuple[list[Any], str]:
@@ -82,36 +77,3 @@ def _actor(policy: Any) -> tuple[list[Any], str]:
         return [policy.actor.mu[:-1]], "squashed"  # the last layer is tanh
     allowed = "the MlpPolicy of A2C, PPO, DQN, SAC, TD3 and DDPG"
     raise TypeError(f"cannot save a policy of type {kind}; allowed: {allowed}")
-
-
-def _network(parts: list[Any], form: str, normalization: Normalization | None) -> Network:
-    """The network of modules one after the other."""
-    modules = [m for part in parts for m in (part if isinstance(part, torch.nn.Sequential) else [part])]
-    modules = [m for m in modules if not isinstance(m, torch.nn.Flatten | torch.nn.Identity)]
-    linear, between = modules[::2], modules[1::2]
-    wrong = [m for m in linear if not isinstance(m, torch.nn.Linear)]
-    wrong += [m for m in between if type(m).__name__ not in ACTIVATIONS or repr(m) not in _plain(type(m))]
-    kinds = {type(m).__name__ for m in between}
-    if wrong or len(kinds) > 1 or len(linear) != len(between) + 1:
-        found = ", ".join(map(repr, modules))
-        raise TypeError(
-            f"cannot save these layers: {found}; they must be linear with one kind of activation between them, "
-            f"one of {', '.join(ACTIVATIONS)} with torch's default arguments"
-        )
-
-    def array(tensor: Any) -> Any:
-        return tensor.detach().cpu().numpy()
-
-    layers = []
-    for m in linear:
-        bias = torch.zeros(m.out_features) if m.bias is None else m.bias
-        layers.append((array(m.weight), array(bias)))
-    return Network(layers, next(iter(kinds), "Tanh"), form, normalization)
-
-
-def _plain(kind: type) -> tuple[str, ...]:
-    """How an activation with default arguments, in place or not, describes itself."""
-    try:
-        return repr(kind()), repr(kind(inplace=True))
-    except TypeError:
-        return (repr(kind()),)

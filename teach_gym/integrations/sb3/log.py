@@ -5,12 +5,9 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any
 
-from teach_gym.records.runlog import RunLog
+from stable_baselines3.common.logger import KVWriter, Logger
 
-try:
-    from stable_baselines3.common.logger import KVWriter, Logger
-except ImportError as error:
-    raise ImportError("teach_gym.integrations.sb3.log needs SB3 and torch: pip install 'teach_gym[agents]'") from error
+from teach_gym.records.runlog import RunLog
 
 
 class RunWriter(KVWriter):  # type: ignore[misc]

@@ -7,6 +7,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.dqn.policies import DQNPolicy
+from stable_baselines3.sac.policies import SACPolicy
+from stable_baselines3.td3.policies import TD3Policy
 
 from teach_gym.core.backend import Array
 from teach_gym.core.observe import Block, bounds, layout, observe
@@ -16,19 +23,6 @@ from teach_gym.core.state import Task, TeachState
 from teach_gym.envs.base import action_space, check_actions
 from teach_gym.teachers.base import Choice, Teacher
 from teach_gym.teachers.perceptron import Normalization
-
-try:
-    import torch
-    from stable_baselines3.common.base_class import BaseAlgorithm
-    from stable_baselines3.common.policies import ActorCriticPolicy
-    from stable_baselines3.common.vec_env import VecNormalize
-    from stable_baselines3.dqn.policies import DQNPolicy
-    from stable_baselines3.sac.policies import SACPolicy
-    from stable_baselines3.td3.policies import TD3Policy
-except ImportError as error:
-    raise ImportError(
-        "teach_gym.integrations.sb3.policies needs SB3 and torch: pip install 'teach_gym[agents]'"
-    ) from error
 
 Floats = npt.NDArray[np.float32]
 

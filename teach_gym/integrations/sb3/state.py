@@ -10,14 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-try:
-    import torch
-    from stable_baselines3.common.base_class import BaseAlgorithm
-except ImportError as error:
-    raise ImportError(
-        "teach_gym.integrations.sb3.state needs SB3 and torch: pip install 'teach_gym[agents]'"
-    ) from error
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 COUNTERS = (
     "num_timesteps",

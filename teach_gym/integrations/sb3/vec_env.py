@@ -9,18 +9,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+from stable_baselines3.common.vec_env import VecEnv
 
 from teach_gym.core.state import take
 from teach_gym.envs.base import check_options
 from teach_gym.envs.vector import TeachVectorEnv
-from teach_gym.registration import TASKS, env_id, task_kwargs
-
-try:
-    from stable_baselines3.common.vec_env import VecEnv
-except ImportError as error:
-    raise ImportError(
-        "teach_gym.integrations.sb3.vec_env needs SB3 and torch: pip install 'teach_gym[agents]'"
-    ) from error
+from teach_gym.registration import env_id, short_name
 
 Floats = npt.NDArray[np.float32]
 Indices = int | Sequence[int] | None
@@ -161,25 +155,23 @@ class TeachVecEnv(VecEnv):  # type: ignore[misc]
         return self.env_method("render")
 
 
-def make_sb3_vec_env(id: str, num_envs: int, seed: int | None = None, **kwargs: Any) -> TeachVecEnv:
+def make_vec_env(id: str, num_envs: int, seed: int | None = None, **kwargs: Any) -> TeachVecEnv:
     """Make a registered task's environment for SB3.
 
     Args:
-        id: ``LabelMoons``, ``teach_gym/LabelMoons-v0`` or ``teach_gym:teach_gym/LabelMoons-v0``.
+        id: the task's name or id: ``LabelMoons``, ``LabelMoons-v0``, ``teach_gym/LabelMoons-v0`` or
+            ``teach_gym:teach_gym/LabelMoons-v0``.
         num_envs: number B of sub-environments.
         seed: sub-environment i is seeded with seed + i at the first reset (an SB3 model made with a seed of its own
             sets that instead).
-        **kwargs: ``render_mode``, and fields of ``teach_gym.core.spec.TaskSpec`` that replace the task's.
+        **kwargs: ``render_mode``, and fields of ``teach_gym.TaskSpec`` that replace the task's.
 
     Raises:
         ValueError: unknown id or a value out of range.
         TypeError: a field that a task does not have.
     """
-    task_kwargs(id)  # the message for an unknown id
-    name = id.split(":")[-1]
-    name = env_id(name) if name in TASKS else name
     mode = gym.VectorizeMode.VECTOR_ENTRY_POINT
-    env = gym.make_vec(name, num_envs, mode, autoreset_mode="same_step", **kwargs)
+    env = gym.make_vec(env_id(short_name(id)), num_envs, mode, autoreset_mode="same_step", **kwargs)
     assert isinstance(env, TeachVectorEnv)
     found = TeachVecEnv(env)
     if seed is not None:
