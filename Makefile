@@ -7,7 +7,9 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 SEEDS ?= 10
 
-.PHONY: agents bench test test-slow lint docs results papers speed calibrate clean
+COMMA := ,
+
+.PHONY: agents bench test test-slow lint docs site results papers speed calibrate clean
 
 define install
 	@test -x $(BIN)/python || { (command -v uv >/dev/null && uv venv -q --python $(PYTHON) $(VENV)) || $(PYTHON) -m venv $(VENV); }
@@ -23,6 +25,10 @@ $(VENV)/.bench: pyproject.toml
 $(VENV)/.test: pyproject.toml
 	@echo "setting up $(VENV) for the tests (torch, torchvision and stable-baselines3: some gigabytes, minutes)"
 	$(call install,test)
+
+$(VENV)/.site: pyproject.toml
+	@echo "setting up $(VENV) for the documentation site"
+	$(call install,docs$(COMMA)torch$(COMMA)agents)
 
 $(VENV)/.dev: pyproject.toml
 	@echo "setting up $(VENV) for linting"
@@ -45,6 +51,11 @@ lint: $(VENV)/.dev
 docs: $(VENV)/.test calibrate  ## the environments' pages and the README's tables (the MNIST tasks need the data)
 	$(BIN)/python -m tools.docs --images docs/environments
 	$(BIN)/python -m tools.readme
+
+site: $(VENV)/.site  ## the documentation site, in site/
+	$(BIN)/python -m tools.site
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs site
+	@echo "open site/index.html"
 
 results: $(VENV)/.bench  ## docs/results/benchmark.md: all tasks, 10 seeds, teachers timed without contention
 	$(BIN)/teach-gym bench full --seeds 10 --executor serial --out runs/full

@@ -33,7 +33,7 @@ SHORT = {
     "beat_greedy.py": ["--steps", "22000", "--learners", "16", "--episodes", "100"],
 }
 """Arguments with which an example takes seconds instead of a minute."""
-NOTEBOOK = ROOT / "notebooks" / "teaching.ipynb"
+NOTEBOOK = ROOT / "docs" / "first-teacher.ipynb"
 
 
 def run_example(name: str, arguments: list[str], folder: Path, timeout: float) -> str:

@@ -1,0 +1,115 @@
+"""Pages of the documentation site that are made from the registries: the gallery of tasks and the list of teachers.
+
+``python -m tools.site`` writes them, ``python -m tools.site --check`` says which are stale. ``make site`` does the
+first and then builds the site with Sphinx.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from teach_gym.files import write_text
+from teach_gym.registration import NEURAL_TASKS, TASKS
+from teach_gym.teachers import TEACHERS, teacher_class
+
+DOCS = Path("docs")
+MEDIA = {
+    "label": ("Labels", "The teacher sets the label of the offered example (LAST)."),
+    "mixup": ("Mixup", "The teacher mixes two examples (DHT)."),
+    "perturb": ("Perturbation", "The teacher moves the features of the offered example (DHT)."),
+    "performative": ("Performative teaching", "The teacher moves a network's hidden features (DHT 4.2)."),
+    "select": ("Selection", "The teacher chooses one of the offered examples (IMT)."),
+    "mixed": ("Selection and labels", "The teacher chooses the example and its label (LAST 3.5)."),
+}
+"""Medium -> heading and sentence, in the order of the gallery."""
+
+
+def gallery(docs: Path) -> str:
+    """The page of all registered tasks as cards, one section for each medium."""
+    lines = [
+        "# Environments",
+        "",
+        "Every task is registered with Gymnasium as `teach_gym/<task>-v0`. "
+        "[All tasks in one table](environments/README.md).",
+        "",
+    ]
+    groups = [(medium, [n for n, kw in TASKS.items() if kw["medium"] == medium]) for medium in MEDIA]
+    groups.append(("network", list(NEURAL_TASKS)))
+    for medium, names in groups:
+        title, sentence = MEDIA.get(medium, ("Networks", "The learner is a network in torch."))
+        lines += [f"## {title}", "", sentence, "", "::::{grid} 1 2 2 3", ":gutter: 3", ""]
+        for name in names:
+            lines += [f":::{{grid-item-card}} {name}", f":link: environments/{name}", ":link-type: doc"]
+            for suffix in (".gif", ".png"):
+                if (docs / "images" / f"{name}{suffix}").is_file():
+                    lines.append(f":img-bottom: images/{name}{suffix}")
+                    break
+            lines += ["", _facts(name), ":::", ""]
+        lines += ["::::", ""]
+    lines += ["```{toctree}", ":hidden:", ":glob:", "", "environments/*", "```", ""]
+    return "\n".join(lines)
+
+
+def _facts(name: str) -> str:
+    kwargs = TASKS.get(name) or NEURAL_TASKS[name][1]
+    parts = [str(kwargs[key]).replace("_", " ") for key in ("learner", "pool") if key in kwargs]
+    return " on ".join(parts) + (", black-box" if name.startswith("BlackBox") else "")
+
+
+def teachers() -> str:
+    """The page of all teachers: what each does and its options, from the docstrings of their classes."""
+    lines = [
+        "# Teachers",
+        "",
+        "A teacher is a callable on (task, state). `teach_gym.make_teacher(name, **options)` makes one; on the command "
+        "line its options follow a colon: `last:constraint=soft`.",
+        "",
+    ]
+    for name in TEACHERS:
+        found = teacher_class(name)
+        text = inspect.cleandoc(found.__doc__ or "")
+        body, _, rest = text.partition("\nArgs:\n")
+        options = {f.name for f in dataclasses.fields(found) if f.init}  # type: ignore[arg-type]
+        lines += [f"## `{name}`", "", _markdown(body.split("\nRaises:")[0]), ""]
+        described = re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z|^\w+:)", rest, flags=re.M | re.S)
+        rows = [f"| `{key}` | {_markdown(' '.join(value.split()))} |" for key, value in described if key in options]
+        if rows:
+            lines += ["| option | meaning |", "| --- | --- |", *rows, ""]
+    return "\n".join(lines)
+
+
+def _markdown(text: str) -> str:
+    """A docstring's text as Markdown: single backquotes, and stars that are no emphasis."""
+    parts = re.split(r"``(.*?)``", text.strip())
+    return "".join(f"`{p}`" if i % 2 else p.replace("*", "\\*").replace("|", "\\|") for i, p in enumerate(parts))
+
+
+def pages(docs: Path) -> dict[str, str]:
+    """File name -> content of every generated page."""
+    return {"gallery.md": gallery(docs), "teachers.md": teachers()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the generated pages, or with --check list the stale ones; the exit status is 1 if there are any."""
+    parser = argparse.ArgumentParser(prog="python -m tools.site", description=main.__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=DOCS, help=f"the site's sources ({DOCS})")
+    parser.add_argument("--check", action="store_true", help="write nothing, list the stale pages")
+    given = parser.parse_args(arguments)
+    stale = 0
+    for file, text in pages(given.folder).items():
+        path = given.folder / file
+        if not given.check:
+            write_text(path, text)
+        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+            print(f"stale: {path}")
+            stale = 1
+    return stale
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
