@@ -19,6 +19,30 @@ class DamagedDataError(ValueError):
     """A data file is there but is not what it should be."""
 
 
+class TooLargeError(ValueError):
+    """What was asked for needs more memory than is allowed; the message says how much."""
+
+
+MEMORY = 2 * 1024**3
+"""The most bytes that one array of a task may need: it is refused before it is made."""
+
+
+def affordable(what: str, needed: int) -> None:
+    """Check that something of ``needed`` bytes is within ``MEMORY``.
+
+    Raises:
+        TooLargeError: it is not.
+    """
+    if needed > MEMORY:
+        raise TooLargeError(f"{what} would need {_in_words(needed)} of memory, at most {_in_words(MEMORY)} are allowed")
+
+
+def _in_words(size: int) -> str:
+    """A number of bytes in the unit that fits: 3.6 TiB."""
+    unit = min((size.bit_length() - 1) // 10, 6)
+    return f"{size / 1024**unit:.3g} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB')[unit]}"
+
+
 def lookup_name(kind: str, name: Any, table: Mapping[str, T]) -> T:
     """Return ``table[name]``.
 

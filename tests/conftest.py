@@ -1,25 +1,30 @@
 # ruff: noqa: E402
-"""Fixtures shared by all tests: the registered names, small tasks of every medium, and the MNIST skip."""
+"""Fixtures shared by all tests: the registered names, small tasks of every medium, and data in place of MNIST."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
+from pathlib import Path
 from typing import Any
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # small arrays: threads of several workers only get in each other's way
 
+import image_cases
 import numpy as np
 import pytest
 
 from teach_gym.benchmark.run import run_suite
 from teach_gym.benchmark.suite import Run, Suite, expand
 from teach_gym.core.randomness import Streams
-from teach_gym.data.datasets import MNIST_MD5, data_dir
+from teach_gym.data.datasets import DATA_VARIABLE, DATASETS, data_dir
 from teach_gym.registration import TASKS
 
-MNIST_FOUND = all((data_dir() / "MNIST" / "raw" / name).is_file() for name in MNIST_MD5)
+_MNIST = DATASETS["mnist"]
+GENUINE_MNIST = all((data_dir() / _MNIST.folder / name).is_file() for name in _MNIST.files)
 
 CONTINUOUS_MEDIA = ("label", "mixup", "perturb")
 
@@ -82,26 +87,29 @@ def streams(n: int, seed: int = 0) -> Streams:
     return Streams.from_seeds(seed + np.arange(n))
 
 
-def names(**conditions: Any) -> list[Any]:
-    """Registered short names as pytest parameters; those on MNIST carry the skip."""
-    chosen = []
-    for name, kwargs in TASKS.items():
-        if all(kwargs.get(key) in allowed for key, allowed in conditions.items()):
-            marks = [pytest.mark.needs_data] if kwargs["pool"] == "mnist" else []
-            chosen.append(pytest.param(name, marks=marks))
-    return chosen
+def names(**conditions: Any) -> list[str]:
+    """Registered short names whose task's fields have the allowed values."""
+    return [n for n, kwargs in TASKS.items() if all(kwargs.get(key) in ok for key, ok in conditions.items())]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # run in the background of a shell; children would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    config.addinivalue_line("markers", "needs_data: reads MNIST; skipped where TEACH_GYM_DATA holds none")
+    config.addinivalue_line("markers", "genuine_mnist: needs the genuine MNIST, for which other tests use an imitation")
+    if not GENUINE_MNIST:
+        folder = Path(tempfile.mkdtemp(prefix="teach-gym-tests-"))
+        config.add_cleanup(lambda: shutil.rmtree(folder))
+        files = image_cases.digit_files()
+        image_cases.save(files, folder)
+        # its checksums take the place of the published ones: every file read is compared with them as ever
+        DATASETS["mnist"] = image_cases.imitate(files)
+        os.environ[DATA_VARIABLE] = str(folder)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    skip = pytest.mark.skip(reason=f"no MNIST in {str(data_dir())!r}: set TEACH_GYM_DATA or run: teach-gym data mnist")
+    skip = pytest.mark.skip(reason="needs the genuine MNIST: set TEACH_GYM_DATA or run: teach-gym data mnist")
     for item in items:
-        if not MNIST_FOUND and item.get_closest_marker("needs_data"):
+        if not GENUINE_MNIST and item.get_closest_marker("genuine_mnist"):
             item.add_marker(skip)
 
 

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import MNIST_FOUND
 
 import teach_gym
 from teach_gym.benchmark.store import read_rows
@@ -165,7 +164,6 @@ def test_data_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert capsys.readouterr().out.count("missing: ") == 4
 
 
-@pytest.mark.skipif(not MNIST_FOUND, reason="no MNIST in the data folder")
 def test_data_check_of_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "mnist", "--check"]) == 0
     assert "all files are right" in capsys.readouterr().out

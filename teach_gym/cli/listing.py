@@ -63,11 +63,12 @@ def data(name: Positional[str], /, *, check: bool = False, data_dir: DataDir = N
         data_dir: Data folder.
     """
     from teach_gym.data import datasets
+    from teach_gym.data.download import download
 
     set_data_dir(data_dir)
     problems = datasets.check(name)
     if problems and not check:
-        datasets.download(name)
+        download(name)
         problems = datasets.check(name)
     for problem in problems:
         print(problem)

@@ -10,15 +10,16 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from teach_gym.data import datasets
+from teach_gym.data import datasets, user_file
 from teach_gym.errors import check_options, lookup_name, positive
 
 Floats = npt.NDArray[np.float64]
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +74,18 @@ class Pool:
         return int(self.train.x.shape[1])
 
 
+def frozen(array: npt.NDArray[T]) -> npt.NDArray[T]:
+    """Make an array read-only: it is shared by all tasks and environments that use it."""
+    array.setflags(write=False)
+    return array
+
+
 def _freeze(split: Split) -> Split:
-    x = np.asfortranarray(split.x, dtype=np.float64)
-    for name, array in (("features", x), ("labels", split.labels), ("soft labels", split.soft)):
-        if array is None:
-            continue
-        if not np.isfinite(array).all():
+    x, soft = np.asfortranarray(split.x, dtype=np.float64), split.soft
+    for name, array in (("features", x), ("labels", split.labels), ("soft labels", soft)):
+        if array is not None and not np.isfinite(array).all():
             raise ValueError(f"the pool's {name} hold NaN or infinite values; all must be finite")
-        array.setflags(write=False)
-    return Split(x, split.labels, split.soft)
+    return Split(frozen(x), frozen(split.labels), None if soft is None else frozen(soft))
 
 
 def _standardized(splits: Sequence[Split]) -> list[Split]:
@@ -251,8 +255,8 @@ def mnist(
         matrix = 0.1 * rng.standard_normal((784, projection))
         pixels = parts[0][0]
         parts = [(x @ matrix, labels) for x, labels in parts]
-        extra["to_image"] = np.linalg.lstsq(parts[0][0], pixels, rcond=None)[0]
-        extra["projection"] = None if standardize else matrix
+        extra["to_image"] = frozen(np.linalg.lstsq(parts[0][0], pixels, rcond=None)[0])
+        extra["projection"] = None if standardize else frozen(matrix)
     splits = [*_cut(*parts[0], n_train, n_holdout), Split(*parts[1])]
     return _finish("mnist", splits, len(names), standardize, classes=names, image_shape=(28, 28), **extra)
 
@@ -279,17 +283,13 @@ def array(
     Raises:
         DataNotFoundError: no such file.
         DamagedDataError: not an .npz file with these arrays.
-        ValueError: shapes that do not fit, classes that are not 0 ... K-1, or NaN data.
+        ValueError: shapes or types that do not fit, classes that are not 0 ... K-1, soft labels that are no probability
+            distributions, NaN data, or more data than fits in memory.
     """
-    x, y, soft, digest = datasets.load_npz(path)
+    x, y, soft, digest = user_file.load(path)
     if not (holdout > 0 and test > 0 and holdout + test < 1):
         raise ValueError(f"holdout and test must be > 0 with sum < 1, got {holdout!r} and {test!r}")
-    found = np.unique(y) if y.dtype.kind == "i" else np.arange(0)
-    n_classes = len(found)
-    if not np.array_equal(found, np.arange(n_classes)):
-        raise ValueError(f"classes must be 0 ... K-1 without gaps, got {found.tolist()}")
-    if soft is not None and soft.shape != (len(x), n_classes):
-        raise ValueError(f"soft must have shape {(len(x), n_classes)}, got {soft.shape}")
+    n_classes = int(y.max()) + 1 if y.dtype.kind == "i" else 0
     order = np.random.default_rng(pool_seed).permutation(len(x))
     n_hold, n_test = (max(round(f * len(x)), 1) for f in (holdout, test))
     edges = [len(x) - n_hold - n_test, len(x) - n_test]
@@ -334,7 +334,7 @@ def content_digest(name: str, options: Mapping[str, Any]) -> str:
         DataNotFoundError: the file is not there.
     """
     path = options.get("path") if name == "array" else None
-    return datasets.digest(path) if isinstance(path, str) else ""
+    return user_file.digest(path) if isinstance(path, str) else ""
 
 
 def make_pool(name: str, pool_seed: int = 0, **options: Any) -> Pool:

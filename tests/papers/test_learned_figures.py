@@ -204,7 +204,6 @@ def test_released_variant_is_detached_with_weight_one_and_the_formula_is_not() -
     assert variants["unrolled, loss"] == {"alpha": 1.0} and len(variants) == len(dht_unrolled._SAID) == 4
 
 
-@pytest.mark.needs_data
 def test_binary_mnist_is_the_same_rows_with_pixels_zero_or_one() -> None:
     options = {"classes": [3, 5], "n_train": 40, "n_holdout": 20, "n_test": 10, "projection": None}
     plain, binary = (make_pool("mnist", 3, **options, binary=flag) for flag in (False, True))

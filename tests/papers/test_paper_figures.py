@@ -87,7 +87,6 @@ def test_runs_of_the_protocol_have_their_own_targets() -> None:
     assert again.w[0] == pytest.approx(state.w[1]) and again.target[0] == pytest.approx(state.target[1])
 
 
-@pytest.mark.needs_data
 def test_mnist_of_the_protocol_has_a_pool_for_each_seed() -> None:
     from teach_gym.data.datasets import load_mnist
 

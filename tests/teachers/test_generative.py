@@ -247,7 +247,6 @@ def test_images_are_made_and_taught() -> None:
         assert teacher(task, state).x.shape == (4, 1, task.d)
 
 
-@pytest.mark.needs_data
 def test_projected_images_are_the_pools_features() -> None:
     options = {"classes": [3, 5], "n_train": 40, "n_holdout": 20, "n_test": 20, "binary": True}
     task = make_task(**{**DIGITS, "pool": "mnist", "pool_options": options})

@@ -10,14 +10,13 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
-from conftest import MNIST_FOUND, names
+from conftest import names
 
 from teach_gym.errors import DataNotFoundError
 from teach_gym.registration import NEURAL_TASKS, TASKS, env_id
 from tools import docs
 
 FOLDER = Path(__file__).parents[2] / "docs" / "environments"
-AVAILABLE = [name for name, kwargs in TASKS.items() if MNIST_FOUND or kwargs["pool"] != "mnist"]
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
@@ -101,7 +100,7 @@ def test_use_block_runs() -> None:
 
 
 def test_committed_pages_are_not_stale() -> None:
-    stale = docs.check_all(FOLDER, [*AVAILABLE, *(NEURAL_TASKS if HAS_TORCH else ())])
+    stale = docs.check_all(FOLDER, [*TASKS, *(NEURAL_TASKS if HAS_TORCH else ())])
     assert stale == [], f"{stale} are stale; run: python -m tools.docs"
 
 
@@ -176,7 +175,6 @@ def test_unknown_name_names_the_closest() -> None:
         docs.page("LabelMoon")
 
 
-@pytest.mark.needs_data
 def test_readme_tables_are_not_stale() -> None:
     from tools.readme import filled
 

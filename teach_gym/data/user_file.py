@@ -1,0 +1,160 @@
+"""A user's own data: an .npz file whose arrays are checked before they are read, so that no file can exhaust memory."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import numpy.lib.format as npy
+import numpy.typing as npt
+
+from teach_gym.errors import DamagedDataError, DataNotFoundError, TooLargeError, affordable
+from teach_gym.files import sha256
+
+_ROWS = 5
+"""The fewest rows of a data set that is split in three."""
+
+_ROUNDING = 1e-4
+"""How far soft labels may be from a probability distribution: they may have been computed in float32."""
+
+_BROKEN = (OSError, EOFError, ValueError, TypeError, SyntaxError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What zipfile and numpy raise on broken files (NotImplementedError, for an unknown compression, is a RuntimeError)."""
+
+
+class UserData(NamedTuple):
+    """The arrays of a user's .npz file.
+
+    Attributes:
+        x: (n, d) features.
+        y: (n,) classes (int64) or regression targets (float64).
+        soft: (n, K) soft labels, or None.
+        digest: SHA-256 of the file.
+    """
+
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[Any]
+    soft: npt.NDArray[np.float64] | None
+    digest: str
+
+
+def digest(path: str | Path) -> str:
+    """SHA-256 of a user's file.
+
+    Raises:
+        DataNotFoundError: no such file.
+    """
+    with _open(Path(path)) as file:
+        return sha256(file)
+
+
+def load(path: str | Path) -> UserData:
+    """Read a user's .npz: ``X`` (n, d), ``y`` (n,) integers or reals, and ``soft`` (n, K) or None.
+
+    Integer ``y`` are the classes 0 ... K-1, at least two, without gaps; floating ``y`` are regression targets.
+
+    Raises:
+        DataNotFoundError: no such file.
+        DamagedDataError: not an .npz file of arrays, or ``X`` or ``y`` is missing.
+        TooLargeError: arrays too large for memory.
+        ValueError: shapes, types or values that do not fit.
+    """
+    path = Path(path)
+    with _open(path) as file:
+        found = sha256(file)
+        file.seek(0)
+        arrays = _arrays(path, file)
+    x, y = arrays["X"], arrays["y"]
+    for name, array in arrays.items():
+        if array.dtype.kind not in "iubf":
+            raise ValueError(f"{name} in {str(path)!r} must hold integers or real numbers, got dtype {array.dtype}")
+    if x.ndim != 2 or not x.shape[1] or y.shape != (len(x),) or len(x) < _ROWS:
+        raise ValueError(f"X must be (n, d) and y (n,) with n >= {_ROWS}, got {x.shape} and {y.shape}")
+    y = _reals(y) if y.dtype.kind == "f" else _classes(y)
+    soft = arrays.get("soft")
+    return UserData(_reals(x), y, None if soft is None else _soft_labels(_reals(soft), y), found)
+
+
+def _open(path: Path) -> IO[bytes]:
+    if not path.is_file():
+        raise DataNotFoundError(f"no file {str(path)!r}; the array pool reads an .npz with X (n, d) and y (n,)")
+    return path.open("rb")
+
+
+def _reals(array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    with np.errstate(over="ignore"):  # long doubles; pools refuse infinite values
+        return array.astype(np.float64)
+
+
+def _classes(y: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Class indices, checked to be 0 ... K-1 with K >= 2."""
+    found = np.unique(y)
+    if len(found) < 2 or not np.array_equal(found, np.arange(len(found))):
+        shown = str(found.tolist()) if len(found) <= 20 else f"{len(found)} different ones"
+        raise ValueError(f"classes must be 0 ... K-1 without gaps and at least two, got {shown}")
+    return y.astype(np.int64)
+
+
+def _arrays(path: Path, file: IO[bytes]) -> dict[str, npt.NDArray[Any]]:
+    """The arrays ``X``, ``y`` and, if it is there, ``soft`` of an open .npz file.
+
+    Raises:
+        DamagedDataError: not an .npz file, or an array is missing.
+        TooLargeError: the arrays are too large.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            missing = {"X", "y"} - set(members)
+            if missing:
+                raise DamagedDataError(f"{str(path)!r} lacks {sorted(missing)}; it holds {sorted(members)}")
+            wanted = {name: members[name] for name in ("X", "y", "soft") if name in members}
+            affordable(f"the arrays of {str(path)!r}", sum(info.file_size for info in wanted.values()))
+            return {name: _array(archive, info) for name, info in wanted.items()}
+    except (DamagedDataError, TooLargeError):
+        raise
+    except _BROKEN as error:
+        raise DamagedDataError(f"{str(path)!r} is not an .npz file of arrays: {error}") from error
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    """One array, read only if its header claims as many bytes as there are.
+
+    Raises:
+        ValueError: not an array of numbers or text, or a header that does not fit.
+    """
+    with archive.open(info) as file:
+        version = npy.read_magic(file)
+        read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
+        if read_header is None:
+            raise ValueError(f"{info.filename} has the .npy version {version}, allowed: (1, 0), (2, 0)")
+        shape, by_columns, dtype = read_header(file)
+        claimed, held = math.prod(shape) * dtype.itemsize, info.file_size - file.tell()
+        if dtype.hasobject or claimed != held or min(shape, default=0) < 0:
+            raise ValueError(f"{info.filename} claims shape {shape} of {dtype}, {claimed:,} bytes; it holds {held:,}")
+        return np.frombuffer(file.read(), dtype).reshape(shape, order="F" if by_columns else "C")
+
+
+def _soft_labels(soft: npt.NDArray[np.float64], y: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Check soft labels of the rows with classes y.
+
+    Raises:
+        ValueError: another shape, or a row that is not a probability distribution.
+    """
+    if y.dtype.kind != "i":
+        raise ValueError(f"soft labels need classes: y must be integers, got dtype {y.dtype}")
+    shape = (len(y), int(y.max()) + 1)
+    if soft.shape != shape:
+        raise ValueError(f"soft must have shape {shape}, got {soft.shape}")
+    inside = ((soft >= -_ROUNDING) & (soft <= 1.0 + _ROUNDING)).all(axis=1)
+    wrong = np.flatnonzero(~(inside & (np.abs(soft.sum(axis=1) - 1.0) <= _ROUNDING)))
+    if len(wrong):
+        row = int(wrong[0])
+        raise ValueError(
+            f"soft labels must lie in [0, 1] and sum to 1 in each row, row {row} is {soft[row].tolist()} with sum "
+            f"{soft[row].sum():g}"
+        )
+    return soft
