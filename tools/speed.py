@@ -23,17 +23,26 @@ import numpy as np
 
 import teach_gym
 from teach_gym.core.build import make_task
+from teach_gym.core.observe import layout
 from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import reset
+from teach_gym.envs.fuse import LIMIT, trace
+from teach_gym.envs.stepper import ArrayStepper, ProgramStepper, Stepper
 from teach_gym.errors import DataNotFoundError
 from teach_gym.files import write_text
-from teach_gym.registration import env_id, task_kwargs
+from teach_gym.registration import TASKS, env_id, task_kwargs
 from teach_gym.teachers import make_teacher
 
 WIDTHS = (64, 1024, 16384)
 VECTOR_TASKS = ("LabelMoons", "LabelMNIST")
 SINGLE_TASKS = ("LabelMoons", "LabelMomentum", "PerturbMoons", "LabelMNIST", "LabelDigits")
+
+
+COMPILED, ARRAYS = "compiled", "by arrays"
+"""The two ways of stepping a single run."""
+_TRACED = 20_000
+"""Most operations of a step that is compiled for the comparison of both ways."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +144,37 @@ def single_figures(rounds: int) -> list[Figure]:
     ]
 
 
+def way_figures(rounds: int, names: Sequence[str] = tuple(TASKS), calls: int = 200) -> list[Figure]:
+    """Single steps by the compiled program and by array calls, in turns, for every task that can be compiled."""
+    figures = []
+    for name in available(names):
+        task = make_task(**task_kwargs(name))
+        blocks = layout(task)
+        program = trace(task, blocks, _TRACED)
+        if program is None:
+            continue
+        steppers = (ProgramStepper(task, blocks, program), ArrayStepper(task, blocks))
+        compiled, arrays = race([_run_stepper(task, stepper) for stepper in steppers], calls, rounds)
+        taken = COMPILED if program.operations <= LIMIT else ARRAYS
+        what, rate = f"{name}: {program.operations:,} operations, {taken}", f"{arrays:.1f} us by arrays"
+        figures.append(Figure("single run: compiled step against array calls", what, compiled, rate, arrays / compiled))
+    return figures
+
+
+def _run_stepper(task: Task, stepper: Stepper) -> Callable[[], Any]:
+    """A call that takes one step with the next of a list of random actions; a new episode starts where one is over."""
+    stepper.start(Streams.from_seeds([0]))
+    actions = [int(a) for a in np.random.default_rng(0).integers(0, task.n_actions, 256)]
+    turn = itertools.count()
+
+    def step() -> None:
+        i = next(turn)
+        if stepper.step(actions[i & 255])[2]:
+            stepper.start(Streams.from_seeds([i]))
+
+    return step
+
+
 def _start(task: Task, n: int) -> TeachState:
     return reset(task, Streams.from_seeds(range(n)))
 
@@ -182,6 +222,10 @@ def to_markdown(figures: Sequence[Figure]) -> str:
         "for environments it is how many steps they make while CartPole makes one (higher is better), elsewhere how "
         "many calls of the first line one call takes (lower is better). CartPole does a few flops a step; here each "
         "step trains a learner, scores it and draws the next example.",
+        "",
+        "A single environment steps by a compiled program or by array calls. The table of both ways says which one is "
+        f"taken (compiled up to {LIMIT} operations); its ratio is the time by arrays over that of the program. Tasks "
+        "that measure losses on hold-out rows are not in it: they cannot be compiled.",
     ]
     for group in dict.fromkeys(f.group for f in figures):
         lines += ["", f"## {group[0].upper()}{group[1:]}", "", "| what | time per call (us) | rate | ratio |"]
@@ -206,7 +250,8 @@ def measure(out: str | Path | None = None, *, rounds: int = 9, quick: bool = Fal
     """
     widths = WIDTHS[:2] if quick else WIDTHS
     rounds = 3 if quick else rounds
-    figures = [*vector_figures(widths, rounds), *single_figures(rounds), *oracle_figures(rounds)]
+    figures = [*vector_figures(widths, rounds), *single_figures(rounds), *way_figures(rounds)]
+    figures += oracle_figures(rounds)
     if importlib.util.find_spec("torch") is not None:
         from tools import speed_learned
 

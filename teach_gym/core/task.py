@@ -165,7 +165,7 @@ def advance(task: Task, state: TeachState, example: Example) -> Transition:
     """One teaching step on a given teaching example, which need not come from the medium."""
     t = state.t + 1
     after, reward = conclude(task, state, example, t, sources(task, state.schedule, t))
-    return Transition(after, reward, arrived(task, after) | (t >= task.spec.budget), example)
+    return Transition(after, reward, over(task, after), example)
 
 
 def arrived(task: Task, state: TeachState) -> Array:
@@ -179,6 +179,11 @@ def arrived(task: Task, state: TeachState) -> Array:
     if task.black_box:
         return state.t < 0
     return state.distance < task.spec.tolerance
+
+
+def over(task: Task, state: TeachState) -> Array:
+    """Whether each run's episode has ended: its goal is reached or the budget is spent, (B,) bool."""
+    return arrived(task, state) | (state.t >= task.spec.budget)
 
 
 def step(task: Task, state: TeachState, action: Array) -> Transition:

@@ -14,7 +14,7 @@ from teach_gym.core.build import make_task
 from teach_gym.core.observe import bounds, layout
 from teach_gym.core.randomness import Streams, draw_keys
 from teach_gym.core.state import Example, Task, TeachState
-from teach_gym.envs.runs import make_run
+from teach_gym.envs.stepper import make_stepper
 from teach_gym.render.film import Film
 
 RENDER_MODES = ("rgb_array", "ansi")
@@ -114,7 +114,7 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         self.layout = layout(self.task)
         self.action_space = action_space(self.task)
         self.observation_space: gym.Space[Any] = observation_space(self.task)
-        self._run = make_run(self.task, self.layout)
+        self._stepper = make_stepper(self.task, self.layout)
         self._playing = False
         self._tells_distance = self.task.tells_distance
         self._n_actions = None if self.task.spec.continuous else self.task.n_actions
@@ -127,7 +127,7 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         Raises:
             RuntimeError: before the first reset.
         """
-        return self._run.state
+        return self._stepper.state
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -140,7 +140,7 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         """
         super().reset(seed=seed)
         check_options(options)
-        observation, distance = self._run.start(Streams(draw_keys(self.np_random, 1)))
+        observation, distance = self._stepper.start(Streams(draw_keys(self.np_random, 1)))
         self._playing = True
         if self.render_mode is not None:
             self._film = Film([distance])
@@ -158,7 +158,7 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
             raise RuntimeError("call reset() before step(): the episode is over or was not started")
         if self._n_actions is None or not isinstance(action, INTEGERS) or not 0 <= action < self._n_actions:
             action = check_actions(self.task, np.asarray(action)[None], 1, self.action_space)[0]
-        observation, reward, terminated, distance, x, y = self._run.step(action)
+        observation, reward, terminated, distance, x, y = self._stepper.step(action)
         self._playing = not terminated
         if self.render_mode is not None:
             self._film.distances.append(distance)

@@ -72,7 +72,8 @@ def test_spaces_types_and_flags_of_every_id(name: str) -> None:
     for _, observation, reward, terminated, info in play(env, 1):
         assert env.observation_space.contains(observation)
         assert type(reward) is float and type(terminated) is bool
-        assert type(info.get("distance")) is (float if env.unwrapped.task.tells_distance else type(None))
+        kind = np.dtype(env.unwrapped.task.spec.dtype).type
+        assert type(info.get("distance")) is (kind if env.unwrapped.task.tells_distance else type(None))
 
 
 @flavours
@@ -86,7 +87,7 @@ def test_spaces_types_and_flags_of_every_flavour(which: str, continuous: bool) -
     trajectory = play(env, 1)
     for _, observation, reward, terminated, info in trajectory:
         assert env.observation_space.contains(observation)
-        assert type(reward) is float and type(terminated) is bool and type(info["distance"]) is float
+        assert type(reward) is float and type(terminated) is bool and type(info["distance"]) is np.float64
     assert len(trajectory) == task.spec.budget + 1 or trajectory[-1][4]["distance"] < task.spec.tolerance
     for _, _, _, _, info in trajectory[1:]:
         assert set(info) == {"distance", "label", "features"}
@@ -316,7 +317,8 @@ def test_float32_envs_run(which: str) -> None:
     env, exact = (TeachEnv(**variant(which, dtype=dtype)) for dtype in ("float32", "float64"))
     for a, b in zip(play(env, 7), play(exact, 7), strict=True):
         np.testing.assert_allclose(a[1], b[1], rtol=1e-3, atol=1e-3)
-        assert type(a[2]) is float and type(a[3]) is bool and type(a[4]["distance"]) is float
+        assert type(a[2]) is float and type(a[3]) is bool
+        assert {np.asarray(value).dtype for value in a[4].values()} == {np.dtype("float32")}
 
 
 def test_a_learner_that_starts_at_the_target_does_not_break_the_env() -> None:

@@ -6,7 +6,17 @@ import time
 
 import pytest
 
-from tools.speed import Figure, oracle_figures, race, single_figures, to_markdown, vector_figures
+from tools.speed import (
+    ARRAYS,
+    COMPILED,
+    Figure,
+    oracle_figures,
+    race,
+    single_figures,
+    to_markdown,
+    vector_figures,
+    way_figures,
+)
 
 
 def test_race_times_each_contestant() -> None:
@@ -28,6 +38,20 @@ def test_figures_of_small_runs_are_complete() -> None:
     figures = [*vector_figures((8,), 1), *single_figures(1), *oracle_figures(1)]
     assert {"CartPole-v1", "LabelMoons (float64)", "LabelMoons", "IMT"} <= {f.what for f in figures}
     assert all(f.microseconds > 0 and (f.ratio is None or f.ratio > 0) for f in figures)
+
+
+def test_both_ways_of_stepping_are_timed_for_every_task_that_can_be_compiled() -> None:
+    whats = [figure.what for figure in way_figures(1, ("LabelMoons", "SelectDigits", "BlackBoxLabelMoons"), calls=20)]
+    assert len(whats) == 2 and whats[0].startswith("LabelMoons") and whats[0].endswith(COMPILED)
+    assert whats[1].startswith("SelectDigits") and whats[1].endswith(ARRAYS)
+
+
+@pytest.mark.slow
+def test_the_faster_way_of_stepping_is_taken() -> None:
+    for figure in way_figures(9):
+        assert figure.ratio is not None and (
+            figure.ratio > 0.9 if figure.what.endswith(COMPILED) else figure.ratio < 1.1
+        )
 
 
 def test_figures_of_what_is_learned_are_complete(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,32 +15,34 @@ from teach_gym.core.task import decode, reset, step
 from teach_gym.envs.fuse import Program, trace
 
 Observation = npt.NDArray[np.float32]
-Outcome = tuple[Observation, float, bool, float, Array, Array]
-"""Observation, reward, terminated, distance, and the teaching example's x (m, d) and y (m, K)."""
+StepResult = tuple[Observation, float, bool, Any, Array, Array]
+"""Observation, reward, terminated, distance, and the teaching example's x (m, d) and y (m, K).
+
+Distance and example have the task's dtype."""
 
 
-class Run(Protocol):
-    """One run, from ``start`` to the end of its episode."""
+class Stepper(Protocol):
+    """Carries out the episodes of one run."""
 
     @property
     def state(self) -> TeachState:
         """The state as a batch of one run."""
 
-    def start(self, rng: Streams) -> tuple[Observation, float]:
+    def start(self, rng: Streams) -> tuple[Observation, Any]:
         """Start an episode; gives the observation and the distance."""
 
-    def step(self, action: Any) -> Outcome:
+    def step(self, action: Any) -> StepResult:
         """One step by a valid action."""
 
 
-def make_run(task: Task, blocks: list[Block]) -> Run:
-    """The fastest run there is for a task; ``blocks`` is the layout of its observation."""
+def make_stepper(task: Task, blocks: list[Block]) -> Stepper:
+    """The fastest stepper there is for a task; ``blocks`` is the layout of its observation."""
     program = trace(task, blocks)
-    return ArrayRun(task, blocks) if program is None else ProgramRun(task, blocks, program)
+    return ArrayStepper(task, blocks) if program is None else ProgramStepper(task, blocks, program)
 
 
-class ArrayRun:
-    """A run kept as a batch of one and stepped by ``teach_gym.core.task.step``."""
+class ArrayStepper:
+    """Keeps the run as a batch of one and steps it by ``teach_gym.core.task.step``."""
 
     def __init__(self, task: Task, blocks: list[Block]) -> None:
         self.task, self.blocks = task, blocks
@@ -53,22 +55,21 @@ class ArrayRun:
             raise RuntimeError("call reset() first: no episode was started")
         return self._state
 
-    def start(self, rng: Streams) -> tuple[Observation, float]:
+    def start(self, rng: Streams) -> tuple[Observation, Any]:
         """Start an episode."""
         self._state = reset(self.task, rng)
-        return observe(self.task, self._state, self.blocks)[0], float(self._state.distance[0])
+        return observe(self.task, self._state, self.blocks)[0], self._state.distance[0]
 
-    def step(self, action: Any) -> Outcome:
+    def step(self, action: Any) -> StepResult:
         """One step by a valid action."""
         after, reward, terminated, example = step(self.task, self.state, np.asarray(action)[None])
         self._state = after
         observation = observe(self.task, after, self.blocks)[0]
-        distance = float(after.distance[0])
-        return observation, float(reward[0]), bool(terminated[0]), distance, example.x[0], example.y[0]
+        return observation, float(reward[0]), bool(terminated[0]), after.distance[0], example.x[0], example.y[0]
 
 
-class ProgramRun:
-    """A run kept as Python floats and stepped by a compiled program.
+class ProgramStepper:
+    """Keeps the run as Python floats and steps it by a compiled program.
 
     A program is not pickled but compiled again, so that pickles hold no code.
     """
@@ -77,6 +78,7 @@ class ProgramRun:
         self.task, self.blocks = task, blocks
         self._compiled(program)
         self._first: TeachState | None = None
+        self._number = np.dtype(task.spec.dtype).type
         self._values = [_flat(v) for v in task.medium.candidates]
         self._target = _flat(task.target)
 
@@ -114,7 +116,7 @@ class ProgramRun:
             velocity=batch(self._velocity, first.velocity),
         )
 
-    def start(self, rng: Streams) -> tuple[Observation, float]:
+    def start(self, rng: Streams) -> tuple[Observation, Any]:
         """Start an episode."""
         task = self.task
         first = reset(task, rng)
@@ -127,37 +129,39 @@ class ProgramRun:
         self._w, self._difference = _flat(first.w), _flat(first.difference)
         self._velocity = () if first.velocity is None else _flat(first.velocity)
         self._distance, self._initial_distance = float(first.distance[0]), float(first.initial_distance[0])
-        return observe(task, first, self.blocks)[0], self._distance
+        return observe(task, first, self.blocks)[0], first.distance[0]
 
-    def step(self, action: Any) -> Outcome:
+    def step(self, action: Any) -> StepResult:
         """One step by a valid action."""
         spec, t = self.task.spec, self._t
         value = _flat(decode(self.task, action[None])) if spec.continuous else self._values[action]
         row = t + 1 if t + 1 < spec.budget else t
-        self._w, self._velocity, self._difference, distance, reward, x, y, observation = self._function(
-            self._w,
-            self._target,
-            self._velocity,
-            self._difference,
-            self._xs[t],
-            self._ys[t],
-            self._softs[t],
-            (self._distance,),
-            (self._initial_distance,),
-            (t,),
-            value,
-            self._xs[row],
-            self._ys[row],
-            self._softs[row],
+        self._w, self._velocity, self._difference, self._distance, reward, terminated, x, y, observation = (
+            self._function(
+                self._w,
+                self._target,
+                self._velocity,
+                self._difference,
+                self._xs[t],
+                self._ys[t],
+                self._softs[t],
+                (self._distance,),
+                (self._initial_distance,),
+                (t,),
+                value,
+                self._xs[row],
+                self._ys[row],
+                self._softs[row],
+            )
         )
-        self._t, self._distance = t + 1, distance
+        self._t = t + 1
         return (
             np.array(observation, dtype=np.float32),
             reward,
-            distance < spec.tolerance or t + 1 >= spec.budget,
-            distance,
-            np.array(x).reshape(self._x_shape),
-            np.array(y).reshape(self._y_shape),
+            terminated,
+            self._number(self._distance),
+            np.array(x, dtype=self._number).reshape(self._x_shape),
+            np.array(y, dtype=self._number).reshape(self._y_shape),
         )
 
 

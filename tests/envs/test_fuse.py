@@ -1,0 +1,238 @@
+"""Compiled steps against array calls, what can be traced, and when tracing stops."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from conftest import VARIANTS, continuous_variants, names, streams, variant
+
+from teach_gym.core.backend import namespace
+from teach_gym.core.build import make_task
+from teach_gym.core.observe import layout
+from teach_gym.core.rewards import HOLDOUT_REWARDS, REWARDS
+from teach_gym.core.state import Task, TeachState
+from teach_gym.envs import fuse
+from teach_gym.envs.base import TeachEnv
+from teach_gym.envs.fuse import Symbol, Tape, UntraceableError, trace
+from teach_gym.envs.stepper import ArrayStepper, ProgramStepper
+from teach_gym.registration import task_kwargs
+
+MANY = 20_000
+"""More operations than the step of any task here takes."""
+
+FLAVOURS = [(which, False) for which in VARIANTS] + [(which, True) for which in continuous_variants()]
+
+
+def program_of(task: Task, limit: int = MANY) -> fuse.Program | None:
+    return trace(task, layout(task), limit)
+
+
+def compare(task: Task, steps: int) -> None:
+    """Both ways of stepping give the same numbers, of the same types."""
+    program, blocks = program_of(task), layout(task)
+    assert program is not None
+    pair = (ProgramStepper(task, blocks, program), ArrayStepper(task, blocks))
+    for mine, theirs in zip(*(s.start(streams(1, seed=3)) for s in pair), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    rng, exact = np.random.default_rng(0), task.spec.dtype == "float64"
+    for _ in range(steps):
+        action: Any = int(rng.integers(task.n_actions))
+        if task.spec.continuous:
+            action = rng.uniform(task.medium.low, task.medium.high).astype(task.spec.dtype)
+        results = [s.step(action) for s in pair]
+        for mine, theirs in zip(*results, strict=True):
+            assert type(mine) is type(theirs)
+            assert np.asarray(mine).dtype == np.asarray(theirs).dtype and np.shape(mine) == np.shape(theirs)
+            np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6 if exact else 1e-4)
+        if results[0][2]:
+            break
+
+
+@pytest.mark.parametrize(("which", "continuous"), FLAVOURS, ids=str)
+@pytest.mark.parametrize("observation", ["omniscient", "lookahead", "full"])
+def test_programs_of_every_flavour_are_the_array_step(which: str, continuous: bool, observation: str) -> None:
+    compare(make_task(**variant(which, continuous=continuous, observation=observation)), 8)
+
+
+@pytest.mark.parametrize("name", names(observation=[None], medium=["label", "mixup", "perturb", "select", "mixed"]))
+def test_programs_of_registered_tasks_are_the_array_step(name: str) -> None:
+    compare(make_task(**{**task_kwargs(name), "budget": 4}), 4)
+
+
+@pytest.mark.parametrize("reward", sorted(set(REWARDS) - set(HOLDOUT_REWARDS)))
+@pytest.mark.parametrize("which", ["label-grid", "momentum"])
+def test_every_reward_made_of_the_distance_is_compiled(which: str, reward: str) -> None:
+    task = make_task(**variant(which, reward=reward))
+    assert program_of(task, fuse.LIMIT) is not None
+    compare(task, 8)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("which", ["label-grid", "mixup-batch", "label-offset-truth"])
+def test_both_ways_keep_the_tasks_dtype(which: str, dtype: str) -> None:
+    compare(make_task(**variant(which, dtype=dtype)), 8)
+
+
+@pytest.mark.parametrize("reward", ["progress", "log_progress"])
+def test_diverging_learners_raise_nothing_and_give_numpys_values(reward: str) -> None:
+    task = make_task(**variant("label-offset-truth", learning_rate=1e200, budget=8, reward=reward))
+    with np.errstate(all="ignore"):
+        compare(task, 8)
+
+
+def test_termination_by_the_tolerance_is_the_tasks() -> None:
+    task = make_task(**variant("label-grid", tolerance=2.0, learning_rate=1.0))
+    program, blocks = program_of(task), layout(task)
+    assert program is not None
+    steps = set()
+    for seed in range(20):
+        pair = (ProgramStepper(task, blocks, program), ArrayStepper(task, blocks))
+        ends = []
+        for stepper in pair:
+            stepper.start(streams(1, seed=seed))
+            ends.append([stepper.step(i % task.n_actions)[2] for i in range(task.spec.budget)])
+        assert [end.index(True) for end in ends] == [ends[0].index(True)] * 2
+        steps.add(ends[0].index(True))
+    assert task.spec.budget - 1 in steps and len(steps) > 2
+
+
+# ------------------------------------------------------------------------------------------------- how far it goes
+
+
+@pytest.mark.parametrize("d", [260, 2000])
+def test_learners_of_any_size_can_be_made(d: int) -> None:
+    kwargs = {"learner": "least_squares", "pool": "linear_regression", "pool_options": {"n": 50, "d": d}}
+    env = gym.make("teach_gym/LabelRegression-v0", **kwargs, budget=2, learning_rate=1e-4)
+    env.reset(seed=0)
+    env.step(0)
+
+
+def test_a_long_chain_of_operations_is_compiled_without_recursion() -> None:
+    task = make_task(learner="least_squares", pool="linear_regression", pool_options={"n": 50, "d": 2000}, budget=2)
+    program = program_of(task)
+    assert program is not None and program.operations > 10_000
+    compare(task, 2)
+
+
+def test_equal_operations_are_recorded_once_and_unused_ones_left_out() -> None:
+    tape = Tape(10)
+    x, y = tape.inputs("x", (2,))[0]
+    assert x * y is x * y and x + 0 is x and x * 1 is x and (x - 0.0) is x
+    total = (x * y + 1.0) / (x * y)
+    assert len(tape.operations) == 3
+    _ = np.tanh(tape.inputs("z", (1,)))
+    source, operations = fuse._write(tape, {"x": tape.inputs("x", (2,))}, {"out": np.array([total], dtype=object)})
+    assert operations == 3 and "tanh" not in source
+    scope: dict[str, Any] = {}
+    exec(source, scope)
+    assert scope["step"]((3.0, 4.0)) == 13.0 / 12.0
+
+
+def test_tracing_stops_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work of a trace that fails does not depend on how large the step is."""
+    task, tapes = make_task(**task_kwargs("SelectDigits")), []
+    original = Tape.__init__
+
+    def remembered(self: Tape, limit: int) -> None:
+        original(self, limit)
+        tapes.append(self)
+
+    monkeypatch.setattr(Tape, "__init__", remembered)
+    assert program_of(task, 300) is None and len(tapes[0].operations) == 300
+    large = make_task(**task_kwargs("LabelDigits10"))
+    assert program_of(large, fuse.LIMIT) is None and len(tapes) == 1, "more parameters than operations allowed"
+
+
+def test_a_compiled_env_is_one_and_a_large_one_is_not() -> None:
+    assert isinstance(TeachEnv(**task_kwargs("LabelMoons"))._stepper, ProgramStepper)
+    assert isinstance(TeachEnv(**task_kwargs("SelectDigits"))._stepper, ArrayStepper)
+
+
+# ---------------------------------------------------------------------------------------------- what symbols cannot
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        np.cos,
+        np.sign,
+        np.sort,
+        np.argmax,
+        np.round,
+        np.isfinite,
+        np.linalg.norm,
+        lambda a: a**2.5 if np.any(a) else a,
+        lambda a: np.clip(a, 0, 1),
+        lambda a: np.where(a, 1.0, 2.0),
+        lambda a: a.astype(float),
+        lambda a: a == a[0],
+        lambda a: float(a[0]),
+        lambda a: int(a[0]),
+        lambda a: range(10)[a[0]],
+        lambda a: bool(a[0]),
+        lambda a: a[0] < a[1],
+    ],
+    ids=lambda f: f.__name__,
+)
+def test_what_symbols_cannot_do_is_said(function: Any) -> None:
+    with pytest.raises(UntraceableError):
+        function(Tape(100).inputs("x", (2,))[0])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [np.tanh, np.sqrt, np.log, np.exp, np.cumsum, np.sum, np.mean, np.max, np.min, np.dot, np.einsum],
+    ids=lambda f: f.__name__,
+)
+def test_traced_functions_have_numpys_values(function: Any) -> None:
+    values = np.random.default_rng(0).uniform(0.1, 2.0, (1, 4))
+    second = {np.dot: (values[0][::-1].copy(),), np.einsum: ()}.get(function, ())
+    first = ("ij->i",) if function is np.einsum else ()
+    tape = Tape(100)
+    symbols = tape.inputs("x", (4,))
+    out = function(*first, symbols, *second)
+    out = np.reshape(out, (1, -1)) if isinstance(out, np.ndarray) else np.array([[out]], dtype=object)
+    source, _ = fuse._write(tape, {"x": symbols}, {"out": out})
+    scope = dict(fuse.SCOPE)
+    exec(source, scope)
+    np.testing.assert_allclose(scope["step"](values[0].tolist()), np.ravel(function(*first, values, *second)))
+
+
+def test_numbers_that_are_not_finite_have_numpys_values() -> None:
+    for x in (0.0, -1.0, math.inf, math.nan, 2.0):
+        with np.errstate(all="ignore"):
+            np.testing.assert_equal(fuse._log(x), float(np.log(x)))
+    assert fuse._power(1e200, 2.0) == math.inf and fuse._power(0.5, 3.0) == 0.125
+
+
+def test_a_constant_among_symbols_is_computed() -> None:
+    tape = Tape(10)
+    mixed = np.concatenate([tape.inputs("x", (1,)), np.zeros((1, 1))], axis=-1)
+    assert isinstance(np.tanh(mixed)[0, 0], Symbol) and np.exp(mixed)[0, 1] == 1.0
+
+
+def _broken(task: Task, before: TeachState, after: TeachState) -> Any:
+    return after.w.no_such_attribute
+
+
+def _wrong_type(task: Task, before: TeachState, after: TeachState) -> Any:
+    return namespace(after.w).sum(after.w, axis="0")
+
+
+@pytest.mark.parametrize(("reward", "kind"), [(_broken, AttributeError), (_wrong_type, TypeError)])
+def test_mistakes_in_the_formulas_are_not_hidden(reward: Any, kind: type[Exception]) -> None:
+    task = dataclasses.replace(make_task(**variant("label-grid")), reward=reward)
+    with pytest.raises(kind) as raised:
+        program_of(task)
+    assert not isinstance(raised.value, UntraceableError)
+
+
+def test_tasks_on_holdout_rows_and_with_draws_use_arrays() -> None:
+    for changes in ({"reward": "holdout_progress"}, {"learning_rate": [0.1, 0.2]}, {"pool_seed": [0, 1]}):
+        assert program_of(make_task(**variant("label-grid", **changes))) is None
+    assert program_of(make_task(**task_kwargs("PerformativeDigits"))) is None
