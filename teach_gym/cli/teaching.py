@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
@@ -12,36 +12,52 @@ from teach_gym.cli.output import DataDir, say, set_data_dir, table
 
 def render(
     task: Positional[str],
-    teacher: Positional[str] = "greedy",
+    teachers: Positional[tuple[str, ...]] = ("greedy",),
     /,
     *,
-    seed: int = 0,
+    seed: tuple[int, ...] = (0,),
     out: Path | None = None,
     steps: int | None = None,
     fps: float = 10.0,
     data_dir: DataDir = None,
 ) -> int:
-    """Draw a teacher at work as an animated GIF, or its last frame as a PNG.
+    """Show teachers at work: an animated GIF, its last frame as a PNG, or an HTML page that plays the lessons.
 
     Args:
         task: A task, as LabelMoons or LabelMoons:budget=100.
-        teacher: A teacher, as greedy or last:constraint=soft.
-        seed: Seed of the episode.
-        out: The file, .gif or .png (default: TASK-TEACHER.gif).
+        teachers: Teachers, as greedy or last:constraint=soft; a GIF or PNG shows one of them.
+        seed: Seeds of the episodes; a GIF or PNG shows one.
+        out: The file, .gif, .png or .html (default: TASK-TEACHER.gif for one teacher, TASK.html for several).
         steps: Stop after so many steps.
         fps: Frames a second.
         data_dir: Data folder.
     """
     from teach_gym.benchmark.suite import cached_task, parse_teacher, task_spec
     from teach_gym.render.frame import animate, save_animation
+    from teach_gym.render.player import record, scene, write_player
     from teach_gym.teachers import lesson, make_teacher
 
     set_data_dir(data_dir)
-    name, options = parse_teacher(teacher)
     label, spec = task_spec(task)
-    path = Path(f"{label.partition(':')[0]}-{name}.gif") if out is None else out
-    built = cached_task(spec)
-    frames = animate(built, *lesson(built, make_teacher(name, **options), [seed], steps=steps))
+    built, short = cached_task(spec), label.partition(":")[0]
+    called = [parse_teacher(text) for text in teachers]
+    single = len(called) == len(seed) == 1
+    path = Path(f"{short}-{called[0][0]}.gif" if single else f"{short}.html") if out is None else out
+
+    def taught(index: int, number: int) -> Any:
+        name, options = called[index]
+        return lesson(built, make_teacher(name, **options), [number], steps=steps)
+
+    if path.suffix.lower() == ".html":
+        lessons = {s: [record(built, text, *taught(i, s)) for i, text in enumerate(teachers)] for s in seed}
+        write_player(path, [(scene(built, label), lessons)])
+        print(f"{len(teachers) * len(seed)} lessons: {path.resolve()}")
+        return 0
+    if not single:
+        raise ValueError(
+            f"a {path.suffix} shows one teacher and one seed, got {len(called)} and {len(seed)}; use --out FILE.html"
+        )
+    frames = animate(built, *taught(0, seed[0]))
     save_animation(frames, path, fps)
     print(f"{len(frames)} frames: {path.resolve()}")
     return 0
