@@ -189,7 +189,7 @@ def test_doctor_knows_the_dependencies_of_the_project() -> None:
         return {line.split(">")[0].split("[")[0].strip() for line in lines}
 
     assert set(DEPENDENCIES) == names(project["dependencies"])
-    users = set(project["optional-dependencies"]) - {"test", "dev", "all"}
+    users = set(project["optional-dependencies"]) - {"test", "docs", "dev", "all"}
     assert {extra: set(found) for extra, found in EXTRAS.items()} == {
         extra: names(project["optional-dependencies"][extra]) for extra in users
     }
