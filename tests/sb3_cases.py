@@ -68,7 +68,6 @@ def rollout(task: Task, teacher: Teacher, rng: Streams) -> tuple[list[np.ndarray
     """The choices of a teacher that teaches for the whole budget, and the last state."""
     state = reset(task, rng)
     teacher.check(task)
-    teacher.start(task, rng)
     choices = []
     for _ in range(task.spec.budget):
         choices.append(teacher(task, state))

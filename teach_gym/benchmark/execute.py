@@ -110,9 +110,7 @@ def _teacher(run: Run) -> Teacher:
 
 def _roll(task: Task, teacher: Teacher, seed: int) -> tuple[_Curves, Row, Row]:
     """Teach one learner for the whole budget: its curves, how it ended, and seconds per step."""
-    rng = Streams.from_seeds([seed])
-    state = reset(task, rng)
-    teacher.start(task, rng)
+    state = reset(task, Streams.from_seeds([seed]))
     curves = _Curves(task)
     curves.add(state, 0)
     teaching = learning = 0.0

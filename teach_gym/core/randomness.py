@@ -41,6 +41,13 @@ class Streams:
         """One stream per integer seed, keyed by ``numpy.random.default_rng(seed)``."""
         return cls([draw_keys(np.random.default_rng(seed), 1)[0] for seed in np.atleast_1d(seeds)])
 
+    @classmethod
+    def at(cls, keys: npt.ArrayLike, t: npt.ArrayLike) -> Streams:
+        """A fresh stream for each key (B,) and step (B,), keyed by word t of that key's stream."""
+        with np.errstate(over="ignore"):
+            counters = (np.atleast_1d(np.asarray(t, dtype=np.uint64)) + np.uint64(1)) * _GAMMA
+            return cls(_mixed(counters + np.atleast_1d(np.asarray(keys, dtype=np.uint64))))
+
     def __len__(self) -> int:
         return len(self.keys)
 
@@ -52,12 +59,7 @@ class Streams:
         rows = max(_BLOCK // len(self), 1)
         for start in range(0, n, rows):
             z = out[start : start + rows]
-            np.add(counters[start : start + rows], self.keys, out=z)
-            z ^= z >> np.uint64(30)
-            z *= _MIX1
-            z ^= z >> np.uint64(27)
-            z *= _MIX2
-            z ^= z >> np.uint64(31)
+            _mixed(np.add(counters[start : start + rows], self.keys, out=z))
         return out.T
 
     def uniform(self, *shape: int) -> npt.NDArray[np.float64]:
@@ -94,6 +96,16 @@ class Streams:
     def _shaped(self, flat: npt.NDArray[N], shape: tuple[int, ...]) -> npt.NDArray[N]:
         """(B, n) with the batch axis fastest -> (B, *shape) with the same layout."""
         return np.moveaxis(flat.T.reshape(*shape, len(self)), -1, 0)
+
+
+def _mixed(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """SplitMix64's finalizer, in place."""
+    z ^= z >> np.uint64(30)
+    z *= _MIX1
+    z ^= z >> np.uint64(27)
+    z *= _MIX2
+    z ^= z >> np.uint64(31)
+    return z
 
 
 def draw_keys(rng: np.random.Generator, n: int) -> npt.NDArray[np.uint64]:

@@ -151,6 +151,7 @@ class TeachState(NamedTuple):
         holdout_loss: (B,) loss on the hold-out rows.
         initial_holdout_loss: (B,) the same at reset (at least 1e-30).
         best_holdout_loss: (B,) the lowest so far.
+        key: (B,) int64, a random word drawn last at reset: with ``t`` it decides what randomised teachers draw.
     """
 
     w: Array
@@ -169,6 +170,7 @@ class TeachState(NamedTuple):
     holdout_loss: Array = None
     initial_holdout_loss: Array = None
     best_holdout_loss: Array = None
+    key: Array = None
 
 
 class Sources(NamedTuple):

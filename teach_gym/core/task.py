@@ -47,6 +47,7 @@ def reset(task: Task, rng: Streams) -> TeachState:
         np.maximum(distance, 1e-30),
         velocity,
         rate,
+        key=rng.bits(1)[:, 0].view(np.int64),
     )
     return state if task.holdout is None else begin(task, state)
 
@@ -155,6 +156,7 @@ def conclude(task: Task, state: TeachState, example: Example, t: Array, upcoming
         state.initial_distance,
         velocity,
         state.rate,
+        key=state.key,
     )
     if task.holdout is not None:
         after = remember(task, state, example, after)

@@ -71,7 +71,7 @@ def tuned(cohort: Cohort, seeds: Sequence[int], factors: Sequence[float]) -> Coh
         rate = factor * cohort.task.update.learning_rate
         task = dataclasses.replace(cohort.task, update=dataclasses.replace(cohort.task.update, learning_rate=rate))
         rng = Streams.from_seeds([[seed, 2] for seed in seeds])
-        _, values = roll(Cohort(task, reset(task, rng), rng), make_teacher("passive"), {"loss": _holdout_loss})
+        _, values = roll(Cohort(task, reset(task, rng)), make_teacher("passive"), {"loss": _holdout_loss})
         mean = float(values["loss"].mean())
         found.append((mean if np.isfinite(mean) else np.inf, rate, task))
     return cohort._replace(task=min(found, key=lambda entry: entry[:2])[2])

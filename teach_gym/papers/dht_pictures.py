@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
 
 from teach_gym.core.backend import Array
-from teach_gym.core.randomness import Streams
 from teach_gym.core.state import TeachState, Transition, take
 from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.curves import rows_of
@@ -53,10 +51,9 @@ def sample(cohort: Cohort, teacher: Any, state: TeachState, seed: int) -> tuple[
     rows, others = (rng.integers(len(labels), size=(b, SAMPLES)) for _ in range(2))
     flat = rows.ravel()
     many = take(state, np.repeat(np.arange(b), SAMPLES))
-    many = many._replace(x=task.x[flat][:, None, None], y=task.y[flat][:, None, None])
-    twin = copy.copy(teacher)  # its noise is not that of the runs
-    twin.start(task, Streams.from_seeds(rng.integers(2**31, size=b * SAMPLES)))
-    made = twin.made(task, many)[:, 0].reshape(b, SAMPLES, -1)
+    fresh = rng.integers(2**63, size=b * SAMPLES)  # noise of its own for every example
+    many = many._replace(x=task.x[flat][:, None, None], y=task.y[flat][:, None, None], key=fresh)
+    made = teacher.made(task, many)[:, 0].reshape(b, SAMPLES, -1)
     real = np.asarray(real_rows(task, teacher.policy.arch).rows)
     return made, labels[rows], real[others], labels[others]
 

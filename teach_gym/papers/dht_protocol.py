@@ -108,8 +108,7 @@ def _task(settings: Settings) -> Task:
 
 def _cohort(task_settings: Settings, pool_seed: int, seeds: tuple[int, ...], passes: int) -> Cohort:
     task = _task({**task_settings, "pool_seed": pool_seed})
-    rng = Streams.from_seeds(seeds)
-    state = reset(task, rng)
+    state = reset(task, Streams.from_seeds(seeds))
     key = json.dumps({**task_settings, "pool_seed": pool_seed, "budget": 1}, sort_keys=True)
     w, target = _start_and_target(key, seeds, passes)
     difference = target - w
@@ -117,7 +116,7 @@ def _cohort(task_settings: Settings, pool_seed: int, seeds: tuple[int, ...], pas
     state = state._replace(
         w=w.copy(), target=target, difference=difference, distance=distance, initial_distance=distance
     )
-    return Cohort(task, state, rng)
+    return Cohort(task, state)
 
 
 @functools.lru_cache(maxsize=128)

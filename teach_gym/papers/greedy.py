@@ -34,12 +34,10 @@ class Cohort(NamedTuple):
     Attributes:
         task: the task (its pool, at least; targets may differ from run to run).
         state: the B runs at iteration 0.
-        rng: their streams, for the teacher.
     """
 
     task: Task
     state: TeachState
-    rng: Streams
 
 
 def method(teacher: str, every: int = 1, **task: Any) -> dict[str, Any]:
@@ -68,8 +66,7 @@ def panel_units(name: str, settings: Settings, seeds: Sequence[int]) -> list[Uni
 def cohorts(unit: Unit) -> list[Cohort]:
     """One batch of runs on the unit's task, learners and examples as in the benchmark's runs with these seeds."""
     task = cached_task(TaskSpec(**unit.settings["task"]).to_json())
-    rng = Streams.from_seeds(unit.seeds)
-    return [Cohort(task, reset(task, rng), rng)]
+    return [Cohort(task, reset(task, Streams.from_seeds(unit.seeds)))]
 
 
 def unit_teacher(unit: Unit) -> Teacher:
@@ -100,9 +97,8 @@ def roll(
         The recorded iterations (T,), and (B, T) values of each metric. ``seconds`` is the time that the whole batch
         took in teacher and learner. The distance of a learner that diverged is inf, its other metrics nan.
     """
-    task, state, rng = cohort
+    task, state = cohort
     teacher.check(task)
-    teacher.start(task, rng)
     iterations = evaluation_iterations(task.spec.budget)
     values: dict[str, list[Array]] = {name: [] for name in (*metrics, "seconds")}
     spent = 0.0

@@ -133,7 +133,6 @@ def make_teachers(unit: Unit, taught: Sequence[Cohort]) -> list[Teacher]:
     else:
         teachers = [RowByRow() for _ in taught] if chosen.get("row_by_row") else unit_teachers(unit, taught)
     for teacher, cohort in zip(teachers, single_cohorts(unit), strict=True):
-        teacher.start(cohort.task, cohort.rng)
         teacher(cohort.task, cohort.state)
     return teachers
 

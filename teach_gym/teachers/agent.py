@@ -21,7 +21,7 @@ from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Task, TeachState
 from teach_gym.errors import DamagedDataError
 from teach_gym.files import write_text, writing
-from teach_gym.teachers.base import Choice, Teacher
+from teach_gym.teachers.base import Choice, Teacher, draws
 from teach_gym.teachers.perceptron import Floats, Network, Normalization
 from teach_gym.teachers.weights import read_teacher, write_teacher
 
@@ -56,7 +56,6 @@ class Agent(Teacher):
         self.card: dict[str, Any] = {}
         if self.path is not None:
             self.network, self.spec, self.card = _load(self.path)
-        self._rng: Streams | None = None
         self._seen: tuple[Task, list[Block]] | None = None
 
     def check(self, task: Task) -> None:
@@ -77,22 +76,14 @@ class Agent(Teacher):
     def _origin(self) -> str:
         return "" if self.spec is None else f"it was trained on {self.spec.to_json()}"
 
-    def start(self, task: Task, rng: Streams) -> None:
-        """Keep the streams that actions are drawn from."""
-        self._rng = rng
-
     def __call__(self, task: Task, state: TeachState) -> Choice:
-        """The actions: (B,) int64, or (B, *Box shape) of the task's dtype.
-
-        Raises:
-            RuntimeError: sampling, and ``start`` was not called with one stream per run.
-        """
+        """The actions: (B,) int64, or (B, *Box shape) of the task's dtype."""
         assert self.network is not None
         if self._seen is None or self._seen[0] is not task:
             self._seen = task, layout(task, self.spec)
         found = self.network(observe(task, state, self._seen[1]))
         if self.network.form == "scores":
-            return self._draw(found) if self.sampled else found.argmax(-1)
+            return sampled_actions(found, draws(state)) if self.sampled else found.argmax(-1)
         assert task.medium.low is not None and task.medium.high is not None
         shape = task.medium.low.shape
         low, high = (bound.ravel().astype(np.float32) for bound in (task.medium.low, task.medium.high))
@@ -100,12 +91,12 @@ class Agent(Teacher):
         action = np.clip(found if self.network.form == "box" else squashed, low, high)
         return action.reshape(len(action), *shape).astype(task.spec.dtype)
 
-    def _draw(self, scores: Floats) -> npt.NDArray[np.int64]:
-        if self._rng is None or len(self._rng) != len(scores):
-            raise RuntimeError(f"call start(task, rng) with {len(scores)} streams before a sampled agent teaches")
-        weights = np.exp(scores.astype(np.float64) - scores.max(-1, keepdims=True)).cumsum(-1)
-        threshold = self._rng.uniform()[:, None] * weights[:, -1:]
-        return np.asarray((weights[:, :-1] <= threshold).sum(1))
+
+def sampled_actions(scores: Floats, rng: Streams) -> npt.NDArray[np.int64]:
+    """Actions drawn with the softmax of their scores: (B, A) -> (B,)."""
+    weights = np.exp(scores.astype(np.float64) - scores.max(-1, keepdims=True)).cumsum(-1)
+    threshold = rng.uniform()[:, None] * weights[:, -1:]
+    return np.asarray((weights[:, :-1] <= threshold).sum(1))
 
 
 def save_agent(path: str | Path, network: Network, spec: TaskSpec, **card: Any) -> None:

@@ -32,18 +32,23 @@ class Teacher(ABC):
         """Raise a ``ValueError`` if this teacher cannot teach that task."""
         del task
 
-    def start(self, task: Task, rng: Streams) -> None:
-        """Begin episodes, one for each stream; randomised teachers keep the streams."""
-        del task, rng
-
     @abstractmethod
     def __call__(self, task: Task, state: TeachState) -> Choice:
-        """Choose for every run of the batch, without changing the state."""
+        """Choose for every run of the batch, without changing the state.
+
+        The choice for a run is a function of the task and of that run's state; a randomised teacher takes its random
+        numbers from ``draws(state)``.
+        """
 
     def gradient_evaluations(self, task: Task) -> int:
         """Per-example gradients (or predictions) the teacher computes per step and run, the update not counted."""
         del task
         return 0
+
+
+def draws(state: TeachState) -> Streams:
+    """Random streams for what a teacher draws at this step, decided by each run's episode and step alone."""
+    return Streams.at(state.key, state.t)
 
 
 def check_settled(task: Task, name: str) -> None:
@@ -84,7 +89,7 @@ def lesson(
 
     Args:
         task: the task.
-        teacher: the teacher, which is checked against the task and started.
+        teacher: the teacher, which is checked against the task.
         seeds: a seed for each run, as the benchmark's, or their random streams.
         steps: stop after this many steps (default: the budget).
 
@@ -96,7 +101,6 @@ def lesson(
     teacher.check(task)
     rng = seeds if isinstance(seeds, Streams) else Streams.from_seeds(seeds)
     first = reset(task, rng)
-    teacher.start(task, rng)
     return first, _transitions(task, teacher, first, min(steps or task.spec.budget, task.spec.budget))
 
 

@@ -134,3 +134,17 @@ def test_keys_drawn_at_once_or_one_by_one_are_the_same() -> None:
     at_once = draw_keys(np.random.default_rng(3), 70)
     one_by_one = np.random.default_rng(3)
     assert at_once.tolist() == [int(draw_keys(one_by_one, 1)[0]) for _ in range(70)]
+
+
+def test_streams_of_steps_are_fresh_and_independent_of_the_batch() -> None:
+    keys, t = draw_keys(np.random.default_rng(2), 200).view(np.int64), np.arange(200) % 50
+    together = Streams.at(keys, t)
+    words = [splitmix64(int(key) & MASK, int(step) + 1)[-1] for key, step in zip(keys, t, strict=True)]
+    assert together.keys.tolist() == words  # each stream is keyed by the word t of its key's stream
+    drawn = together.uniform(40)
+    np.testing.assert_array_equal(Streams.at(keys[7:8], t[7:8]).uniform(40)[0], drawn[7])
+    np.testing.assert_array_equal(Streams.at(keys, t).uniform(40), drawn)
+    assert np.unique(drawn).size == drawn.size
+    over_steps = Streams.at(np.repeat(keys[:1], 5000), np.arange(5000)).uniform(2)
+    assert scipy.stats.kstest(over_steps.ravel(), "uniform").pvalue > ALPHA
+    assert abs(np.corrcoef(over_steps[:-1, 0], over_steps[1:, 0])[0, 1]) < 4 / 5000**0.5

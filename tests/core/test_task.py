@@ -379,3 +379,11 @@ def test_label_encodings_follow_the_learner() -> None:
     assert make_task(**variant("label-mix-uniform")).y.argmax(1).tolist() == labels.tolist()
     real = make_task(**variant("label-offset-truth"))
     np.testing.assert_array_equal(real.y[:, 0], real.pool.train.labels)
+
+
+def test_the_key_follows_from_the_stream_and_stays() -> None:
+    task, state = started("label-grid")
+    assert state.key.dtype == np.int64 and np.unique(state.key).size == B
+    after = step(task, state, np.zeros(B, dtype=int)).state
+    np.testing.assert_array_equal(after.key, state.key)
+    np.testing.assert_array_equal(reset(task, streams(1, 3)).key[0], reset(task, streams(B)).key[3])

@@ -25,7 +25,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from teach_gym.core.build import make_task
 from teach_gym.core.randomness import Streams
-from teach_gym.core.state import Task, TeachState
+from teach_gym.core.state import Task, TeachState, take
 from teach_gym.core.task import reset
 from teach_gym.envs.base import TeachEnv
 from teach_gym.sb3 import PolicyTeacher
@@ -129,10 +129,9 @@ def test_sampled_choices_have_the_policys_distribution(name: str) -> None:
         with torch.no_grad():
             model.policy.actor.log_std.bias.fill_(-0.7)
     one = reset(task, streams(1))
-    state = TeachState(*(None if a is None else np.repeat(a, n, axis=0) for a in one))
+    state = take(one, np.zeros(n, dtype=int))._replace(key=streams(n).bits(1)[:, 0].view(np.int64))
     module = torch.nn.Linear(env.observation_space.shape[0], task.n_actions)
     teacher = PolicyTeacher(module if name == "module" else model, deterministic=False)
-    teacher.start(task, streams(n))
     found = teacher(task, state)
     torch.manual_seed(0)
     observation = np.repeat(_observation(task, one), n, axis=0)
@@ -196,6 +195,3 @@ def test_teachers_of_other_tasks_are_refused() -> None:
 
     with pytest.raises(ValueError, match="77"):
         PolicyTeacher(Wild())(task, reset(task, streams(2)))
-    sampled = PolicyTeacher(model_of("PPO", native()), deterministic=False)
-    with pytest.raises(RuntimeError, match="3 streams"):
-        sampled(task, reset(task, streams(3)))

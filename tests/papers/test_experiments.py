@@ -177,8 +177,8 @@ def test_a_learner_that_diverges_is_infinitely_far() -> None:
 @pytest.mark.parametrize("every", [1, 3])
 def test_a_teacher_every_v_steps_leaves_the_ground_truth_in_between(every: int) -> None:
     spec = TaskSpec(**{**MOONS, "budget": 7}).to_json()
-    task, rng = cached_task(spec), Streams.from_seeds([0, 1])
-    state = reset(task, rng)
+    task = cached_task(spec)
+    state = reset(task, Streams.from_seeds([0, 1]))
     inner = make_teacher("last", constraint="soft")
     seen: list[bool] = []
 
@@ -189,7 +189,7 @@ def test_a_teacher_every_v_steps_leaves_the_ground_truth_in_between(every: int) 
         assert np.array_equal(label, truth if idle else wanted)
         seen.append(bool((label != truth).any()))
 
-    roll(Cohort(task, state, rng), EverySteps(inner, every), {}, watch)
+    roll(Cohort(task, state), EverySteps(inner, every), {}, watch)
     assert len(seen) == 7 and any(seen) and (every == 1 or not seen[1])
     mixed = state._replace(t=np.array([every, every + 1]))
     both = EverySteps(inner, every)(task, mixed).y

@@ -251,7 +251,6 @@ def test_training_lowers_the_holdout_loss_below_that_of_untrained_teachers(name:
     darts = options.get("method") == "darts"  # it looks one step ahead only
     for label, teacher in {"ours": found.teacher(), "others": make_teacher("cmixup" if darts else "passive")}.items():
         state = reset(task, Streams.from_seeds(range(1000, 1200)))
-        teacher.start(task, Streams.from_seeds(range(200)))
         for _ in range(1 if darts else task.spec.budget):
             state = advance(task, state, example_of(task, state, teacher(task, state))).state
         ends[label] = holdout_loss(task, state.w)
@@ -312,7 +311,6 @@ def test_nothing_of_the_target_changes_a_choice(name: str) -> None:
     for teacher in teachers:
         choices = []
         for seen, at in ((task, state), (blind, moved)):
-            teacher.start(seen, Streams.from_seeds(range(6)))
             choices.append(teacher(seen, at))
         for a, b in zip(*(c if isinstance(c, Example) else (c,) for c in choices), strict=True):
             np.testing.assert_array_equal(a, b)
@@ -393,14 +391,12 @@ def test_random_mixup_draws_from_its_distributions() -> None:
         (make_teacher("cmixup"), stats.uniform()),
     ):
         teacher.check(task)
-        teacher.start(task, Streams.from_seeds(range(4000)))
         example = teacher(task, state)
         way = state.x[:, 0] - state.x[:, 1]
         apart = (way != 0).any((1, 2))  # a few pairs are of one row twice
         share = ((example.x - state.x[:, 1]) * way)[apart].sum((1, 2)) / (way[apart] ** 2).sum((1, 2))
         assert stats.kstest(share, law.cdf).pvalue > 1e-3
     discrete = make_teacher("dmixup")
-    discrete.start(task, Streams.from_seeds(range(4000)))
     x = discrete(task, state).x
     grid = [c * state.x[:, 0] + (1.0 - c) * state.x[:, 1] for c in (0.0, 0.5, 1.0)]
     counts = [int(np.isclose(x, made).all((1, 2)).sum()) for made in grid]
@@ -463,8 +459,6 @@ def test_tasks_that_do_not_fit_are_refused() -> None:
         black_box_architecture(task)
     with pytest.raises(ValueError, match="mixes two examples"):
         make_teacher("cmixup").check(task)
-    with pytest.raises(RuntimeError, match="call start"):
-        make_teacher("dmixup")(case("mixup")[0], states(case("mixup")[0]))
     with pytest.raises(ValueError, match="beta must be > 0"):
         make_teacher("cmixup", beta=0)
 

@@ -307,18 +307,14 @@ def test_blocks_of_the_batch_change_nothing():
 
 
 @pytest.mark.parametrize("name", ["logistic", "softmax4", "margin32"])
-def test_uniform_labels_are_drawn_from_the_streams(name):
+def test_uniform_labels_are_drawn_for_each_run_and_step(name):
     task = make_task(**TASKS[name])
     state = some_state(task, n=30, steps=0)
-    first, second, third = (GreedyDHT(label_source="uniform") for _ in range(3))
-    with pytest.raises(RuntimeError, match="30 streams"):
-        first(task, state)
-    for teacher, seeds in ((first, range(30)), (second, range(30)), (third, range(100, 130))):
-        teacher.start(task, Streams.from_seeds(seeds))
-    a, again, b, c = first(task, state), first(task, state), second(task, state), third(task, state)
+    first = GreedyDHT(label_source="uniform")
+    a, b = first(task, state), GreedyDHT(label_source="uniform")(task, state)
+    c = first(task, state._replace(key=state.key + 1))
     assert np.array_equal(a.x, b.x)
     assert np.array_equal(a.y, b.y)
-    assert np.array_equal(a.y, again.y)
     assert not np.array_equal(a.y, c.y)
     choices = label_set(task)
     used = {tuple(row) for row in a.y[:, 0]} | {tuple(row) for row in c.y[:, 0]}
@@ -330,9 +326,7 @@ def test_uniform_labels_are_drawn_from_the_streams(name):
 def test_regression_has_no_label_set():
     task = make_task(**TASKS["regression"])
     state = some_state(task)
-    teacher = GreedyDHT(label_source="uniform")
-    teacher.start(task, Streams.from_seeds(range(4)))
-    assert np.array_equal(teacher(task, state).y, state.y[:, 0])
+    assert np.array_equal(GreedyDHT(label_source="uniform")(task, state).y, state.y[:, 0])
 
 
 @pytest.mark.parametrize(
@@ -412,7 +406,6 @@ def test_teaching_half_moons_beats_plain_sgd(options):
     for name in ("passive", "dht"):
         state = reset(task, Streams.from_seeds(range(12)))
         teacher = make_teacher(name, **(options if name == "dht" else {}))
-        teacher.start(task, Streams.from_seeds(range(50, 62)))
         for _ in range(60):
             state = follow(task, state, teacher).state
         final[name] = state.distance / state.initial_distance

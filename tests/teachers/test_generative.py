@@ -241,7 +241,6 @@ def test_images_are_made_and_taught() -> None:
         trained = train(kind, task, dataclasses.replace(SHORT, iterations=2), pretraining=Pretraining(3), width=4)
         teacher: Any = trained.teacher()
         state = reset(task, Streams.from_seeds(range(4)))
-        teacher.start(task, Streams.from_seeds(range(4)))
         made = teacher.made(task, state)
         assert made.shape == (4, 1, 64) and np.abs(made).max() <= 1.0 and np.ptp(made) > 0
         assert teacher(task, state).x.shape == (4, 1, task.d)
@@ -257,9 +256,7 @@ def test_projected_images_are_the_pools_features() -> None:
     np.testing.assert_allclose(real.rows @ real.projection, task.pool.train.x, atol=1e-10)
     teacher: Any = trained.teacher()
     state = reset(task, Streams.from_seeds([0, 1]))
-    teacher.start(task, Streams.from_seeds([4, 5]))
     example = teacher(task, state)
-    teacher.start(task, Streams.from_seeds([4, 5]))
     made = teacher.made(task, state)
     assert made.min() >= 0.0 and made.max() <= 1.0
     np.testing.assert_allclose(example.x, made @ real.projection, rtol=1e-3, atol=1e-4)
@@ -303,8 +300,6 @@ def test_a_saved_teacher_is_the_same_teacher(kind: str, tmp_path: Path) -> None:
     state = reset(task, Streams.from_seeds(range(6)))
     for index, path in enumerate(paths):
         ours, theirs = trained.teacher(index), make_teacher(kind, path=str(path))
-        for teacher in (ours, theirs):
-            teacher.start(task, Streams.from_seeds(range(10, 16)))
         example = ours(task, state)
         assert isinstance(example, Example)
         np.testing.assert_array_equal(example.x, theirs(task, state).x)  # type: ignore[union-attr]
@@ -331,12 +326,8 @@ def test_generative_teachers_fit_tasks_of_any_medium(name: str) -> None:
     teacher = trained.teacher(0)
     teacher.check(task)
     state = reset(task, Streams.from_seeds(range(3)))
-    with pytest.raises(RuntimeError, match="3 streams"):
-        teacher(task, state)
-    teacher.start(task, Streams.from_seeds(range(3)))
     assert np.isfinite(teacher(task, state).x).all()  # type: ignore[union-attr]
     acting = trained.teacher(0, give="action")
-    acting.start(task, Streams.from_seeds(range(3)))
     assert all(action_space(task).contains(int(a)) for a in acting(task, state))  # type: ignore[union-attr]
 
 

@@ -35,7 +35,6 @@ def build(name: str, **changes: Any) -> Task:
 
 def teach_all(task: Task, teacher: Teacher, seeds: Any = SEEDS) -> TeachState:
     state = reset(task, Streams.from_seeds(seeds))
-    teacher.start(task, Streams.from_seeds([1000 + s for s in seeds]))
     for _ in range(task.spec.budget):
         state = follow(task, state, teacher).state
     return state
@@ -64,7 +63,6 @@ def test_every_teacher_gives_a_valid_choice(name: str, teacher_name: str) -> Non
     if not fits(task, teacher):
         pytest.skip(f"{teacher_name} does not fit {name}")
     state = reset(task, Streams.from_seeds([0, 1, 2]))
-    teacher.start(task, Streams.from_seeds([5, 6, 7]))
     before = [None if a is None else a.copy() for a in state]
     choice = teacher(task, state)
     for a, b in zip(before, state, strict=True):
@@ -202,9 +200,7 @@ def test_honest_planning_does_not_read_the_future() -> None:
     other = state._replace(schedule=np.concatenate([state.schedule[:, :1], 799 - state.schedule[:, 1:]], axis=1))
     choices = []
     for s in (state, other):
-        planner = make_teacher("planning", horizon=4)
-        planner.start(task, Streams.from_seeds(range(6)))
-        choices.append(planner(task, s))
+        choices.append(make_teacher("planning", horizon=4)(task, s))
     np.testing.assert_array_equal(*choices)
 
 
@@ -249,7 +245,6 @@ def test_random_continuous_actions_lie_in_the_space(name: str) -> None:
     task = build(name, continuous=True)
     teacher = make_teacher("random")
     state = reset(task, Streams.from_seeds(range(50)))
-    teacher.start(task, Streams.from_seeds(range(50)))
     space = action_space(task)
     actions = teacher(task, state)
     assert all(space.contains(a.astype(np.float32)) for a in actions)
@@ -297,5 +292,3 @@ def test_teachers_that_do_not_fit_say_so() -> None:
         make_teacher("planning").check(build("LabelMoons", continuous=True))
     with pytest.raises(ValueError, match="least_squares"):
         make_teacher("label_smoothing").check(build("LabelRegression"))
-    with pytest.raises(RuntimeError, match="start"):
-        make_teacher("random")(build("LabelMoons"), reset(build("LabelMoons"), Streams.from_seeds([0])))

@@ -106,7 +106,6 @@ def test_unroll_takes_the_steps_that_the_teacher_takes_in_numpy(name: str, every
     keys = np.concatenate([draw_keys(np.random.default_rng([seed, 0]), 3) for seed in range(2)])
     state, teacher = reset(task, Streams(keys)), Unrolled(policy=policy, every=every)
     teacher.check(task)
-    teacher.start(task, Streams(keys))
     for t in range(8):
         example = example_of(task, state, teacher(task, state))
         np.testing.assert_allclose(window.examples.x[t], example.x, rtol=1e-9, atol=1e-12)

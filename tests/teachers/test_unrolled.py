@@ -279,7 +279,7 @@ def test_memory_needs_the_first_step() -> None:
     task, _ = make("label-free")
     teacher = Unrolled(policy=double_policy(task, 1), every=3)
     state = reset(task, Streams.from_seeds([0, 1]))
-    with pytest.raises(RuntimeError, match="start"):
+    with pytest.raises(RuntimeError, match="first step"):
         teacher(task, state._replace(t=state.t + 1))
     with pytest.raises(ValueError, match="cannot be shared out"):
         Unrolled(policy=double_policy(task, 2))(task, reset(task, Streams.from_seeds([0, 1, 2])))

@@ -21,7 +21,8 @@ from teach_gym.core.randomness import Streams
 from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Task, TeachState
 from teach_gym.envs.base import action_space, check_actions
-from teach_gym.teachers.base import Choice, Teacher
+from teach_gym.teachers.agent import sampled_actions
+from teach_gym.teachers.base import Choice, Teacher, draws
 from teach_gym.teachers.perceptron import Normalization
 
 Floats = npt.NDArray[np.float32]
@@ -41,8 +42,8 @@ class PolicyTeacher(Teacher):
         policy: an SB3 model or policy; any object with SB3's ``predict(observation, deterministic=...)``; or a
             ``torch.nn.Module`` that maps observations (B, O) to logits of the actions (B, A), or to continuous
             actions, B times the Box shape.
-        deterministic: take the most probable action; otherwise actions are sampled from the streams given to
-            ``start``, so that they repeat and no run depends on its neighbours. The policies of A2C, PPO and SAC and
+        deterministic: take the most probable action; otherwise actions are sampled from the runs' random streams
+            (``draws``), so that they repeat and no run depends on its neighbours. The policies of A2C, PPO and SAC and
             modules are sampled in batches; other objects are called run by run with torch's and numpy's global
             generators seeded. Policies without randomness (DQN, TD3, modules giving continuous actions) do the same
             in either mode.
@@ -72,7 +73,6 @@ class PolicyTeacher(Teacher):
         self.normalization = _normalization_of(policy, normalize)
         self.policy = policy.policy if isinstance(policy, BaseAlgorithm) else policy
         self.spec = spec
-        self._rng: Streams | None = None
         self._seen: tuple[Task, list[Block], gym.Space[Any]] | None = None
 
     def check(self, task: Task) -> None:
@@ -97,15 +97,10 @@ class PolicyTeacher(Teacher):
             if shape[0] != 2 or np.prod(shape) != 2 * n:
                 raise ValueError(f"the module answers {shape} to 2 observations, the task takes {wanted['action']}")
 
-    def start(self, task: Task, rng: Streams) -> None:
-        """Keep the streams that actions are sampled from."""
-        self._rng = rng
-
     def __call__(self, task: Task, state: TeachState) -> Choice:
         """The policy's actions: (B,) int64, or (B, *Box shape) of the task's dtype.
 
         Raises:
-            RuntimeError: sampling, and ``start`` was not called with one stream per run.
             ValueError: the policy's actions are not the task's.
         """
         if self._seen is None or self._seen[0] is not task:
@@ -114,12 +109,11 @@ class PolicyTeacher(Teacher):
         if self.normalization is not None:
             observation = self.normalization(observation)
         n = len(observation)
-        if not self.deterministic and (self._rng is None or len(self._rng) != n):
-            raise RuntimeError(f"call start(task, rng) with {n} streams before a sampled policy teaches")
+        rng = None if self.deterministic else draws(state)
         if hasattr(self.policy, "predict"):
-            action = self._policy_actions(observation)
+            action = self._policy_actions(observation, rng)
         else:
-            action = self._module_actions(task, observation)
+            action = self._module_actions(task, observation, rng)
         action = np.asarray(action).reshape(n, *(self._seen[2].shape or ()))
         return check_actions(task, action, n, self._seen[2])
 
@@ -134,50 +128,41 @@ class PolicyTeacher(Teacher):
         finally:
             self.policy.train(training)
 
-    def _module_actions(self, task: Task, observation: Floats) -> Array:
+    def _module_actions(self, task: Task, observation: Floats, rng: Streams | None) -> Array:
         output = self._forward(observation)
         if task.spec.continuous:
             return output.numpy()
-        return output.argmax(-1).numpy() if self.deterministic else self._pick(torch.softmax(output, -1))
+        return output.argmax(-1).numpy() if rng is None else sampled_actions(output.numpy(), rng)
 
-    def _policy_actions(self, observation: Floats) -> Array:
-        if self.deterministic or isinstance(self.policy, DQNPolicy | TD3Policy):
+    def _policy_actions(self, observation: Floats, rng: Streams | None) -> Array:
+        if rng is None or isinstance(self.policy, DQNPolicy | TD3Policy):
             return self.policy.predict(observation, deterministic=True)[0]
         gaussian = getattr(self.policy, "actor", self.policy)
         if not isinstance(self.policy, ActorCriticPolicy | SACPolicy) or getattr(gaussian, "use_sde", False):
-            return self._one_by_one(observation)
+            return self._one_by_one(observation, rng)
         self.policy.set_training_mode(False)
         with torch.no_grad():
             tensor, _ = self.policy.obs_to_tensor(observation)
             if isinstance(self.policy, SACPolicy):
                 mean, log_std, _ = self.policy.actor.get_action_dist_params(tensor)
-                return self.policy.unscale_action(np.tanh(self._normal(mean, log_std.exp())))
+                return self.policy.unscale_action(np.tanh(self._normal(mean, log_std.exp(), rng)))
             found = self.policy.get_distribution(tensor).distribution
         if isinstance(found, torch.distributions.Categorical):
-            return self._pick(found.probs.cpu())
+            return sampled_actions(found.logits.cpu().numpy(), rng)
         low, high = self.policy.action_space.low, self.policy.action_space.high
-        return np.clip(self._normal(found.mean, found.stddev), low, high)
+        return np.clip(self._normal(found.mean, found.stddev, rng), low, high)
 
-    def _normal(self, mean: Any, deviation: Any) -> Array:
+    def _normal(self, mean: Any, deviation: Any, rng: Streams) -> Array:
         """Gaussian draws from the streams: (B, n) -> (B, *Box shape)."""
-        assert self._rng is not None
-        drawn = mean.cpu().numpy() + deviation.cpu().numpy() * self._rng.normal(mean.shape[1])
+        drawn = mean.cpu().numpy() + deviation.cpu().numpy() * rng.normal(mean.shape[1])
         return drawn.reshape(-1, *self.policy.action_space.shape)
 
-    def _pick(self, probabilities: Any) -> npt.NDArray[np.int64]:
-        """Actions drawn from the streams with the given probabilities: (B, A) -> (B,)."""
-        assert self._rng is not None
-        cumulated = probabilities.numpy().astype(np.float64).cumsum(1)
-        threshold = self._rng.uniform()[:, None] * cumulated[:, -1:]
-        return np.asarray((cumulated[:, :-1] <= threshold).sum(1))
-
-    def _one_by_one(self, observation: Floats) -> Array:
+    def _one_by_one(self, observation: Floats, rng: Streams) -> Array:
         """Stochastic actions of a policy whose distribution is unknown, each seeded from its run's stream."""
-        assert self._rng is not None
         before, actions = np.random.get_state(), []
         with torch.random.fork_rng(devices=[]):
             try:
-                for row, word in zip(observation, self._rng.bits(1)[:, 0].tolist(), strict=True):
+                for row, word in zip(observation, rng.bits(1)[:, 0].tolist(), strict=True):
                     torch.manual_seed(word)
                     np.random.seed(word >> 32)
                     actions.append(self.policy.predict(row[None], deterministic=False)[0])

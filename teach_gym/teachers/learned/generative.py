@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from teach_gym.core.backend import Array
-from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.errors import DamagedDataError, lookup_name
+from teach_gym.teachers.base import draws
 from teach_gym.teachers.learned.unrolled import Trained, Unrolled
 from teach_gym.teachers.weights import check_source, misfit
 
@@ -46,7 +46,6 @@ class _Generative(Unrolled):
     """
 
     perception: Perception | None = field(default=None, init=False, repr=False)
-    _rng: Streams | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_source(self.name, self.give, self.path, self.policy)
@@ -114,11 +113,6 @@ class _FromNoise(_Generative):
             there, here = ({name: getattr(found, name) for name in apart} for found in (arch, wanted))
             raise misfit(self.spec, task, there, here)
 
-    def start(self, task: Task, rng: Streams) -> None:
-        """Forget the learners seen before and keep the streams that the noise is drawn from."""
-        super().start(task, rng)
-        self._rng = rng
-
     def _example(self, task: Task, state: TeachState) -> Example:
         self._draw_noise(state)
         return super()._example(task, state)
@@ -134,12 +128,8 @@ class _FromNoise(_Generative):
             return np.asarray(self.policy.raw(seen.to(next(self.policy.parameters()).dtype)).numpy())
 
     def _draw_noise(self, state: TeachState) -> None:
-        if self._rng is None or len(self._rng) != len(state.t):
-            raise RuntimeError(
-                f"call start(task, rng) with {len(state.t)} streams before a {self.name} teacher teaches"
-            )
         policy: Any = self.policy
-        noise = self._rng.normal(state.x.shape[-2], policy.arch.noise)
+        noise = draws(state).normal(state.x.shape[-2], policy.arch.noise)
         policy.draw = lambda _: noise
 
 

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from teach_gym.core.backend import Array
-from teach_gym.core.randomness import Streams
 from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.teachers.actions import nearest_action
@@ -78,7 +77,7 @@ class Unrolled(Teacher):
     spec: TaskSpec | None = field(default=None, repr=False)
     every: int | None = None
     name: str = field(default="unrolled", init=False)
-    _seen: tuple[Array, Array | None] | None = field(default=None, init=False, repr=False)
+    _seen: TeachState | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_source(self.name, self.give, self.path, self.policy)
@@ -119,10 +118,6 @@ class Unrolled(Teacher):
         there, here = (json.loads(spec.to_json()) for spec in (self.spec, task.spec))
         return {n: (there.get(n), here[n]) for n in here if n not in _UNSEEN and there.get(n) != here[n]}
 
-    def start(self, task: Task, rng: Streams) -> None:
-        """Forget the learners seen before."""
-        self._seen = None
-
     def __call__(self, task: Task, state: TeachState) -> Choice:
         """The teaching examples of B runs, or the nearest actions.
 
@@ -158,17 +153,18 @@ class Unrolled(Teacher):
         """The state with each learner as it was at the last step at which the teacher sees it."""
         if self.every == 1:
             return state
-        fresh = state.t % self.every == 0
-        if self._seen is None or len(self._seen[0]) != len(state.w):
+        fresh, seen = state.t % self.every == 0, self._seen
+        known = seen is not None and len(seen.key) == len(state.key) and (fresh | (seen.key == state.key)).all()
+        if seen is None or not known:
             if not fresh.all():
-                raise RuntimeError(f"call start(task, rng) and teach from the first step: every={self.every}")
-            self._seen = state.w, state.velocity
+                raise RuntimeError(f"this teacher remembers what it saw: teach from the first step, every={self.every}")
+            seen = state
         w, velocity = (
             None if old is None else np.where(fresh[:, None], new, old)
-            for old, new in zip(self._seen, (state.w, state.velocity), strict=True)
+            for old, new in ((seen.w, state.w), (seen.velocity, state.velocity))
         )
-        self._seen = w, velocity
-        return state._replace(w=w, velocity=velocity, difference=state.target - w)
+        self._seen = state._replace(w=w, velocity=velocity, difference=state.target - w)
+        return self._seen
 
     def gradient_evaluations(self, task: Task) -> int:
         """None: one pass through a network."""

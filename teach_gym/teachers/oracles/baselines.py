@@ -8,10 +8,9 @@ import numpy as np
 
 from teach_gym.core.backend import Array
 from teach_gym.core.outputs import IDENTITY, MARGIN
-from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.errors import positive
-from teach_gym.teachers.base import Choice, Teacher
+from teach_gym.teachers.base import Choice, Teacher, draws
 
 
 @dataclass
@@ -32,25 +31,15 @@ class Random(Teacher):
     """Uniformly random actions."""
 
     name: str = field(default="random", init=False)
-    _rng: Streams | None = field(default=None, init=False, repr=False)
-
-    def start(self, task: Task, rng: Streams) -> None:
-        """Keep the streams the actions are drawn from."""
-        self._rng = rng
 
     def __call__(self, task: Task, state: TeachState) -> Choice:
-        """A random action of the task's flavour.
-
-        Raises:
-            RuntimeError: ``start`` was not called with one stream per run.
-        """
-        if self._rng is None or len(self._rng) != len(state.t):
-            raise RuntimeError(f"call start(task, rng) with {len(state.t)} streams before a random teacher teaches")
+        """A random action of the task's flavour."""
+        rng = draws(state)
         if not task.spec.continuous:
-            return self._rng.integers(task.n_actions)
+            return rng.integers(task.n_actions)
         low, high = task.medium.low, task.medium.high
         assert low is not None and high is not None
-        return (low + self._rng.uniform(*low.shape) * (high - low)).astype(task.spec.dtype)
+        return (low + rng.uniform(*low.shape) * (high - low)).astype(task.spec.dtype)
 
 
 class _LabelPolicy(Teacher):

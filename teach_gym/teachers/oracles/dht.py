@@ -9,11 +9,10 @@ import numpy as np
 from teach_gym.core.backend import Array, dot
 from teach_gym.core.media import data_bounds
 from teach_gym.core.outputs import MARGIN
-from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Example, Task, TeachState, take
 from teach_gym.core.task import learn
 from teach_gym.errors import positive
-from teach_gym.teachers.base import Teacher, better_of, check_settled
+from teach_gym.teachers.base import Teacher, better_of, check_settled, draws
 from teach_gym.teachers.oracles import dht_solvers as solvers
 from teach_gym.teachers.oracles.dht_regions import Ball, Box
 from teach_gym.teachers.oracles.labels import Constraint, check_constraint, greedy_labels, make_constraint
@@ -42,7 +41,7 @@ class GreedyDHT(Teacher):
         box: bounds of the box, ``per_dimension`` or ``global`` (see ``teach_gym.core.media.data_bounds``).
         radius: radius of the ball.
         label_source: ``offered`` (the offered row's ground truth) or ``uniform`` (drawn from the label set as in
-            DHT Eq. 4, once per episode and step; regression has no label set and keeps the offered label).
+            DHT Eq. 4, for each episode and step; regression has no label set and keeps the offered label).
         labels: whether labels are synthesised too: features for the label, then the greedy label for them.
         constraint: allowed labels, see ``teachers.oracles.labels.Constraint``. None is ``cone`` (DHT 5.1), and where
             labels may be negative ``soft`` (``margin_logistic``) or ``magnitude_truth`` (regression).
@@ -63,7 +62,6 @@ class GreedyDHT(Teacher):
     label_radius: float = 2.0
     rounds: int = 1
     name: str = field(default="dht", init=False)
-    _drawn: Array | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for what, value, allowed in (
@@ -89,18 +87,10 @@ class GreedyDHT(Teacher):
         if self.labels:
             check_constraint(task, self._allowed(task))
 
-    def start(self, task: Task, rng: Streams) -> None:
-        """Draw the labels of the whole episode, if they are drawn: (B, H, m, K)."""
-        self._drawn = None
-        choices = label_set(task)
-        if self.label_source == "uniform" and choices is not None:
-            self._drawn = choices[rng.integers(len(choices), task.spec.budget, task.spec.batch_size)]
-
     def __call__(self, task: Task, state: TeachState) -> Example:
         """The synthesised mini-batch: x (B, m, d), y (B, m, K).
 
         Raises:
-            RuntimeError: labels are drawn and ``start`` was not called with one stream per run.
             TypeError: the state is not made of numpy arrays.
         """
         if not isinstance(state.w, np.ndarray):
@@ -118,12 +108,10 @@ class GreedyDHT(Teacher):
 
     def _labels(self, task: Task, state: TeachState) -> Array:
         """Labels the features are made for: (B, m, K)."""
-        if self.label_source == "offered" or label_set(task) is None:
+        choices = label_set(task)
+        if self.label_source == "offered" or choices is None:
             return np.asarray(state.y[:, 0], dtype=np.float64)
-        if self._drawn is None or len(self._drawn) != len(state.t):
-            raise RuntimeError(f"call start(task, rng) with {len(state.t)} streams before this teacher teaches")
-        last = self._drawn.shape[1] - 1
-        return self._drawn[np.arange(len(state.t)), np.minimum(state.t, last)]
+        return choices[draws(state).integers(len(choices), task.spec.batch_size)]
 
     def _round(self, task: Task, state: TeachState, y: Array, truth: Array) -> Example:
         """Features for the labels y (B, m, K), then labels for the features if these are synthesised."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.errors import positive
 from teach_gym.teachers.base import Teacher, example_of
@@ -35,10 +34,6 @@ class EverySteps(Teacher):
     def check(self, task: Task) -> None:
         """Raise a ``ValueError`` if the teacher cannot teach that task."""
         self.teacher.check(task)
-
-    def start(self, task: Task, rng: Streams) -> None:
-        """Start the teacher."""
-        self.teacher.start(task, rng)
 
     def __call__(self, task: Task, state: TeachState) -> Example:
         """The teacher's example for the runs whose turn it is, the ground truth for the others."""

@@ -9,36 +9,23 @@ import numpy as np
 
 from teach_gym.core.backend import Array
 from teach_gym.core.medium import Mixup
-from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import compose
 from teach_gym.errors import positive
-from teach_gym.teachers.base import Teacher
+from teach_gym.teachers.base import Teacher, draws
 
 
 class _RandomMixup(Teacher):
     """Base of the teachers that draw one Mixup coefficient for each mini-batch."""
-
-    _rng: Streams | None = None
 
     def check(self, task: Task) -> None:
         """Raise a ``ValueError`` for a medium other than Mixup."""
         if not isinstance(task.medium, Mixup):
             raise ValueError(f"teacher {self.name!r} mixes two examples; the task's medium is {task.spec.medium!r}")
 
-    def start(self, task: Task, rng: Streams) -> None:
-        """Keep the streams that the coefficients are drawn from."""
-        self._rng = rng
-
     def __call__(self, task: Task, state: TeachState) -> Example:
-        """The mixed examples: x (B, m, d), y (B, m, K).
-
-        Raises:
-            RuntimeError: ``start`` was not called with one stream per run.
-        """
-        if self._rng is None or len(self._rng) != len(state.t):
-            raise RuntimeError(f"call start(task, rng) with {len(state.t)} streams before {self.name!r} teaches")
-        value = self.coefficients(self._rng.uniform()).astype(task.spec.dtype)
+        """The mixed examples: x (B, m, d), y (B, m, K)."""
+        value = self.coefficients(draws(state).uniform()).astype(task.spec.dtype)
         return compose(task, state, value[:, None, None])
 
     @abstractmethod

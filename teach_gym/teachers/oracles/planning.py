@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from teach_gym.core.backend import Array
-from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Task, TeachState, take
 from teach_gym.core.task import sources, step
 from teach_gym.errors import positive
-from teach_gym.teachers.base import Choice, Teacher, check_settled
+from teach_gym.teachers.base import Choice, Teacher, check_settled, draws
 from teach_gym.teachers.oracles.greedy import Greedy
 
 
@@ -39,7 +38,6 @@ class Planning(Teacher):
     beam: int = 32
     samples: int = 8
     name: str = field(default="planning", init=False)
-    _rng: Streams | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for what in ("horizon", "beam", "samples"):
@@ -51,16 +49,17 @@ class Planning(Teacher):
         if task.spec.continuous:
             raise ValueError(f"teacher {self.name!r} plans discrete actions; the task has continuous=True")
 
-    def start(self, task: Task, rng: Streams) -> None:
-        """Keep the streams that imagined futures are drawn from."""
-        self._rng = rng
-
     def __call__(self, task: Task, state: TeachState) -> Choice:
-        """The first action of the best plan: (B,)."""
-        depth = max(min(self.horizon, task.spec.budget - int(state.t.max())), 1)
-        if self.clairvoyant:
-            return self.plan(task, state, depth)[:, 0]
-        return self.outlook(task, state, depth).argmin(0)
+        """The first action of the best plan, no longer than the run's own budget allows: (B,)."""
+        depths = np.clip(task.spec.budget - state.t, 1, self.horizon)
+        best = np.empty(len(depths), dtype=np.int64)
+        for depth in np.unique(depths):
+            runs = depths == depth
+            some = state if runs.all() else take(state, runs)
+            best[runs] = (
+                self.plan(task, some, depth)[:, 0] if self.clairvoyant else self.outlook(task, some, depth).argmin(0)
+            )
+        return best
 
     def plan(self, task: Task, state: TeachState, depth: int) -> Array:
         """Best action sequence of the given length on the known schedule: (B, depth).
@@ -84,15 +83,9 @@ class Planning(Teacher):
         return plans[:, 0]
 
     def outlook(self, task: Task, state: TeachState, depth: int) -> Array:
-        """Mean distance after ``depth`` steps over imagined futures, for each first action: (A, B).
-
-        Raises:
-            RuntimeError: ``start`` was not called with one stream per run.
-        """
+        """Mean distance after ``depth`` steps over imagined futures, for each first action: (A, B)."""
         n, a = len(state.t), task.n_actions
-        if self._rng is None or len(self._rng) != n:
-            raise RuntimeError(f"call start(task, rng) with {n} streams before an honest planning teacher teaches")
-        future = self._rng.integers(len(task.x), self.samples, depth - 1, *state.schedule.shape[2:])
+        future = draws(state).integers(len(task.x), self.samples, depth - 1, *state.schedule.shape[2:])
         runs = take(state, np.repeat(np.arange(n), self.samples * a))
         future = np.repeat(future.reshape(n * self.samples, *future.shape[2:]), a, axis=0)
         greedy = Greedy()
