@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,8 @@ def record(task: Task, teacher: str, first: TeachState, transitions: Iterable[Tr
     """
     if len(first.t) != 1:
         raise ValueError(f"the player shows one run, got a state of {len(first.t)}; take() one of them first")
-    steps = [_step(task, first, None)]
-    steps += [_step(task, transition.state, transition.example) for transition in transitions]
+    steps = [step_of(task, first, None)]
+    steps += [step_of(task, transition.state, transition.example) for transition in transitions]
     return {"teacher": teacher, "steps": steps}
 
 
@@ -124,13 +125,24 @@ def page(lessons: Lessons) -> str:
         {"scene": about, "seeds": [{"seed": seed, "lessons": list(records)} for seed, records in seeds.items()]}
         for about, seeds in lessons
     ]
-    data = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
-    loader = PackageLoader("teach_gym.render", "")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    return environment.get_template("player.html").render(data=data, most=MOST_LESSONS)
+    return fill("teach_gym.render", "player.html", data=embed(content), most=MOST_LESSONS)
 
 
-def _step(task: Task, state: TeachState, example: Example | None) -> Record:
+def embed(content: Any) -> str:
+    """JSON for a ``<script>`` element, whatever the strings in it."""
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
+
+
+def fill(package: str, template: str, **values: Any) -> str:
+    """A page from a template of a package, with the shared style and drawing script of lessons."""
+    assets = files("teach_gym.render")
+    style, script = (assets.joinpath(f"lesson.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    environment = Environment(loader=PackageLoader(package, ""), autoescape=True, undefined=StrictUndefined)
+    return environment.get_template(template).render(style=style, script=script, **values)
+
+
+def step_of(task: Task, state: TeachState, example: Example | None) -> Record:
+    """One step of a record: the learner now, the example it was just shown (None: none yet), the curves' values."""
     view = view_of(task)
     found: Record = {"curves": [_number(value(state)) for _, value in _curves(task)]}
     if isinstance(view, PlaneView):

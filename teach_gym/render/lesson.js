@@ -1,0 +1,114 @@
+"use strict";
+// Drawing of lessons on canvases, for the lesson player and the playground. Nothing of a learner is computed here.
+const LINES = ["#2f5fc4", "#d9652b", "#8a3fb8"];
+const $ = id => document.getElementById(id);
+const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const rgb = c => `rgb(${c.join(",")})`;
+function bytes(text) { return Uint8Array.from(atob(text), c => c.charCodeAt(0)); }
+function fit(canvas, w, h) {
+  const ratio = window.devicePixelRatio || 1;
+  canvas.width = Math.max(1, Math.round(w * ratio)); canvas.height = Math.max(1, Math.round(h * ratio));
+  const g = canvas.getContext("2d"); g.setTransform(ratio, 0, 0, ratio, 0, 0); return g;
+}
+function plot(canvas, s, step) {
+  const w = canvas.clientWidth, g = fit(canvas, w, w);
+  const px = p => [(p[0] - s.low[0]) / (s.high[0] - s.low[0]) * w, w - (p[1] - s.low[1]) / (s.high[1] - s.low[1]) * w];
+  const clip = p => px(p).map(v => Math.min(Math.max(v, 5), w - 5));
+  const dark = document.documentElement.dataset.theme === "dark";
+  g.fillStyle = dark ? "#1d2129" : "#fff"; g.fillRect(0, 0, w, w);
+  if (s.tint && step.tint) {
+    const small = document.createElement("canvas"); small.width = small.height = s.tint;
+    const image = new ImageData(s.tint, s.tint), raw = bytes(step.tint);
+    for (let i = 0; i < s.tint * s.tint; i++) {
+      image.data.set(raw.subarray(3 * i, 3 * i + 3), 4 * i); image.data[4 * i + 3] = 255;
+    }
+    small.getContext("2d").putImageData(image, 0, 0);
+    g.globalAlpha = dark ? 0.25 : 0.18; g.imageSmoothingEnabled = true; g.drawImage(small, 0, 0, w, w); g.globalAlpha = 1;
+  }
+  const dot = (p, r, fill, edge, width) => {
+    const [x, y] = clip(p); g.beginPath(); g.arc(x, y, r, 0, 7);
+    if (fill) { g.fillStyle = fill; g.fill(); }
+    if (edge) { g.strokeStyle = edge; g.lineWidth = width; g.stroke(); }
+  };
+  const segments = (list, colour, width) => {
+    g.strokeStyle = colour; g.lineWidth = width; g.lineCap = "round"; g.beginPath();
+    for (const [a, b] of list) { g.moveTo(...px(a)); g.lineTo(...px(b)); }
+    g.stroke();
+  };
+  s.points.forEach((p, i) => dot(p, 2.2, rgb(s.colours[i])));
+  if (s.regression) {
+    segments([[s.low, s.high]], css("--muted"), 1);
+    for (const p of s.target || []) dot(p, 2, css("--target"));
+    for (const p of step.dots) dot(p, 2.2, rgb(s.classes[0].colour));
+    g.fillStyle = css("--muted"); g.font = "11px system-ui"; g.fillText("prediction ↑, true value →", 6, w - 6);
+  } else {
+    if (s.target) segments(s.target, css("--target"), 3);
+    segments(step.line, css("--ink"), 1.8);
+  }
+  for (const e of step.shown || []) {
+    for (const from of e.from) {
+      g.strokeStyle = css("--ink"); g.lineWidth = 1.3; g.beginPath(); g.moveTo(...clip(from)); g.lineTo(...clip(e.at)); g.stroke();
+      dot(from, 4, dark ? "#1d2129" : "#fff", css("--ink"), 1.3);
+    }
+    dot(e.at, 7, rgb(e.colour), dark ? "#fff" : "#20242e", 2);
+  }
+}
+
+function facts(box, step) {
+  if (!step.shown) { box.replaceChildren(Object.assign(document.createElement("span"), {className: "muted", textContent: "before the first step"})); return; }
+  const e = step.shown[0], parts = [];
+  (e.images || []).forEach((text, i) => {
+    const canvas = document.createElement("canvas"), [h, w] = e.shape, raw = bytes(text);
+    canvas.width = w; canvas.height = h;
+    const image = new ImageData(w, h);
+    for (let j = 0; j < w * h; j++) image.data.set([raw[j], raw[j], raw[j], 255], 4 * j);
+    canvas.getContext("2d").putImageData(image, 0, 0);
+    if (i === e.images.length - 1) {
+      canvas.style.borderColor = rgb(e.colour);
+      if (i) parts.push("→");
+    }
+    parts.push(canvas);
+  });
+  const text = document.createElement("span"), chip = document.createElement("span");
+  chip.className = "chip"; chip.style.background = rgb(e.colour);
+  const same = e.given === e.taught;
+  text.append(chip, same ? ` label ${e.taught}` : ` label ${e.given} → ${e.taught}`);
+  if (step.rows > 1) text.append(` (first of ${step.rows})`);
+  parts.push(text); box.replaceChildren(...parts);
+}
+
+/* A panel of curves: lines = [{values, colour}], n the last step on the axis, t the step of the cursor. */
+function curve(canvas, lines, n, t) {
+  const w = canvas.clientWidth, h = canvas.clientHeight, g = fit(canvas, w, h), left = 46, right = w - 10, top = 8, bottom = h - 22;
+  const good = lines.flatMap(line => line.values).filter(v => v !== null && Number.isFinite(v)), shown = [];
+  let low = Math.min(...good), high = Math.max(...good);
+  const log = low > 0 && high / low > 20, f = log ? Math.log10 : v => v;
+  if (!log) { const pad = 0.06 * (high - low || 1); low -= pad; high += pad; }
+  const X = i => left + (right - left) * i / n, Y = v => bottom - (bottom - top) * (f(v) - f(low)) / (f(high) - f(low) || 1);
+  g.font = "11px system-ui"; g.fillStyle = css("--muted"); g.strokeStyle = css("--rule"); g.lineWidth = 1; g.textAlign = "right";
+  for (let i = 0; i <= 3; i++) {
+    const v = log ? 10 ** (f(low) + (f(high) - f(low)) * i / 3) : low + (high - low) * i / 3, y = Y(v);
+    g.beginPath(); g.moveTo(left, y); g.lineTo(right, y); g.stroke(); g.fillText(Number(v.toPrecision(2)), left - 5, y + 4);
+  }
+  g.textAlign = "center";
+  for (let i = 0; i <= 4; i++) g.fillText(Math.round(n * i / 4), X(Math.round(n * i / 4)), h - 6);
+  for (const line of lines) {
+    g.strokeStyle = line.colour; g.lineWidth = 2; g.beginPath();
+    line.values.forEach((v, i) => { if (v !== null) (i ? g.lineTo : g.moveTo).call(g, X(i), Y(v)); }); g.stroke();
+    const i = Math.min(t, line.values.length - 1), v = line.values[i], value = document.createElement("span");
+    value.textContent = v === null ? " –" : ` ${Number(v.toPrecision(3))}`; value.style.color = line.colour; shown.push(value);
+    if (v !== null) { g.fillStyle = line.colour; g.beginPath(); g.arc(X(i), Y(v), 4, 0, 7); g.fill(); }
+  }
+  canvas.parentElement.querySelector("h3 span").replaceChildren(...shown);
+  g.strokeStyle = css("--muted"); g.lineWidth = 1; g.setLineDash([3, 3]);
+  g.beginPath(); g.moveTo(X(t), top); g.lineTo(X(t), bottom); g.stroke(); g.setLineDash([]);
+}
+
+/* An empty panel for curve(): its title, and the values at the cursor behind it. */
+function panel(title) {
+  const box = document.createElement("section"), h = document.createElement("h3"), canvas = document.createElement("canvas");
+  box.className = "curve"; h.append(title, document.createElement("span")); box.append(h, canvas); return box;
+}
+function dark() { return matchMedia("(prefers-color-scheme: dark)").matches; }
+function toggleTheme() { const root = document.documentElement; root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark"; }
+document.documentElement.dataset.theme = dark() ? "dark" : "light";
