@@ -21,6 +21,7 @@ FOLDERS = (
     ("benchmark",),
     ("integrations",),
     ("sb3",),
+    ("play",),
     ("papers",),
     ("doctor",),
     ("cli",),

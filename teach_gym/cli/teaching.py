@@ -63,6 +63,39 @@ def render(
     return 0
 
 
+def play(
+    task: Positional[str] = "LabelMoons",
+    /,
+    *,
+    seed: int = 0,
+    out: Path | None = None,
+    port: int = 0,
+    browser: bool = True,
+    data_dir: DataDir = None,
+) -> int:
+    """Be the teacher yourself: a page, served on this machine only, in which you choose what a learner is shown.
+
+    Args:
+        task: A registered task.
+        seed: Seed of the first episode.
+        out: Folder to which finished games are written (default: nothing is written).
+        port: Port of the page (default: a free one).
+        browser: Open the page in a browser.
+        data_dir: Data folder.
+    """
+    import webbrowser
+
+    from teach_gym.play.server import Playground
+
+    set_data_dir(data_dir)
+    with Playground(task, seed, out, port) as server:
+        print(f"open {server.url} (Ctrl-C ends it)", flush=True)
+        if browser:
+            webbrowser.open(server.url)
+        server.serve_forever()
+    return 0
+
+
 def reproduce(
     name: Positional[str] = "",
     /,

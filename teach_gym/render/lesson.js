@@ -54,15 +54,17 @@ function plot(canvas, s, step) {
   }
 }
 
+function picture(canvas, text, shape) {
+  const [h, w] = shape, raw = bytes(text), image = new ImageData(w, h);
+  for (let j = 0; j < w * h; j++) image.data.set([raw[j], raw[j], raw[j], 255], 4 * j);
+  canvas.width = w; canvas.height = h; canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
 function facts(box, step) {
   if (!step.shown) { box.replaceChildren(Object.assign(document.createElement("span"), {className: "muted", textContent: "before the first step"})); return; }
   const e = step.shown[0], parts = [];
   (e.images || []).forEach((text, i) => {
-    const canvas = document.createElement("canvas"), [h, w] = e.shape, raw = bytes(text);
-    canvas.width = w; canvas.height = h;
-    const image = new ImageData(w, h);
-    for (let j = 0; j < w * h; j++) image.data.set([raw[j], raw[j], raw[j], 255], 4 * j);
-    canvas.getContext("2d").putImageData(image, 0, 0);
+    const canvas = document.createElement("canvas"); picture(canvas, text, e.shape);
     if (i === e.images.length - 1) {
       canvas.style.borderColor = rgb(e.colour);
       if (i) parts.push("→");

@@ -24,7 +24,6 @@ from teach_gym.render.canvas import class_colour
 from teach_gym.render.panels import class_name, label_text
 from teach_gym.render.views import (
     PlaneView,
-    ScatterView,
     label_colour,
     logits,
     mixed_colours,
@@ -154,7 +153,7 @@ def step_of(task: Task, state: TeachState, example: Example | None) -> Record:
         found["dots"] = points
     if example is not None:
         count = min(example.x.shape[1], _SHOWN_ROWS)
-        found["shown"] = [_shown(task, view, state, example, i) for i in range(count)]
+        found["shown"] = [shown_row(task, state, example, i) for i in range(count)]
         found["rows"] = example.x.shape[1]
     return found
 
@@ -169,9 +168,9 @@ def _curves(task: Task) -> list[tuple[str, Any]]:
     return [("distance to target", lambda state: float(state.distance[0])), second]
 
 
-def _shown(task: Task, view: PlaneView | ScatterView, state: TeachState, example: Example, i: int) -> Record:
-    """Row i of the teaching example: where it lies, what it was made of, its label and its pictures."""
-    came = origin(task, state, example, i)
+def shown_row(task: Task, state: TeachState, example: Example, i: int) -> Record:
+    """Row i of the teaching example shown last: where it lies, what it was made of, its label and its pictures."""
+    view, came = view_of(task), origin(task, state, example, i)
     x, y = example.x[0, i], example.y[0, i]
     offered = [label_text(task, task.y[row]) for row in came.rows]
     found: Record = {
