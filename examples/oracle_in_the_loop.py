@@ -11,7 +11,6 @@ observation, info = env.reset(seed=0)
 print(f"distance to the target at the start: {info['distance']:.3f}")
 terminated, total = False, 0.0
 while not terminated:
-    task, state = env.unwrapped.task, env.unwrapped.state
-    observation, reward, terminated, truncated, info = env.step(int(oracle(task, state)[0]))
+    observation, reward, terminated, truncated, info = env.step(oracle.act(env))
     total += reward
 print(f"at the end: {info['distance']:.3f}; the return, {total:.1f}, is the per cent of the distance removed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Example, Task, TeachState, Transition
 from teach_gym.core.task import advance, arrived, compose, decode, learn, reset
 from teach_gym.errors import positive
+from teach_gym.teachers.actions import legal_action
 
 Choice = Array | Example
 """What a teacher returns for a batch of runs.
@@ -27,6 +29,8 @@ class Teacher(ABC):
 
     name: str = ""
     """The name it is looked up by."""
+    _checked: Task | None = None
+    """The task that ``act`` checked last."""
 
     def check(self, task: Task) -> None:
         """Raise a ``ValueError`` if this teacher cannot teach that task."""
@@ -40,10 +44,59 @@ class Teacher(ABC):
         numbers from ``draws(state)``.
         """
 
+    def act(self, env: Any) -> Any:
+        """Choose for an environment: what ``env.step`` takes, for the episodes it is in.
+
+        A choice that is an action is returned as it is; for a teaching example the nearest action is returned (see
+        ``teach_gym.teachers.actions`` for what the media can express).
+
+        Args:
+            env: one of this package's environments, single or vector, in any wrappers that leave the actions alone.
+
+        Returns:
+            An action in ``env.action_space``: an integer or an array for a single environment, an array with a row for
+            each sub-environment of a vector environment.
+
+        Raises:
+            TypeError: not an environment of this package with a task and a state.
+            RuntimeError: the environment was not reset.
+            ValueError: the teacher cannot teach the task, no action shows its example, or a wrapper changes the
+                actions.
+        """
+        task, state, space = _watched(env)
+        if task is not self._checked:
+            self.check(task)
+            self._checked = task
+        action = legal_action(task, state, self(task, state))
+        if task.spec.continuous:
+            action = action.astype(space.dtype)
+        if hasattr(env.unwrapped, "num_envs"):
+            return action
+        return action[0] if task.spec.continuous else int(action[0])
+
     def gradient_evaluations(self, task: Task) -> int:
         """Per-example gradients (or predictions) the teacher computes per step and run, the update not counted."""
         del task
         return 0
+
+
+def _watched(env: Any) -> tuple[Task, TeachState, Any]:
+    """An environment's task, state and action space."""
+    inner = getattr(env, "unwrapped", env)
+    task = getattr(inner, "task", None)
+    if not isinstance(task, Task):
+        raise TypeError(
+            "teachers act in the environments of teach_gym that have a task and a state (made by gym.make or "
+            f"gym.make_vec), got {type(inner).__name__}"
+        )
+    if inner.state is None:
+        raise RuntimeError("call env.reset() before a teacher acts")
+    if env.action_space != inner.action_space:
+        raise ValueError(
+            f"a wrapper changes the actions from {inner.action_space} to {env.action_space}; "
+            "a teacher knows the environment's own: call act(env.unwrapped)"
+        )
+    return task, inner.state, inner.action_space
 
 
 def draws(state: TeachState) -> Streams:

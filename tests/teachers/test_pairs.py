@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import names, streams
+from teacher_cases import MADE, OPTIONS
 
 from teach_gym.core.build import make_task
 from teach_gym.core.state import Example, Task, TeachState, put, take
 from teach_gym.core.task import reset
 from teach_gym.registration import task_kwargs
-from teach_gym.teachers import TEACHERS, Choice, Teacher, follow, make_teacher, teacher_class
+from teach_gym.teachers import Choice, Teacher, follow, make_teacher
 
 BUDGET = 6
-MADE = [name for name in TEACHERS if "path" not in {f.name for f in dataclasses.fields(teacher_class(name))}]
-"""The teachers that are not read from a file."""
-OPTIONS: dict[str, list[dict[str, Any]]] = {
-    "planning": [{"horizon": 3, "samples": 2}, {"horizon": 3, "clairvoyant": True, "beam": 3}],
-    "dht": [{}, {"label_source": "uniform"}],
-}
-"""The options with which a teacher is tested, where its defaults are not enough."""
 
 
 @functools.lru_cache(maxsize=1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from teacher_cases import MADE
 
 from teach_gym.core.backend import norm
 from teach_gym.core.build import make_task
@@ -18,12 +18,9 @@ from teach_gym.core.task import learn, reset, step
 from teach_gym.envs.base import action_space
 from teach_gym.errors import DataNotFoundError
 from teach_gym.registration import TASKS, env_id, task_kwargs
-from teach_gym.teachers import TEACHERS, Teacher, follow, make_teacher, teacher_class
+from teach_gym.teachers import Teacher, follow, make_teacher
 
 SEEDS = range(12)
-
-MADE = [name for name in TEACHERS if "path" not in {f.name for f in dataclasses.fields(teacher_class(name))}]
-"""The teachers that are not read from a file."""
 
 
 def build(name: str, **changes: Any) -> Task:

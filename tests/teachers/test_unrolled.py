@@ -13,7 +13,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from conftest import variant  # noqa: E402
 from unroll_cases import double_policy, make  # noqa: E402
 
 from teach_gym.benchmark.run import run_suite  # noqa: E402
@@ -21,12 +20,10 @@ from teach_gym.benchmark.suite import Suite, expand  # noqa: E402
 from teach_gym.core.build import make_task  # noqa: E402
 from teach_gym.core.randomness import Streams  # noqa: E402
 from teach_gym.core.state import Example, Task  # noqa: E402
-from teach_gym.core.task import compose, decode, reset  # noqa: E402
-from teach_gym.envs.base import action_space  # noqa: E402
+from teach_gym.core.task import reset  # noqa: E402
 from teach_gym.errors import DamagedDataError  # noqa: E402
 from teach_gym.registration import task_kwargs  # noqa: E402
 from teach_gym.teachers import make_teacher, teach_episodes  # noqa: E402
-from teach_gym.teachers.actions import nearest_action  # noqa: E402
 from teach_gym.teachers.learned.fit import DivergedError, Settings  # noqa: E402
 from teach_gym.teachers.learned.networks import pick  # noqa: E402
 from teach_gym.teachers.learned.objective import Training, clip_each  # noqa: E402
@@ -187,32 +184,6 @@ def test_a_teacher_of_another_task_is_refused_with_both_named(saved: tuple[Train
     apart = teacher.differences(similar)
     assert apart["pool"] == ("half_moons", "gaussian_clusters") and "budget" not in apart
     assert teacher.differences(make_task("LabelMoons")) == {}
-
-
-@pytest.mark.parametrize("continuous", [False, True])
-@pytest.mark.parametrize(
-    "name",
-    ["label-grid", "label-mix-uniform", "label-mix-target", "label-offset-truth", "perturb-ball", "perturb-box"],
-)
-def test_nearest_action_against_many_actions(name: str, continuous: bool) -> None:
-    task = make_task(**variant(name, continuous=continuous))
-    state, rng = reset(task, Streams.from_seeds(range(6))), np.random.default_rng(0)
-    x, y = state.x[:, 0].copy(), state.y[:, 0].copy()
-    if name.startswith("label"):
-        y += 0.4 * rng.standard_normal(y.shape)
-    else:
-        x += 0.4 * rng.standard_normal(x.shape)
-
-    def far(example: Example) -> Any:
-        return ((example.x - x) ** 2).sum((1, 2)) + ((example.y - y) ** 2).sum((1, 2))
-
-    action = nearest_action(task, state, Example(x, y))
-    space = action_space(task)
-    assert all(space.contains(np.asarray(a, dtype=space.dtype)) for a in action)
-    ours = far(compose(task, state, decode(task, action)))
-    for trial in range(task.n_actions if not continuous else 300):
-        other = np.full(6, trial) if not continuous else rng.uniform(space.low, space.high, (6, *space.shape))
-        assert (ours <= far(compose(task, state, decode(task, other))) + 1e-12).all()
 
 
 def test_the_teacher_acts_in_every_flavour_of_its_environments(saved: tuple[Trained, list[Path]]) -> None:
