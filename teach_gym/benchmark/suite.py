@@ -105,7 +105,7 @@ _COMMON = (PASSIVE, "random", REFERENCE, "planning")
 _EXTRA = {
     "label": ("label_smoothing", "distillation", "self_training", "last:constraint=soft", "last"),
     "perturb": ("dht",),
-    "select": ("imt",),
+    "select": ("imt", "gradmatch", "craig"),
     "mixed": ("imt", "mixed:constraint=soft", "mixed"),
     "LabelMomentum": ("anticipating",),
     "SelectMomentum": ("anticipating",),

@@ -34,6 +34,8 @@ TEACHERS: dict[str, str] = {
     "last": "teach_gym.teachers.oracles.last:GreedyLAST",
     "imt": "teach_gym.teachers.oracles.selection:IMT",
     "mixed": "teach_gym.teachers.oracles.selection:MixedTeaching",
+    "gradmatch": "teach_gym.teachers.oracles.coresets:GradMatch",
+    "craig": "teach_gym.teachers.oracles.coresets:CRAIG",
     "dht": "teach_gym.teachers.oracles.dht:GreedyDHT",
     "agent": "teach_gym.teachers.agent:Agent",
     "unrolled": "teach_gym.teachers.learned.unrolled:Unrolled",
