@@ -9,14 +9,21 @@ loops run over the batch. Nothing depends on that layout but speed.
 from __future__ import annotations
 
 import dataclasses
-from types import ModuleType
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
+import numpy.typing as npt
 from array_api_compat import array_namespace, device
 
-Array = Any
-"""A numpy array or a torch tensor; shapes are given in the docstrings."""
+if TYPE_CHECKING:
+    import torch
+
+Array: TypeAlias = npt.NDArray[Any]
+"""A numpy array; shapes are given in the docstrings. What tasks and states hold: in torch code, see ``as_tensor``."""
+
+A = TypeVar("A", npt.NDArray[Any], "torch.Tensor")
+"""An array of either library: functions that both share take numpy arrays to numpy arrays and tensors to tensors."""
 
 _EINSUM_ROWS = 32
 """Up to this many rows per run, numpy's einsum beats its batched matmul (measured)."""
@@ -24,19 +31,78 @@ _EINSUM_ROWS = 32
 T = TypeVar("T")
 
 
-def namespace(array: Array) -> ModuleType:
+class Namespace(Protocol[A]):
+    """The functions of the array API that shared code uses, the same in numpy and in array_api_compat's torch."""
+
+    int64: Any
+
+    def abs(self, x: A, /) -> A: ...
+    def all(self, x: A, /) -> A: ...
+    def arange(self, stop: int, /, *, device: Any = ...) -> A: ...
+    def argmax(self, x: A, /, *, axis: int, keepdims: bool = ...) -> A: ...
+    def asarray(self, x: A | float, /, *, dtype: Any = ..., copy: bool = ...) -> A: ...
+    def astype(self, x: A, dtype: Any, /) -> A: ...
+    def broadcast_to(self, x: A, /, shape: tuple[int, ...]) -> A: ...
+    def clip(self, x: A, /, min: float | None, max: float | None) -> A: ...
+    def concat(self, arrays: Sequence[A], /, *, axis: int = ...) -> A: ...
+    def cos(self, x: A, /) -> A: ...
+    def cumulative_sum(self, x: A, /, *, axis: int) -> A: ...
+    def exp(self, x: A, /) -> A: ...
+    def eye(self, n: int, /, *, dtype: Any, device: Any) -> A: ...
+    def flip(self, x: A, /, *, axis: int) -> A: ...
+    def full_like(self, x: A, /, fill_value: float) -> A: ...
+    def isfinite(self, x: A, /) -> A: ...
+    def log(self, x: A, /) -> A: ...
+    def log1p(self, x: A, /) -> A: ...
+    def matmul(self, x1: A, x2: A, /) -> A: ...
+    def matrix_transpose(self, x: A, /) -> A: ...
+    def max(self, x: A, /, *, axis: int, keepdims: bool = ...) -> A: ...
+    def maximum(self, x1: A, x2: A, /) -> A: ...
+    def mean(self, x: A, /, *, axis: int) -> A: ...
+    def minimum(self, x1: A, x2: A, /) -> A: ...
+    def ones_like(self, x: A, /) -> A: ...
+    def permute_dims(self, x: A, /, axes: tuple[int, ...]) -> A: ...
+    def sin(self, x: A, /) -> A: ...
+    def sort(self, x: A, /, *, axis: int) -> A: ...
+    def sqrt(self, x: A, /) -> A: ...
+    def sum(self, x: A, /, *, axis: int, keepdims: bool = ...) -> A: ...
+    def take_along_axis(self, x: A, indices: A, /, *, axis: int) -> A: ...
+    def tanh(self, x: A, /) -> A: ...
+    def where(self, condition: A, x1: A | float, x2: A | float, /) -> A: ...
+    def zeros_like(self, x: A, /) -> A: ...
+
+
+def _on_numpy(array: Any) -> bool:
+    return type(array) is np.ndarray or isinstance(array, np.generic)
+
+
+def namespace(array: A) -> Namespace[A]:
     """Return the array-API namespace of ``array``, at no cost for numpy.
 
     Raises:
         TypeError: ``array`` is neither a numpy array nor a torch tensor.
     """
-    if type(array) is np.ndarray or isinstance(array, np.generic):
-        return np
-    found: ModuleType = array_namespace(array)
-    return found
+    return cast("Namespace[A]", np if _on_numpy(array) else array_namespace(array))
 
 
-def matmul(x: Array, weights: Array) -> Array:
+def as_tensor(array: Array) -> torch.Tensor:
+    """The tensor that a task or a state copied to torch (``to_torch``) holds where its type says numpy."""
+    return cast("torch.Tensor", array)
+
+
+def as_array(tensor: torch.Tensor) -> Array:
+    """A tensor as the tasks and states copied to torch hold it, the inverse of ``as_tensor``."""
+    return cast("Array", tensor)
+
+
+class _Einsum(Protocol):
+    def __call__(self, subscripts: str, /, *operands: A) -> A: ...
+
+
+_einsum = cast(_Einsum, np.einsum)
+
+
+def matmul(x: A, weights: A) -> A:
     """Rows times weights: x (..., m, d), weights (..., d, K) -> (..., m, K).
 
     ``x`` may be one table (m, d) shared by a batch of weights (B, d, K): one matrix product then.
@@ -46,52 +112,47 @@ def matmul(x: Array, weights: Array) -> Array:
         b, d, k = weights.shape
         columns = xp.permute_dims(weights, (0, 2, 1)).reshape((b * k, d))
         return xp.permute_dims((columns @ x.T).reshape((b, k, len(x))), (0, 2, 1))
-    if xp is np and x.shape[-2] <= _EINSUM_ROWS:
-        return np.einsum("...md,...dk->...mk", x, weights)
+    if _on_numpy(x) and x.shape[-2] <= _EINSUM_ROWS:
+        return _einsum("...md,...dk->...mk", x, weights)
     return xp.matmul(x, weights)
 
 
-def outer_sum(x: Array, residual: Array) -> Array:
+def outer_sum(x: A, residual: A) -> A:
     """Sum over rows of x r^T: x (..., m, d), residual (..., m, K) -> (..., d, K)."""
     if x.shape[-2] == 1:
         return x[..., 0, :, None] * residual
     xp = namespace(x)
-    if xp is np and x.shape[-2] <= _EINSUM_ROWS:
-        return np.einsum("...md,...mk->...dk", x, residual)
+    if _on_numpy(x) and x.shape[-2] <= _EINSUM_ROWS:
+        return _einsum("...md,...mk->...dk", x, residual)
     return xp.matmul(xp.matrix_transpose(x), residual)
 
 
-def dot(a: Array, b: Array) -> Array:
+def dot(a: A, b: A) -> A:
     """Inner product over the last axis: (..., P), (..., P) -> (...)."""
     if type(a) is np.ndarray:
-        return np.einsum("...p,...p->...", a, b)
+        return _einsum("...p,...p->...", a, b)
     return namespace(a).sum(a * b, axis=-1)
 
 
-def norm(a: Array) -> Array:
+def norm(a: A) -> A:
     """Euclidean norm over the last axis: (..., P) -> (...)."""
-    if type(a) is np.ndarray:
-        return np.sqrt(np.einsum("...p,...p->...", a, a))
     return namespace(a).sqrt(dot(a, a))
 
 
-def descend(w: Array, rate: float | Array, direction: Array) -> Array:
+def descend(w: A, rate: float | A, direction: A) -> A:
     """Move from w: w - rate * direction, (..., P); with numpy in one fresh array instead of two."""
-    if namespace(w) is not np or direction.ndim < w.ndim:
-        return w - rate * direction
-    move = rate * direction
-    return np.subtract(w, move, out=move)
+    move: Any = rate * direction
+    return np.subtract(w, move, out=move) if _on_numpy(w) and direction.ndim >= w.ndim else w - move
 
 
-def combine(weights: Array, sources: Array) -> Array:
+def combine(weights: A, sources: A) -> A:
     """Weighted sum over sources: weights (..., M), sources (..., M, m, c) -> (..., m, c)."""
-    xp = namespace(weights)
-    if xp is np:
-        return np.einsum("...s,...smc->...mc", weights, sources)
-    return xp.sum(weights[..., None, None] * sources, axis=-3)
+    if _on_numpy(weights):
+        return _einsum("...s,...smc->...mc", weights, sources)
+    return namespace(weights).sum(weights[..., None, None] * sources, axis=-3)
 
 
-def sigmoid(z: Array) -> Array:
+def sigmoid(z: A) -> A:
     """Logistic function, without overflow: (...) -> (...) in [0, 1]."""
     p = namespace(z).tanh(0.5 * z)
     if type(p) is np.ndarray:
@@ -101,34 +162,33 @@ def sigmoid(z: Array) -> Array:
     return 0.5 * p + 0.5
 
 
-def softplus(z: Array) -> Array:
+def softplus(z: A) -> A:
     """log(1 + exp(z)) without overflow: (...) -> (...)."""
     xp = namespace(z)
     return xp.maximum(z, xp.zeros_like(z)) + xp.log1p(xp.exp(-xp.abs(z)))
 
 
-def logsumexp(z: Array) -> Array:
+def logsumexp(z: A) -> A:
     """Log sum exp over the last axis, kept as an axis of size one: (..., K) -> (..., 1)."""
     xp = namespace(z)
     top = xp.max(z, axis=-1, keepdims=True)
     return top + xp.log(xp.sum(xp.exp(z - top), axis=-1, keepdims=True))
 
 
-def softmax(z: Array) -> Array:
+def softmax(z: A) -> A:
     """Softmax over the last axis: (..., K) -> (..., K) on the probability simplex."""
     xp = namespace(z)
     e = xp.exp(z - xp.max(z, axis=-1, keepdims=True))
     return e / xp.sum(e, axis=-1, keepdims=True)
 
 
-def gather(table: Array, rows: Array) -> Array:
+def gather(table: A, rows: A) -> A:
     """Rows of a table: table (N, c), rows (B, ...) integers -> (B, ..., c), batch axis fastest in numpy."""
-    if namespace(table) is np:
-        return table.T.take(rows.T, axis=1).T
-    return table[rows]
+    fast: Any = table
+    return fast.T.take(rows.T, axis=1).T if _on_numpy(table) else fast[rows]
 
 
-def at_step(schedule: Array, t: Array) -> Array:
+def at_step(schedule: A, t: A) -> A:
     """Each run's rows at its own step, the last ones past the end: schedule (B, H, M, m), t (B,) -> (B, M, m)."""
     last = schedule.shape[1] - 1
     if type(t) is np.ndarray:
@@ -139,11 +199,10 @@ def at_step(schedule: Array, t: Array) -> Array:
     return schedule[xp.arange(len(t), device=device(t)), xp.clip(t, 0, last)]
 
 
-def lookup(candidates: Array, index: Array) -> Array:
+def lookup(candidates: A, index: A) -> A:
     """Entries of a table along its first axis: candidates (A, ...), index (B,) -> (B, ...)."""
-    if namespace(candidates) is np:
-        return candidates.T.take(index, axis=-1).T
-    return candidates[index]
+    fast: Any = candidates
+    return fast.T.take(index, axis=-1).T if _on_numpy(candidates) else fast[index]
 
 
 def to_torch(part: T, device: str = "cpu", dtype: Any = None) -> T:
@@ -170,4 +229,4 @@ def to_torch(part: T, device: str = "cpu", dtype: Any = None) -> T:
             return dataclasses.replace(value, **changes)
         return value
 
-    return walk(part)  # type: ignore[no-any-return]
+    return walk(part)

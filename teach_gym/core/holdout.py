@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from teach_gym.core.backend import Array, namespace
-from teach_gym.core.state import Example, Holdout, Task, TeachState
+from teach_gym.core.state import Example, Holdout, Task, TeachState, needed
 from teach_gym.data.pools import Split
 
 
@@ -60,7 +60,7 @@ def remember(task: Task, before: TeachState, example: Example, after: TeachState
     """The state after a step on a teaching example with the losses brought up to date."""
     xp = namespace(after.w)
     shown = task.learner.loss(before.w, example.x, example.y)
-    loss, mean, best = _loss(task, after.w), before.mean_loss, before.best_holdout_loss
+    loss, mean, best = _loss(task, after.w), needed(before.mean_loss), needed(before.best_holdout_loss)
     return after._replace(
         mean_loss=mean + (shown - mean) / xp.astype(after.t, loss.dtype),
         holdout_loss=loss,

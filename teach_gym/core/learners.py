@@ -14,6 +14,7 @@ import numpy as np
 from array_api_compat import device
 
 from teach_gym.core.backend import (
+    A,
     Array,
     dot,
     matmul,
@@ -60,19 +61,19 @@ class Learner:
         """Draw parameters uniformly from +-1/sqrt(fan in), as torch's linear layers do: (B, P)."""
         return (2.0 * rng.uniform(self.size(d, k)) - 1.0) / np.sqrt(d)
 
-    def logits(self, w: Array, x: Array) -> Array:
+    def logits(self, w: A, x: A) -> A:
         """Logits: w (..., P), x (..., m, d) or (m, d) -> (..., m, K)."""
         return _linear(w, x, self.bias)
 
-    def predict(self, w: Array, x: Array) -> Array:
+    def predict(self, w: A, x: A) -> A:
         """Predictions on the scale of the labels: (..., m, K)."""
         return self.output.predict(self.logits(w, x))
 
-    def loss(self, w: Array, x: Array, y: Array) -> Array:
+    def loss(self, w: A, x: A, y: A) -> A:
         """Mean loss over the m examples: (...)."""
         return namespace(w).mean(self.output.loss(self.logits(w, x), y), axis=-1)
 
-    def accuracy(self, w: Array, x: Array, labels: Array) -> Array:
+    def accuracy(self, w: A, x: A, labels: A) -> A:
         """Share of rows classified rightly (regression: minus the mean squared error): (...).
 
         Args:
@@ -90,7 +91,7 @@ class Learner:
             right = (z[..., 0] > 0) == (labels == 1)
         return xp.mean(xp.astype(right, z.dtype), axis=-1)
 
-    def gradient(self, w: Array, x: Array, y: Array) -> Array:
+    def gradient(self, w: A, x: A, y: A) -> A:
         """Gradient of the mean loss with respect to the flat parameters: (..., P)."""
         residual = self.output.residual(self.logits(w, x), y)
         m = x.shape[-2]
@@ -112,7 +113,7 @@ class Learner:
         alignment = _linear(direction, x, self.bias)
         return Parts(self.squared_norms(x)[..., None, None] * _eye(alignment), alignment)
 
-    def squared_norms(self, x: Array) -> Array:
+    def squared_norms(self, x: A) -> A:
         """||x||^2 (+ 1 for the bias), the factor between residual and gradient: (..., m, d) -> (..., m)."""
         return dot(x, x) + float(self.bias)
 
@@ -147,7 +148,7 @@ class MLPLearner(Learner):
         """Number of parameters of the hidden layer for d features."""
         return (d - self.hidden * self.offsets + self.bias) * self.hidden
 
-    def _inputs(self, x: Array) -> Array:
+    def _inputs(self, x: A) -> A:
         """What the hidden layer sees of x (..., m, d)."""
         return x[..., : x.shape[-1] - self.hidden] if self.offsets else x
 
@@ -157,12 +158,12 @@ class MLPLearner(Learner):
         fan_in[: self._first(d)] = d - self.hidden * self.offsets
         return (2.0 * rng.uniform(fan_in.size) - 1.0) / np.sqrt(fan_in)
 
-    def split(self, w: Array, d: int) -> tuple[Array, Array]:
+    def split(self, w: A, d: int) -> tuple[A, A]:
         """The flat hidden layer and the flat output layer of w (..., P)."""
         first = self._first(d)
         return w[..., :first], w[..., first:]
 
-    def _forward(self, w: Array, x: Array) -> tuple[Array, Array, Array]:
+    def _forward(self, w: A, x: A) -> tuple[A, A, A]:
         """Active hidden units (..., m, h) as 0/1, their values, and the flat output layer."""
         v, top = self.split(w, x.shape[-1])
         u = _linear(v, self._inputs(x), self.bias)
@@ -171,16 +172,16 @@ class MLPLearner(Learner):
         h = u * active
         return active, h + x[..., x.shape[-1] - self.hidden :] if self.offsets else h, top
 
-    def features(self, w: Array, x: Array) -> Array:
+    def features(self, w: A, x: A) -> A:
         """The hidden units, what the last layer sees: w (..., P), x (..., m, d) or (m, d) -> (..., m, h)."""
         return self._forward(w, x)[1]
 
-    def logits(self, w: Array, x: Array) -> Array:
+    def logits(self, w: A, x: A) -> A:
         """Logits: w (..., P), x (..., m, d) or (m, d) -> (..., m, K)."""
         _, h, top = self._forward(w, x)
         return _linear(top, h, self.bias)
 
-    def gradient(self, w: Array, x: Array, y: Array) -> Array:
+    def gradient(self, w: A, x: A, y: A) -> A:
         """Gradient of the mean loss with respect to the flat parameters: (..., P)."""
         active, h, top = self._forward(w, x)
         residual = self.output.residual(_linear(top, h, self.bias), y) / x.shape[-2]
@@ -218,18 +219,18 @@ class MLPLearner(Learner):
         return first + _row_products(h, self.bias)[..., :, None, :, None] * _eye(kernel)[:, None, :]
 
 
-def _eye(like: Array) -> Array:
+def _eye(like: A) -> A:
     """Identity matrix (K, K) of the last axis's size and the array's type."""
     xp = namespace(like)
     return xp.eye(like.shape[-1], dtype=like.dtype, device=device(like))
 
 
-def _row_products(x: Array, bias: bool) -> Array:
+def _row_products(x: A, bias: bool) -> A:
     """Inner products of the rows, plus one for a bias: (..., m, d) -> (..., m, m)."""
     return namespace(x).matmul(x, namespace(x).matrix_transpose(x)) + float(bias)
 
 
-def layer(flat: Array, d: int, bias: bool) -> tuple[Array, Array | None]:
+def layer(flat: A, d: int, bias: bool) -> tuple[A, A | None]:
     """Kernel (..., d, K) and bias (..., K) (None without one) of a linear layer with flat parameters (..., P)."""
     k = flat.shape[-1] // (d + bias)
     if not bias:
@@ -237,15 +238,15 @@ def layer(flat: Array, d: int, bias: bool) -> tuple[Array, Array | None]:
     return flat[..., : d * k].reshape((*flat.shape[:-1], d, k)), flat[..., d * k :]
 
 
-def _linear(w: Array, x: Array, bias: bool) -> Array:
+def _linear(w: A, x: A, bias: bool) -> A:
     """Linear layer on flat parameters: w (..., P), x (..., m, d) or (m, d) -> (..., m, K)."""
     kernel, offset = layer(w, x.shape[-1], bias)
     return matmul(x, kernel) if offset is None else matmul(x, kernel) + offset[..., None, :]
 
 
-def _linear_gradient(x: Array, residual: Array, bias: bool) -> Array:
+def _linear_gradient(x: A, residual: A, bias: bool) -> A:
     """Flat gradient of a linear layer: x (..., m, d), residual (..., m, K) -> (..., P)."""
-    kernel = outer_sum(x, residual)
+    kernel: A = outer_sum(x, residual)
     flat = kernel.reshape((*kernel.shape[:-2], -1))
     if not bias:
         return flat

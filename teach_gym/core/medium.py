@@ -44,6 +44,17 @@ class Medium(ABC):
     n_sources: int = 1
     reference: Reference | None = None
 
+    @property
+    def box(self) -> tuple[Array, Array]:
+        """Lower and upper bound of a continuous action.
+
+        Raises:
+            TypeError: the medium has no continuous flavour.
+        """
+        if self.low is None or self.high is None:
+            raise TypeError(f"medium {self.name!r} has no continuous flavour")
+        return self.low, self.high
+
     def decode(self, action: Array) -> Array:
         """Values of discrete actions: (B,) integers -> (B, ...)."""
         return lookup(self.candidates, action)
@@ -86,7 +97,7 @@ class LabelGrid(Medium):
 
     def project(self, action: Array) -> Array:
         """Nearest label of the soft constraint: (B, m, K) -> (B, m, K)."""
-        return onto_interval(action, self.low, self.high) if action.shape[-1] == 1 else onto_simplex(action)
+        return onto_interval(action, *self.box) if action.shape[-1] == 1 else onto_simplex(action)
 
     def compose(self, x: Array, y: Array, value: Array, reference: Array | None) -> tuple[Array, Array]:
         """X' is the source, y' the value."""
@@ -108,7 +119,7 @@ class _Coefficient(Medium):
 
     def project(self, action: Array) -> Array:
         """Nearest number in [low, high]: (B, m) -> (B, m, 1)."""
-        return onto_interval(action, self.low, self.high)[..., None]
+        return onto_interval(action, *self.box)[..., None]
 
     def passive(self, y: Array) -> Array:
         """One, the last candidate."""
@@ -149,8 +160,8 @@ class LabelOffset(Medium):
 
     def project(self, action: Array) -> Array:
         """Clip the gate and project the offset on the ball: (B, m, 1 + K) -> the same."""
-        assert self.low is not None and self.high is not None
-        gate = onto_interval(action[..., :1], self.low[..., :1], self.high[..., :1])
+        low, high = self.box
+        gate = onto_interval(action[..., :1], low[..., :1], high[..., :1])
         return namespace(action).concat([gate, onto_ball(action[..., 1:], self.radius)], axis=-1)
 
     def compose(self, x: Array, y: Array, value: Array, reference: Array | None) -> tuple[Array, Array]:
@@ -198,7 +209,7 @@ class Perturb(Medium):
         xp = namespace(action)
         if self.region == "ball":
             return xp.concat([xp.ones_like(action[..., :1]), onto_ball(action, 1.0) * self.radius], axis=-1)
-        clipped = onto_interval(action, self.low, self.high)
+        clipped = onto_interval(action, *self.box)
         return xp.concat([xp.zeros_like(action[..., :1]), clipped], axis=-1)
 
     def compose(self, x: Array, y: Array, value: Array, reference: Array | None) -> tuple[Array, Array]:
@@ -245,8 +256,7 @@ class PerturbHidden(Medium):
 
     def passive_continuous(self, x: Array, y: Array) -> Array:
         """No turn."""
-        assert self.low is not None
-        return namespace(x).zeros_like(x[:, 0, :, : self.low.shape[-1]])
+        return namespace(x).zeros_like(x[:, 0, :, : self.box[0].shape[-1]])
 
 
 @dataclass(frozen=True, eq=False)

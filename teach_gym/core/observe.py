@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from teach_gym.core.backend import Array, namespace, norm
 from teach_gym.core.spec import TaskSpec, is_drawn
-from teach_gym.core.state import Task, TeachState
+from teach_gym.core.state import Task, TeachState, needed
 from teach_gym.core.task import coast, teach
 
 
@@ -54,7 +54,7 @@ def _label(task: Task, state: TeachState) -> Array:
 
 
 def _velocity(task: Task, state: TeachState) -> Array:
-    return state.velocity
+    return needed(state.velocity)
 
 
 def _rate(task: Task, state: TeachState) -> Array:
@@ -172,11 +172,11 @@ def _elapsed(task: Task, state: TeachState) -> Array:
 
 
 def _mean_loss(task: Task, state: TeachState) -> Array:
-    return state.mean_loss
+    return needed(state.mean_loss)
 
 
 def _best_loss(task: Task, state: TeachState) -> Array:
-    return state.best_holdout_loss / state.initial_holdout_loss
+    return needed(state.best_holdout_loss) / needed(state.initial_holdout_loss)
 
 
 def black_box(task: Task) -> list[Entry]:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from teach_gym.core.backend import Array, logsumexp, namespace, sigmoid, softmax, softplus
+from teach_gym.core.backend import A, logsumexp, namespace, sigmoid, softmax, softplus
+
+
+class _OfLogits(Protocol):
+    def __call__(self, z: A, /) -> A: ...
+
+
+class _OfLogitsAndLabels(Protocol):
+    def __call__(self, z: A, y: A, /) -> A: ...
 
 
 class Output(NamedTuple):
@@ -20,55 +27,55 @@ class Output(NamedTuple):
         linear: whether the residual is linear in y (the greedy label then has a closed form).
     """
 
-    predict: Callable[[Array], Array]
-    loss: Callable[[Array, Array], Array]
-    residual: Callable[[Array, Array], Array]
+    predict: _OfLogits
+    loss: _OfLogitsAndLabels
+    residual: _OfLogitsAndLabels
     label_low: float | None = 0.0
     label_high: float | None = 1.0
     linear: bool = True
 
 
-def _total(a: Array) -> Array:
+def _total(a: A) -> A:
     return namespace(a).sum(a, axis=-1)
 
 
-def _identity(z: Array) -> Array:
+def _identity(z: A) -> A:
     return z
 
 
-def _squared_loss(z: Array, y: Array) -> Array:
+def _squared_loss(z: A, y: A) -> A:
     return 0.5 * _total((z - y) ** 2)
 
 
-def _difference(z: Array, y: Array) -> Array:
+def _difference(z: A, y: A) -> A:
     return z - y
 
 
-def _logistic_loss(z: Array, y: Array) -> Array:
+def _logistic_loss(z: A, y: A) -> A:
     return _total(softplus(z) - y * z)
 
 
-def _logistic_residual(z: Array, y: Array) -> Array:
+def _logistic_residual(z: A, y: A) -> A:
     return sigmoid(z) - y
 
 
-def _signed_prediction(z: Array) -> Array:
+def _signed_prediction(z: A) -> A:
     return 2.0 * sigmoid(z) - 1.0
 
 
-def _margin_loss(z: Array, y: Array) -> Array:
+def _margin_loss(z: A, y: A) -> A:
     return _total(softplus(-y * z))
 
 
-def _margin_residual(z: Array, y: Array) -> Array:
+def _margin_residual(z: A, y: A) -> A:
     return -y * sigmoid(-y * z)
 
 
-def _softmax_loss(z: Array, y: Array) -> Array:
+def _softmax_loss(z: A, y: A) -> A:
     return _total(y) * logsumexp(z)[..., 0] - _total(y * z)
 
 
-def _softmax_residual(z: Array, y: Array) -> Array:
+def _softmax_residual(z: A, y: A) -> A:
     return _total(y)[..., None] * softmax(z) - y
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from array_api_compat import device
 
-from teach_gym.core.backend import Array, namespace, norm
+from teach_gym.core.backend import A, namespace, norm
 
 
-def onto_simplex(v: Array, total: float = 1.0) -> Array:
+def onto_simplex(v: A, total: float = 1.0) -> A:
     """Project on {p >= 0, sum p = total}: v (..., K) -> (..., K).
 
     Sort-based algorithm (Held, Wolfe, Crowder 1974; Duchi et al. 2008): subtract the threshold that makes the
@@ -26,19 +26,19 @@ def onto_simplex(v: Array, total: float = 1.0) -> Array:
     return xp.maximum(shifted, xp.zeros_like(shifted))
 
 
-def onto_ball(v: Array, radius: float) -> Array:
+def onto_ball(v: A, radius: float) -> A:
     """Project on {||v|| <= radius}: v (..., d) -> (..., d)."""
     xp = namespace(v)
     length = norm(v)[..., None]
     return v * (radius / xp.maximum(length, xp.full_like(length, radius)))
 
 
-def onto_ball_around(v: Array, centre: Array, radius: float) -> Array:
+def onto_ball_around(v: A, centre: A, radius: float) -> A:
     """Project on the ball of the given radius around ``centre``: (..., d), (..., d) -> (..., d)."""
     return centre + onto_ball(v - centre, radius)
 
 
-def onto_cone_ball(v: Array, radius: float) -> Array:
+def onto_cone_ball(v: A, radius: float) -> A:
     """Project on {v >= 0, ||v|| <= radius}: v (..., K) -> (..., K).
 
     The projection on a ball centred at a cone's apex, after the projection on the cone, is the projection on
@@ -48,14 +48,14 @@ def onto_cone_ball(v: Array, radius: float) -> Array:
     return onto_ball(xp.maximum(v, xp.zeros_like(v)), radius)
 
 
-def onto_vertices(v: Array) -> Array:
+def onto_vertices(v: A) -> A:
     """Nearest one-hot vector: v (..., K) -> (..., K)."""
     xp = namespace(v)
     best = xp.argmax(v, axis=-1, keepdims=True)
     return xp.astype(xp.arange(v.shape[-1], device=device(v)) == best, v.dtype)
 
 
-def onto_interval(v: Array, low: Array | float, high: Array | float) -> Array:
+def onto_interval(v: A, low: A | float, high: A | float) -> A:
     """Clip: v (...), bounds that broadcast with it -> (...)."""
     if type(v) is np.ndarray:
         return np.minimum(np.maximum(v, low), high).astype(v.dtype, copy=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from teach_gym.core.backend import Array, namespace
 from teach_gym.core.holdout import accuracy
-from teach_gym.core.state import RewardFunction, Task, TeachState
+from teach_gym.core.state import RewardFunction, Task, TeachState, needed
 
 
 def progress(task: Task, before: TeachState, after: TeachState) -> Array:
@@ -40,7 +40,8 @@ def holdout_progress(task: Task, before: TeachState, after: TeachState) -> Array
 
     The black-box counterpart of ``progress``, dense; an episode's return is the per cent of the loss removed.
     """
-    return (before.holdout_loss - after.holdout_loss) * (100.0 / before.initial_holdout_loss)
+    removed = needed(before.holdout_loss) - needed(after.holdout_loss)
+    return removed * (100.0 / needed(before.initial_holdout_loss))
 
 
 def holdout_accuracy(task: Task, before: TeachState, after: TeachState) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from teach_gym.core.backend import Array, namespace
 from teach_gym.core.learners import Learner
@@ -166,11 +166,11 @@ class TeachState(NamedTuple):
     initial_distance: Array
     velocity: Array | None
     rate: Array | None = None
-    mean_loss: Array = None
-    holdout_loss: Array = None
-    initial_holdout_loss: Array = None
-    best_holdout_loss: Array = None
-    key: Array = None
+    mean_loss: Array | None = None
+    holdout_loss: Array | None = None
+    initial_holdout_loss: Array | None = None
+    best_holdout_loss: Array | None = None
+    key: Array | None = None
 
 
 class Sources(NamedTuple):
@@ -215,22 +215,43 @@ class Transition(NamedTuple):
     example: Example
 
 
+def each(change: Callable[..., Array], *states: TeachState) -> TeachState:
+    """A state whose arrays are made of those of the given states, field by field; None stays None.
+
+    Args:
+        change: called with one array of each state.
+        *states: states that have the same fields.
+    """
+    fields = zip(*states, strict=True)
+    arrays: list[Any] = [None if found[0] is None else change(*found) for found in fields]
+    return TeachState(**dict(zip(TeachState._fields, arrays, strict=True)))
+
+
+def needed(array: Array | None) -> Array:
+    """A part of a state that its task has, though not every task.
+
+    Raises:
+        ValueError: the state is that of another task.
+    """
+    if array is None:
+        raise ValueError("the state lacks an array that the task needs: it belongs to another task")
+    return array
+
+
 def take(state: TeachState, rows: Array) -> TeachState:
     """The runs given by indices or a mask."""
-    return TeachState(*(None if a is None else a[rows] for a in state))
+    return each(lambda a: a[rows], state)
 
 
 def put(state: TeachState, rows: Array, other: TeachState) -> TeachState:
     """A copy of ``state`` in which the runs at ``rows`` are those of ``other``, in order."""
 
     def merged(a: Array, b: Array) -> Array:
-        if a is None:
-            return None
         a = namespace(a).asarray(a, copy=True)
         a[rows] = b
         return a
 
-    return TeachState(*(merged(a, b) for a, b in zip(state, other, strict=True)))
+    return each(merged, state, other)
 
 
 def finite(task: Task, state: TeachState) -> bool:

@@ -16,7 +16,7 @@ from teach_gym.core.holdout import accuracy, begin, remember
 from teach_gym.core.learners import MLPLearner
 from teach_gym.core.randomness import Streams
 from teach_gym.core.spec import is_drawn
-from teach_gym.core.state import Example, Sources, Task, TeachState, Transition
+from teach_gym.core.state import Example, Sources, Task, TeachState, Transition, needed
 
 
 def reset(task: Task, rng: Streams) -> TeachState:
@@ -36,17 +36,20 @@ def reset(task: Task, rng: Streams) -> TeachState:
     velocity = np.zeros_like(w) if task.update.momentum else None
     difference = target - w
     distance = norm(difference)
+    offered = sources(task, schedule, t)
     state = TeachState(
-        w,
-        target,
-        schedule,
-        t,
-        *sources(task, schedule, t),
-        difference,
-        distance,
-        np.maximum(distance, 1e-30),
-        velocity,
-        rate,
+        w=w,
+        target=target,
+        schedule=schedule,
+        t=t,
+        x=offered.x,
+        y=offered.y,
+        soft=offered.soft,
+        difference=difference,
+        distance=distance,
+        initial_distance=np.maximum(distance, 1e-30),
+        velocity=velocity,
+        rate=rate,
         key=rng.bits(1)[:, 0].view(np.int64),
     )
     return state if task.holdout is None else begin(task, state)
@@ -99,8 +102,7 @@ def compose(task: Task, state: TeachState, value: Array) -> Example:
         assert isinstance(task.learner, MLPLearner)
         reference = task.learner.features(state.w, state.x[..., 0, :, :])
     elif kind is not None:
-        assert state.soft is not None
-        reference = state.soft[..., 0, :, :]
+        reference = needed(state.soft)[..., 0, :, :]
     return Example(*task.medium.compose(state.x, state.y, value, reference))
 
 
@@ -146,16 +148,18 @@ def conclude(task: Task, state: TeachState, example: Example, t: Array, upcoming
     w, velocity = learn(task, state, example)
     difference = state.target - w
     after = TeachState(
-        w,
-        state.target,
-        state.schedule,
-        t,
-        *upcoming,
-        difference,
-        norm(difference),
-        state.initial_distance,
-        velocity,
-        state.rate,
+        w=w,
+        target=state.target,
+        schedule=state.schedule,
+        t=t,
+        x=upcoming.x,
+        y=upcoming.y,
+        soft=upcoming.soft,
+        difference=difference,
+        distance=norm(difference),
+        initial_distance=state.initial_distance,
+        velocity=velocity,
+        rate=state.rate,
         key=state.key,
     )
     if task.holdout is not None:

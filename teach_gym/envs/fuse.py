@@ -250,7 +250,7 @@ def trace(task: Task, blocks: list[Block], limit: int = LIMIT) -> Program | None
         values = (after.w, after.velocity, after.difference, after.distance, reward, over(task, after), *example)
     except UntraceableError:
         return None
-    outputs = dict(zip(OUTPUTS, (*values, observation[None]), strict=True))
+    outputs: dict[str, Any] = dict(zip(OUTPUTS, (*values, observation[None]), strict=True))
     source, operations = _write(tape, inputs, outputs)
     scope = dict(SCOPE)
     exec(compile(source, "<teaching step>", "exec"), scope)
@@ -258,7 +258,7 @@ def trace(task: Task, blocks: list[Block], limit: int = LIMIT) -> Program | None
     return Program(source, operations, scope["step"], shapes)
 
 
-def _inputs(task: Task, tape: Tape) -> tuple[dict[str, Array], TeachState, Array, Sources]:
+def _inputs(task: Task, tape: Tape) -> tuple[dict[str, Any], TeachState, Any, Sources]:
     """The program's inputs by name (None where the task has none), and the state, value and coming sources of them."""
     m_sources, m = task.medium.n_sources, task.spec.batch_size
     x, y = (m_sources, m, task.d), (m_sources, m, task.k)
@@ -279,10 +279,12 @@ def _inputs(task: Task, tape: Tape) -> tuple[dict[str, Array], TeachState, Array
         "next_y": y,
         "next_soft": soft,
     }
-    inputs = {name: None if shape is None else tape.inputs(name, shape) for name, shape in shapes.items()}
+    inputs: dict[str, Any] = {
+        name: None if shape is None else tape.inputs(name, shape) for name, shape in shapes.items()
+    }
     upcoming = Sources(*(inputs[f"next_{name}"] for name in Sources._fields))
     state = {name: inputs[name] for name in shapes if name in TeachState._fields}
-    return inputs, TeachState(schedule=None, **state), inputs["value"], upcoming
+    return inputs, TeachState(schedule=np.empty(0), **state), inputs["value"], upcoming
 
 
 def value_shape(task: Task) -> tuple[int, ...]:

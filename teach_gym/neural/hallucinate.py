@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from teach_gym.core.backend import dot
 from teach_gym.core.outputs import SOFTMAX
 from teach_gym.neural.regions import NEIGHBOURHOODS, length
 from teach_gym.neural.teaching import Teaching
-
-Tensor = Any
 
 
 class Head(NamedTuple):
@@ -120,7 +119,7 @@ def unrolled_gradient(x: Tensor, y: Tensor, head: Head, target: Head, rate: floa
     with torch.enable_grad():
         shown = x.detach().requires_grad_()
         gap = _gap(estimate_target(shown, y, head, steps, rate)[0], target)
-        distance = sum((part**2).sum() for part in gap if part is not None)
+        distance = torch.stack([(part**2).sum() for part in gap if part is not None]).sum()
         (found,) = torch.autograd.grad(distance, shown)
     return found
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from teach_gym.errors import number
 
-Tensor = Any
 PADDING = 4
 """Pixels of black border that crops are taken from."""
 
@@ -147,12 +147,13 @@ def accuracy(logits: Any, images: Images, *, runs: int | None = None, block: int
     Returns:
         One number per learner.
     """
-    right: Tensor = 0
+    counts = []
     with torch.no_grad():
         for start in range(0, len(images), block):
             pixels, labels = (part[start : start + block] for part in images)
             shown = scale(pixels)
             if runs is not None:
                 shown = shown.expand(runs, *shown.shape)
-            right = right + (logits(shown).argmax(-1) == labels).sum(-1)
+            counts.append((logits(shown).argmax(-1) == labels).sum(-1))
+    right = torch.stack(counts).sum(0)
     return [100.0 * count / len(images) for count in right.reshape(-1).tolist()]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from teach_gym.errors import positive
@@ -20,14 +20,13 @@ from teach_gym.neural.images import ImagePool, Images, scale
 from teach_gym.neural.mixup_spec import MixupSpec
 from teach_gym.neural.networks import Stacked, StackedLinear, make_network, seeded
 
-Tensor = Any
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 _BLOCK = 1000
 """Images that losses are measured on at once."""
 
 
-class Learners(nn.Module):  # type: ignore[misc]
+class Learners(nn.Module):
     """S networks as one: images (S, n, C, H, W) -> logits (S, n, K)."""
 
     def __init__(self, spec: MixupSpec, pool: ImagePool, seeds: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from teach_gym.errors import positive
@@ -19,7 +19,6 @@ from teach_gym.neural.images import scale
 from teach_gym.neural.mixup import Adam, Trainings, cross_entropy
 from teach_gym.neural.networks import StackedLinear
 
-Tensor = Any
 Policy = Callable[[Trainings], Tensor]
 TEACH, LEARN, ACT, VALIDATE, WEIGHTS = range(5)
 """Purposes of random words."""
@@ -76,7 +75,7 @@ def dmixup(seeds: Sequence[int]) -> Policy:
     return lambda trainings: torch.tensor([rng.choice(trainings.spec.coefficients) for rng in rngs])
 
 
-class Teacher(nn.Module):  # type: ignore[misc]
+class Teacher(nn.Module):
     """S networks 3 - 128 - A with ReLU and dropout (DHT B): states (S, n, 3) -> (S, n, A).
 
     Args:

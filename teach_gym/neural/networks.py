@@ -7,12 +7,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from teach_gym.errors import lookup_name, positive
 
-Tensor = Any
 _FILTERS, _FEATURES, _HIDDEN = (64, 128, 256), 256, 128
 
 
@@ -132,7 +131,7 @@ def make_network(name: str, image: Sequence[int], n_classes: int, **options: Any
     return maker(image, n_classes, **options)
 
 
-class Stacked(nn.Module):  # type: ignore[misc]
+class Stacked(nn.Module):
     """Several modules of one architecture with their parameters stacked, called at once with ``torch.func.vmap``.
 
     Inputs, outputs, parameters and buffers have a leading axis S. Training mode and running statistics work as in the
@@ -159,7 +158,7 @@ class Stacked(nn.Module):  # type: ignore[misc]
         return vmap(lambda values, rows: functional_call(single, values, (rows,)))(state, x)
 
 
-class StackedLinear(nn.Module):  # type: ignore[misc]
+class StackedLinear(nn.Module):
     """S linear layers: weight (S, K, d), bias (S, K) or None, inputs (S, n, d).
 
     Args:

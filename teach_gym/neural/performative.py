@@ -12,13 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from teach_gym.core.outputs import SOFTMAX
 from teach_gym.neural.hallucinate import Head, compiled_teach_features, estimate_target, teach_features
 from teach_gym.neural.regions import NEIGHBOURHOODS, length
 from teach_gym.neural.teaching import GREEDY, Teaching
-
-Tensor = Any
 
 
 class Step(NamedTuple):

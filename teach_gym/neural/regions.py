@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from teach_gym.core.backend import dot
 from teach_gym.core.projections import onto_ball_around, onto_interval
 
-Tensor = Any
 TINY = 1e-30
 _GRID = 4097
 
@@ -66,10 +66,10 @@ def _draw(like: Tensor, generators: Sequence[Any] | None, *, normal: bool, last:
     """Random numbers shaped like (..., n, d), or (..., n, last): one generator per entry of the leading axis."""
     shape = like.shape if last is None else (*like.shape[:-1], last)
     maker = torch.randn if normal else torch.rand
-    options = {"device": like.device, "dtype": like.dtype}
+    draw = partial(maker, device=like.device, dtype=like.dtype)
     if generators is None or len(generators) == 1:
-        return maker(shape, generator=None if generators is None else generators[0], **options)
-    return torch.stack([maker(shape[1:], generator=generator, **options) for generator in generators])
+        return draw(shape, generator=None if generators is None else generators[0])
+    return torch.stack([draw(shape[1:], generator=generator) for generator in generators])
 
 
 @lru_cache(maxsize=16)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from teach_gym.files import write_text
@@ -25,7 +26,6 @@ from teach_gym.neural.settings import PRECISIONS, Settings
 from teach_gym.neural.teaching import PLAIN
 from teach_gym.records.runlog import RunLog
 
-Tensor = Any
 _ORDER, _AUGMENT, _POLICY, _TARGET = range(4)
 _LOOK = 50
 """Iterations between looks at the losses, each of which waits for the device."""

@@ -141,9 +141,9 @@ def _label_gauge(canvas: Canvas, task: Task, offered: list[Array], given: Array 
     if given is None:
         canvas.text(x, y + 6, "label", 11, MUTED)
     else:
-        label = "label " + (" and ".join(label_text(task, o) for o in offered) or "?")
-        canvas.text(x, y + 6, label, 12)
-        x += canvas.text_width(label, 12) + 8
+        said = "label " + (" and ".join(label_text(task, o) for o in offered) or "?")
+        canvas.text(x, y + 6, said, 12)
+        x += canvas.text_width(said, 12) + 8
         canvas.arrow(x, x + 18, y + 6)
         canvas.text(x + 26, y + 6, label_text(task, given), 12)
     if task.pool.n_classes == 0:
@@ -196,17 +196,17 @@ def draw_curve(canvas: Canvas, task: Task, film: Film, top: float) -> None:
     marks = log_ticks(low, high) if log else ticks(low, high, max(int(rect.height // 24), 4))
 
     def height(v: npt.ArrayLike) -> Array:
-        return np.log10(v) if log else np.asarray(v)
+        return np.asarray(np.log10(v) if log else v)
 
     horizon = max(task.spec.budget, int(steps[-1]), 1)
     axes = Axes(rect, np.array([0.0, height(low)]), np.array([float(horizon), height(high)]))
     canvas.box(rect, WHITE, RULE)
     for mark in marks:
-        y = axes.pixels([0.0, height(mark)])[1]
+        y = axes.pixels([0.0, float(height(mark))])[1]
         canvas.line([(rect.left, y), (rect.right, y)], RULE)
         canvas.text(rect.left - 4, y, short(mark), 10, MUTED, "rm")
     for mark in (m for m in ticks(0.0, horizon, 5) if float(m).is_integer()):
-        x = axes.pixels([mark, height(low)])[0]
+        x = axes.pixels([mark, float(height(low))])[0]
         canvas.text(x, rect.bottom + 9, short(mark), 10, MUTED, "mm")
     canvas.text(rect.right, rect.bottom + 22, "step", 10, MUTED, "rm")
     canvas.text(_LEFT, rect.top - 9, "distance to target" + (" (log scale)" if log else ""), 11, MUTED)

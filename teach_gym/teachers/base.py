@@ -10,7 +10,7 @@ import numpy as np
 
 from teach_gym.core.backend import Array, norm
 from teach_gym.core.randomness import Streams
-from teach_gym.core.state import Example, Task, TeachState, Transition
+from teach_gym.core.state import Example, Task, TeachState, Transition, needed
 from teach_gym.core.task import advance, arrived, compose, decode, learn, reset
 from teach_gym.errors import positive
 from teach_gym.teachers.actions import legal_action
@@ -101,7 +101,7 @@ def _watched(env: Any) -> tuple[Task, TeachState, Any]:
 
 def draws(state: TeachState) -> Streams:
     """Random streams for what a teacher draws at this step, decided by each run's episode and step alone."""
-    return Streams.at(state.key, state.t)
+    return Streams.at(needed(state.key), state.t)
 
 
 def check_settled(task: Task, name: str) -> None:

@@ -23,7 +23,7 @@ SIDES: dict[int, tuple[tuple[int, int, int], ...]] = {28: ((3, 2, 0), (4, 2, 1),
 """Sides of images -> (kernel, stride, padding) of the generator's layers that lead there from 3 x 3."""
 
 
-class BatchedConv(nn.Module):  # type: ignore[misc]  # the type checker skips torch
+class BatchedConv(nn.Module):
     """S convolutions or transposed ones: (L, S n_in, height, width) -> (L, S n_out, height', width').
 
     Args:
@@ -93,7 +93,7 @@ def brightness(signed: torch.Tensor, pixels: tuple[float, float]) -> torch.Tenso
     return low + 0.5 * (high - low) * (signed + 1.0)
 
 
-class ImageGenerator(nn.Module):  # type: ignore[misc]  # the type checker skips torch
+class ImageGenerator(nn.Module):
     """S conditional generators of images (DHT C.7): blocks x and y to 3 x 3 maps, joined, block xy to the image.
 
     Args:
@@ -132,7 +132,7 @@ class ImageGenerator(nn.Module):  # type: ignore[misc]  # the type checker skips
         return brightness(made, self.pixels)
 
 
-class ImageDiscriminator(nn.Module):  # type: ignore[misc]  # the type checker skips torch
+class ImageDiscriminator(nn.Module):
     """S discriminators of labelled images (DHT C.7): blocks x and y to half the side, joined, block xy to one logit.
 
     Args:
@@ -158,7 +158,7 @@ class ImageDiscriminator(nn.Module):  # type: ignore[misc]  # the type checker s
         return self.out(to_rows(self.xy(joined), s))[..., 0]
 
 
-class ImageEncoder(nn.Module):  # type: ignore[misc]  # the type checker skips torch
+class ImageEncoder(nn.Module):
     """S encoders of labelled images: two convolutions, then mean and log variance of the latent.
 
     Args:
@@ -183,7 +183,7 @@ class ImageEncoder(nn.Module):  # type: ignore[misc]  # the type checker skips t
         return self.out(torch.cat([rows, label], dim=-1))
 
 
-class ImageDecoder(nn.Module):  # type: ignore[misc]  # the type checker skips torch
+class ImageDecoder(nn.Module):
     """S decoders of images: two transposed convolutions; arguments as ``ImageEncoder`` and ``ImageGenerator``."""
 
     def __init__(

@@ -189,7 +189,7 @@ def _empty_perception(tensors: dict[str, Any]) -> Perception:
     private = tensors["private"]
     made = Perception(weights[0].shape[1], weights[-1].shape[-1], private.shape[1], [0], hidden)
     made.load_state_dict(tensors)
-    return made.to(private.dtype)  # type: ignore[no-any-return]
+    return made.to(private.dtype)
 
 
 @dataclass
@@ -276,6 +276,7 @@ def train_generative(
         ValueError: an unknown kind, a task that no such policy fits, or other bad arguments.
     """
     from teach_gym.teachers.learned.fit import Settings, check_tasks, fit
+    from teach_gym.teachers.learned.generator import GenerativePolicy
     from teach_gym.teachers.learned.pretrain import Pretraining
     from teach_gym.teachers.learned.recipes import Recipe
 
@@ -288,7 +289,7 @@ def train_generative(
     config = {"kind": kind, "architecture": dataclasses.asdict(arch), "terms": recipe.card()}
     history = fit(training, training.parts, tasks, seeds, settings, config=config, device=device, **(records or {}))
     policy = training.policy.to("cpu").eval()
-    if kind != "private":
+    if isinstance(policy, GenerativePolicy):
         policy.draw = policy.trace = None
     perception = None if recipe.perception is None else recipe.perception.to("cpu")
     given = (policy, tuple(seeds), tuple(tasks), settings, history)

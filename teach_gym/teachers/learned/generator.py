@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise ImportError("teach_gym.teachers.learned.generator needs torch: pip install 'teach_gym[torch]'") from error
 
-from teach_gym.core.backend import Array, namespace
+from teach_gym.core.backend import Array, as_array, as_tensor, namespace
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.data.pools import make_pool
 from teach_gym.errors import lookup_name, positive
@@ -192,7 +192,7 @@ def real_rows(task: Task, made: Design) -> Real:
     return Real(pixels, task.y, pool.projection)
 
 
-class GenerativePolicy(nn.Module):  # type: ignore[misc]  # the type checker skips torch
+class GenerativePolicy(nn.Module):
     """S generative policies of one design; run b is taught by policy b // (B / S).
 
     Set ``draw`` to a function from the state to the noise (B, m, noise) before it is called.
@@ -209,6 +209,8 @@ class GenerativePolicy(nn.Module):  # type: ignore[misc]  # the type checker ski
     ) -> None:
         super().__init__()
         self.arch = arch
+        self.net: nn.Module
+        self.projection: torch.Tensor
         draws = generators(seeds)
         if arch.kind == "vae":
             self.net = mlp((arch.seen, *arch.hidden, 2 * arch.noise), draws)
@@ -272,17 +274,17 @@ class GenerativePolicy(nn.Module):  # type: ignore[misc]  # the type checker ski
         if self.arch.projected:
             rows = torch.bmm(out.reshape(self.n, -1, out.shape[-1]), self.projection)
             out = rows.reshape(*out.shape[:-1], -1)
-        return Example(out, state.y[:, 0])
+        return Example(as_array(out), state.y[:, 0])
 
     def forward(self, task: Task, state: TeachState) -> Example:
         """The teaching examples of B runs, in torch: x (B, m, d), y (B, m, K)."""
-        made, traced = self.generate(self.inputs(task, state))
+        made, traced = self.generate(as_tensor(self.inputs(task, state)))
         if self.trace is not None:
             self.trace.setdefault(int(state.t[0]), traced)
         return self.example(task, state, made)
 
 
-class VectorDecoder(nn.Module):  # type: ignore[misc]  # the type checker skips torch
+class VectorDecoder(nn.Module):
     """S decoders of features, perceptrons from latent and label (DHT C.5)."""
 
     def __init__(self, arch: Design, draws: Sequence[torch.Generator]) -> None:

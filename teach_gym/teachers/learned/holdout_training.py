@@ -18,6 +18,7 @@ except ImportError as error:
         "teach_gym.teachers.learned.holdout_training needs torch: pip install 'teach_gym[torch]'"
     ) from error
 
+from teach_gym.core.backend import as_array, as_tensor
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import compose
 from teach_gym.errors import lookup_name, positive
@@ -30,7 +31,7 @@ from teach_gym.teachers.oracles.holdout_greedy import holdout_table
 REWARDS = dict.fromkeys(("accuracy", "loss"))
 
 
-class HoldoutTraining(Training):
+class HoldoutTraining(Training[BlackBoxPolicy]):
     """One iteration of BLAST by unrolling (LAST Eq. 6): min over theta of the hold-out loss of w^v(theta).
 
     With truncated back-propagation the hold-out losses at the ends of all windows are summed. No gradient and no
@@ -67,15 +68,14 @@ class HoldoutTraining(Training):
 
     def backward(self, window: Window) -> tuple[torch.Tensor, ...]:
         """Add a window's gradient; its objective, hold-out loss and loss on the teaching examples, (S,) each."""
-        held, loss = self.holdout_loss(window.state.w).mean(1), self.per_teacher(window.loss)
+        held, loss = self.holdout_loss(as_tensor(window.state.w)).mean(1), self.per_teacher(window.loss)
         objective = held + self.settings.alpha * loss if self.settings.alpha else held
         objective.sum().backward()
         return objective.detach(), held.detach(), loss.detach()
 
     def holdout_loss(self, w: torch.Tensor) -> torch.Tensor:
         """Hold-out losses of the learners: (B, P) -> (S, L)."""
-        found: torch.Tensor = self.task.learner.loss(self.grouped(w), self.x, self.y)
-        return found
+        return self.task.learner.loss(self.grouped(w), self.x, self.y)
 
     def grouped(self, w: torch.Tensor) -> torch.Tensor:
         """Learners by teacher: (B, ...) -> (S, L, ...)."""
@@ -117,7 +117,7 @@ class DartsTraining(HoldoutTraining):
 
     def __call__(self, iteration: int, episodes: Episodes) -> dict[str, torch.Tensor]:
         """One step of Adam; see ``HoldoutTraining``."""
-        self.before, steps = episodes.state.w, len(episodes.x)
+        self.before, steps = as_tensor(episodes.state.w), len(episodes.x)
         if self.order == 1:
             shape = (steps, self.settings.learners, *episodes.x.shape[2:4])
             draws = [np.random.default_rng([s, iteration, 1]).integers(self.x.shape[2], size=shape) for s in self.seeds]
@@ -132,7 +132,7 @@ class DartsTraining(HoldoutTraining):
     def backward(self, window: Window) -> tuple[torch.Tensor, ...]:
         """Add a step's gradient; its objective, the hold-out loss after it, and the loss on the teaching example."""
         assert self.before is not None
-        after, loss = window.state.w, self.per_teacher(window.loss)
+        after, loss = as_tensor(window.state.w), self.per_teacher(window.loss)
         if self.order == 2:
             virtual = after if self.ratio == 1.0 else self.before + self.ratio * (after - self.before)
             value = self.holdout_loss(virtual).mean(1)
@@ -148,10 +148,10 @@ class DartsTraining(HoldoutTraining):
         assert self.rows is not None and self.before is not None
         rows = self.rows[window.start]
         s = torch.arange(len(rows), device=rows.device).clamp(max=len(self.x) - 1)[:, None, None, None]
-        x, y = (table[s, 0, rows].flatten(0, 1) for table in (self.x, self.y))
-        state = window.state._replace(w=self.before, t=window.state.t - 1, x=x, y=y)
-        example = self.policy(self.task, state)
-        return self.task.learner.loss(self.before, example.x, example.y)
+        x, y = (as_array(table[s, 0, rows].flatten(0, 1)) for table in (self.x, self.y))
+        state = window.state._replace(w=as_array(self.before), t=window.state.t - 1, x=x, y=y)
+        example: Example = self.policy(self.task, state)
+        return self.task.learner.loss(self.before, as_tensor(example.x), as_tensor(example.y))
 
 
 class PolicyGradient(HoldoutTraining):
@@ -197,18 +197,17 @@ class PolicyGradient(HoldoutTraining):
         chosen: list[torch.Tensor] = []
 
         def sampled(task: Task, state: TeachState) -> Example:
-            seen.append(self.policy.seen(task, state))
+            seen.append(as_tensor(self.policy.seen(task, state)))
             share = torch.softmax(self.policy.raw(seen[-1]).mean(1), -1).cumsum(-1)
             below = share[:, :-1] <= u[len(chosen)][:, None]
             chosen.append(below.sum(-1))
-            return compose(task, state, task.medium.decode(chosen[-1]))
+            return compose(task, state, task.medium.decode(as_array(chosen[-1])))
 
         with torch.no_grad():
             for window in unroll(self.task, episodes, sampled, window=1):
                 w = window.state.w
-        return torch.stack(seen, 1), torch.stack(chosen, 1), w
+        return torch.stack(seen, 1), torch.stack(chosen, 1), as_tensor(w)
 
     def accuracy(self, w: torch.Tensor) -> torch.Tensor:
         """Hold-out accuracies of the learners: (B, P) -> (S, L)."""
-        found: torch.Tensor = self.task.learner.accuracy(self.grouped(w), self.x, self.labels)
-        return found
+        return self.task.learner.accuracy(self.grouped(w), self.x, self.labels)

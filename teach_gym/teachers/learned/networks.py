@@ -41,7 +41,7 @@ def generators(seeds: Sequence[int]) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-class BatchedLinear(nn.Module):  # type: ignore[misc]  # the type checker skips torch
+class BatchedLinear(nn.Module):
     """S linear layers: (S, L, n_in) -> (S, L, n_out), drawn as ``nn.Linear`` draws its own.
 
     Args:
@@ -81,7 +81,7 @@ def _weight_gradients(
     return (layer.weight, torch.bmm(x.transpose(1, 2), slope)), (layer.bias, slope.sum(1, keepdim=True))
 
 
-class _Linear(torch.autograd.Function):  # type: ignore[misc]  # the type checker skips torch
+class _Linear(torch.autograd.Function):
     """x W + b, whose weight gradients may be added up later (see ``deferred``)."""
 
     @staticmethod
@@ -93,7 +93,7 @@ class _Linear(torch.autograd.Function):  # type: ignore[misc]  # the type checke
         return torch.baddbmm(bias, x, weight)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, slope: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         below = torch.bmm(slope, weight.transpose(1, 2)) if ctx.needs_input_grad[0] else None
@@ -128,7 +128,7 @@ def deferred(module: nn.Module) -> Iterator[None]:
             layer.calls = None
 
 
-class BatchedNorm(nn.Module):  # type: ignore[misc]  # the type checker skips torch
+class BatchedNorm(nn.Module):
     """1-d batch normalisation for each of S teachers, over its own L rows: (S, L, n) -> (S, L, n).
 
     In training L must be at least 2; otherwise running statistics are used. ``frozen`` keeps those from being
@@ -143,6 +143,8 @@ class BatchedNorm(nn.Module):  # type: ignore[misc]  # the type checker skips to
         super().__init__()
         self.weight = nn.Parameter(torch.ones(n, features))
         self.bias = nn.Parameter(torch.zeros(n, features))
+        self.mean: torch.Tensor
+        self.var: torch.Tensor
         self.register_buffer("mean", torch.zeros(n, features))
         self.register_buffer("var", torch.ones(n, features))
         self.tracking = True

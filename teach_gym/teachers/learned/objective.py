@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 try:
     import torch
@@ -13,11 +14,18 @@ from teach_gym.core.backend import to_torch
 from teach_gym.core.state import Task
 from teach_gym.teachers.learned.fit import DivergedError, Settings
 from teach_gym.teachers.learned.networks import deferred
-from teach_gym.teachers.learned.policy import NetworkPolicy
-from teach_gym.teachers.learned.unroll import Episodes, Window, first_divergence, unroll
+from teach_gym.teachers.learned.unroll import Episodes, Policy, Window, first_divergence, unroll
+
+if TYPE_CHECKING:
+    from teach_gym.teachers.learned.generator import GenerativePolicy
+    from teach_gym.teachers.learned.policy import NetworkPolicy
+    from teach_gym.teachers.learned.values import BlackBoxPolicy
 
 
-class Training:
+P = TypeVar("P", bound="NetworkPolicy | BlackBoxPolicy | GenerativePolicy")
+
+
+class Training(Generic[P]):
     """One iteration of training S policies: min over theta of ||w^v(theta) - w*||^2 + alpha sum_i loss_i.
 
     With truncated back-propagation the squared distances at the ends of all windows are summed: without gradients
@@ -34,7 +42,7 @@ class Training:
         ValueError: batch normalisation with one row only.
     """
 
-    def __init__(self, task: Task, policy: NetworkPolicy, settings: Settings, device: str = "cpu") -> None:
+    def __init__(self, task: Task, policy: P, settings: Settings, device: str = "cpu") -> None:
         if policy.arch.batch_norm and settings.learners * task.spec.batch_size < 2:
             raise ValueError(
                 "batch normalisation needs two rows at least for each teacher: "
@@ -42,7 +50,8 @@ class Training:
             )
         dtype = getattr(torch, settings.dtype)
         self.task = to_torch(task, device, dtype)
-        self.policy, self.settings = policy.to(device, dtype).train(), settings
+        self.policy, self.settings = policy, settings
+        policy.to(device, dtype).train()
         self.optimizer = torch.optim.Adam(policy.parameters(), lr=settings.learning_rate)
         self.parts = {"policy": self.policy, "optimizer": self.optimizer}
 
@@ -83,7 +92,7 @@ class Training:
 
 
 def divergence(
-    iteration: int, task: Task, episodes: Episodes, policy: NetworkPolicy, settings: Settings, n: int
+    iteration: int, task: Task, episodes: Episodes, policy: Policy, settings: Settings, n: int
 ) -> DivergedError:
     """An error that names the step at which an iteration's learners of n teachers diverged."""
     found = first_divergence(task, episodes, policy, every=settings.every)

@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise ImportError("teach_gym.teachers.learned.policy needs torch: pip install 'teach_gym[torch]'") from error
 
-from teach_gym.core.backend import Array, namespace, norm, softmax
+from teach_gym.core.backend import Array, as_array, as_tensor, namespace, norm, softmax
 from teach_gym.core.media import data_bounds
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.errors import lookup_name, number, positive
@@ -175,7 +175,7 @@ def inputs(task: Task, state: TeachState, *, normalize: bool = False, aligned: b
     return xp.concat([seen, x, y, *products], axis=-1)
 
 
-class NetworkPolicy(nn.Module):  # type: ignore[misc]  # the type checker skips torch
+class NetworkPolicy(nn.Module):
     """S policies of one architecture, one for each teacher; run b is taught by policy b // (B / S).
 
     Args:
@@ -184,6 +184,9 @@ class NetworkPolicy(nn.Module):  # type: ignore[misc]  # the type checker skips 
             (None: the bounds will be loaded).
         seeds: S seeds of the first weights.
     """
+
+    low: torch.Tensor
+    high: torch.Tensor
 
     def __init__(self, arch: Architecture, tasks: Sequence[Task] | None, seeds: Sequence[int]) -> None:
         super().__init__()
@@ -199,7 +202,7 @@ class NetworkPolicy(nn.Module):  # type: ignore[misc]  # the type checker skips 
     @property
     def n(self) -> int:
         """Number S of teachers."""
-        return len(self.net[0].weight)
+        return len(next(self.net.parameters()))
 
     def raw(self, seen: torch.Tensor) -> torch.Tensor:
         """The networks' outputs: (B, m, inputs) -> (B, m, outputs)."""
@@ -209,7 +212,7 @@ class NetworkPolicy(nn.Module):  # type: ignore[misc]  # the type checker skips 
 
     def forward(self, task: Task, state: TeachState) -> Example:
         """The teaching examples of B runs, in torch: x (B, m, d), y (B, m, K)."""
-        return self.example(task, state, self.raw(self.inputs(task, state)))
+        return self.example(task, state, self.raw(as_tensor(self.inputs(task, state))))
 
     def inputs(self, task: Task, state: TeachState) -> Array:
         """What the networks see, numpy or torch as the state: (B, m, inputs)."""
@@ -219,13 +222,13 @@ class NetworkPolicy(nn.Module):  # type: ignore[misc]  # the type checker skips 
         """The teaching examples for the networks' outputs (B, m, outputs)."""
         x, y = state.x[:, 0], state.y[:, 0]
         if self.arch.medium == "label":
-            return Example(x, self._labels(task, y, out))
+            return Example(x, as_array(self._labels(task, as_tensor(y), out)))
         if self.arch.output == "residual":
-            out = x + out
+            out = as_tensor(x) + out
         elif self.arch.output == "box":
             bounded = torch.sigmoid(out).reshape(self.n, -1, out.shape[-1])
             out = (self.low + (self.high - self.low) * bounded).reshape(out.shape)
-        return Example(out, y)
+        return Example(as_array(out), y)
 
     def _labels(self, task: Task, y: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         if self.arch.output == "residual":

@@ -86,7 +86,7 @@ def minimise(
     return torch.stack(history)
 
 
-class _Encoder(nn.Module):  # type: ignore[misc]  # the type checker skips torch
+class _Encoder(nn.Module):
     """S encoders of features, perceptrons from row and label to mean and log variance (DHT C.5)."""
 
     def __init__(self, arch: Design, draws: Draws) -> None:
@@ -139,7 +139,7 @@ def pretrain_vae(
     return parts[1], history
 
 
-class Perception(nn.Module):  # type: ignore[misc]  # the type checker skips torch
+class Perception(nn.Module):
     """S perceptual distances to a privacy set: phi is the last hidden layer of a classifier trained on the pool.
 
     Distances are squared and in units of their mean between two random private rows.
@@ -157,6 +157,8 @@ class Perception(nn.Module):  # type: ignore[misc]  # the type checker skips tor
     ) -> None:
         super().__init__()
         self.net = mlp((d, *hidden, outputs), draws_of(seeds, 3))
+        self.private: torch.Tensor
+        self.scale: torch.Tensor
         self.register_buffer("private", torch.zeros(len(seeds), private, hidden[-1]))
         self.register_buffer("scale", torch.ones(len(seeds), 1, 1))
 

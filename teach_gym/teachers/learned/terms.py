@@ -16,7 +16,7 @@ try:
 except ImportError as error:
     raise ImportError("teach_gym.teachers.learned.terms needs torch: pip install 'teach_gym[torch]'") from error
 
-from teach_gym.core.backend import softplus
+from teach_gym.core.backend import as_array, as_tensor, softplus
 from teach_gym.core.state import Task
 from teach_gym.errors import number
 from teach_gym.teachers.learned.convolution import Draws, ImageDiscriminator
@@ -24,7 +24,7 @@ from teach_gym.teachers.learned.fit import DivergedError, Settings
 from teach_gym.teachers.learned.generator import Design, GenerativePolicy
 from teach_gym.teachers.learned.networks import mlp
 from teach_gym.teachers.learned.objective import Training
-from teach_gym.teachers.learned.policy import embed_labels
+from teach_gym.teachers.learned.policy import NetworkPolicy, embed_labels
 from teach_gym.teachers.learned.pretrain import Perception, divergence_from_prior, draws_of, sample_rows
 from teach_gym.teachers.learned.unroll import Episodes, Window
 
@@ -54,7 +54,7 @@ class Term(ABC):
         """After the policy's step: train what the term trains; named values (S,) to be logged."""
 
 
-class TermTraining(Training):
+class TermTraining(Training[NetworkPolicy | GenerativePolicy]):
     """One iteration of training S policies on ||w^v - w*||^2 + alpha sum_i loss_i + further terms.
 
     Args:
@@ -77,7 +77,7 @@ class TermTraining(Training):
     def __call__(self, iteration: int, episodes: Episodes) -> dict[str, torch.Tensor]:
         """One step of Adam, then one of each term's own networks; the values before them."""
         if isinstance(self.policy, GenerativePolicy):
-            self._draw_noise(iteration, episodes)
+            self._draw_noise(self.policy, iteration, episodes)
         for term in self.terms:
             term.begin(iteration, episodes)
         values = super().__call__(iteration, episodes)
@@ -85,14 +85,14 @@ class TermTraining(Training):
             values.update(term.finish(iteration))
         return values
 
-    def _draw_noise(self, iteration: int, episodes: Episodes) -> None:
+    def _draw_noise(self, policy: GenerativePolicy, iteration: int, episodes: Episodes) -> None:
         v, b, _, m = episodes.x.shape[:4]
-        size, s = self.policy.arch.noise, self.policy.n
+        size, s = policy.arch.noise, policy.n
         draws = draws_of(self.seeds, 4, iteration)
         table = torch.stack([torch.randn((v, b // s, m, size), generator=g) for g in draws], dim=1)
         noise = table.flatten(1, 2).to(episodes.x)
-        self.policy.draw = lambda state: noise[int(state.t[0])]
-        self.policy.trace = {}
+        policy.draw = lambda state: as_array(noise[int(state.t[0])])
+        policy.trace = {}
 
     def backward(self, window: Window) -> tuple[torch.Tensor, ...]:
         """Add a window's gradient; its objective, squared distance and loss, (S,) each."""
@@ -146,7 +146,7 @@ class LatentTerm(_Traced):
         return {"kl": self.total}
 
 
-class Discriminator(nn.Module):  # type: ignore[misc]  # the type checker skips torch
+class Discriminator(nn.Module):
     """S discriminators of labelled rows: a perceptron d + classes - 8 - 1 with leaky ReLU and dropout, or of images.
 
     Args:
@@ -222,7 +222,7 @@ class AdversarialTerm(_Traced):
 
     def __call__(self, window: Window) -> torch.Tensor:
         """The weighted term of the policy."""
-        made, label = self.traced(window), self.by_teacher(embed_labels(self.task, window.examples.y))
+        made, label = self.traced(window), self.by_teacher(as_tensor(embed_labels(self.task, window.examples.y)))
         self.shown.append((made.detach(), label))
         logit = self.discriminator(made, label)
         value = -softplus(logit) if self.saturating else softplus(-logit)
@@ -294,7 +294,7 @@ class PrivacyTerm(Term):
 
     def __call__(self, window: Window) -> torch.Tensor:
         """The weighted penalty, for examples x (k, B, m, d)."""
-        x = window.examples.x
+        x = as_tensor(window.examples.x)
         k, s = len(x), self.policy.n
         rows = x.reshape(k, s, -1, x.shape[-1]).transpose(0, 1).reshape(s, -1, x.shape[-1])
         gaps = self.perception.gaps(rows)

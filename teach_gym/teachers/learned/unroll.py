@@ -24,9 +24,9 @@ try:
 except ImportError as error:
     raise ImportError("teach_gym.teachers.learned.unroll needs torch: pip install 'teach_gym[torch]'") from error
 
-from teach_gym.core.backend import Array, dot, gather, norm, to_torch
+from teach_gym.core.backend import Array, as_array, as_tensor, dot, gather, norm, to_torch
 from teach_gym.core.randomness import Streams, draw_keys
-from teach_gym.core.state import Example, Task, TeachState
+from teach_gym.core.state import Example, Task, TeachState, each
 from teach_gym.core.task import learn, reset
 from teach_gym.teachers.learned.networks import frozen
 
@@ -45,13 +45,14 @@ class Episodes(NamedTuple):
     """
 
     state: TeachState
-    x: Array
-    y: Array
-    soft: Array | None
+    x: torch.Tensor
+    y: torch.Tensor
+    soft: torch.Tensor | None
 
     def at(self, t: int, state: TeachState) -> TeachState:
         """The state with the sources of step t."""
-        return state._replace(x=self.x[t], y=self.y[t], soft=None if self.soft is None else self.soft[t])
+        soft = None if self.soft is None else as_array(self.soft[t])
+        return state._replace(x=as_array(self.x[t]), y=as_array(self.y[t]), soft=soft)
 
 
 class Window(NamedTuple):
@@ -67,8 +68,8 @@ class Window(NamedTuple):
     """
 
     start: int
-    gap: Array
-    loss: Array
+    gap: torch.Tensor
+    loss: torch.Tensor
     examples: Example
     state: TeachState
 
@@ -112,15 +113,14 @@ def draw_episodes(
     state, rows = parts[0]
     if len(parts) > 1:
         rows = np.concatenate([part[1] for part in parts])
-        fields = zip(*(part[0] for part in parts), strict=True)
-        state = TeachState(*(None if field[0] is None else np.concatenate(field) for field in fields))
+        state = each(lambda *arrays: np.concatenate(arrays), *(part[0] for part in parts))
     if starts is not None:
         w = np.repeat(np.asarray(starts, dtype=state.w.dtype), learners, axis=0)
         state = state._replace(w=w, difference=state.target - w)
         distance = norm(state.difference)
         state = state._replace(distance=distance, initial_distance=np.maximum(distance, 1e-30))
     d, k = tasks[0].d, tasks[0].k
-    table = to_torch(np.moveaxis(rows, 1, 0), device, dtype)
+    table = as_tensor(to_torch(np.moveaxis(rows, 1, 0), device, dtype))
     soft = None if state.soft is None else table[..., d + k :]
     return Episodes(to_torch(state, device, dtype), table[..., :d], table[..., d : d + k], soft)
 
@@ -180,8 +180,7 @@ def unroll(
             losses.append(total)
             examples.append(shown)
         gap = dot(state.difference, state.difference)
-        shown = Example(*(torch.cat(parts) for parts in zip(*examples, strict=True)))
-        yield Window(start, gap, torch.stack(losses).sum(0), shown, state)
+        yield Window(start, as_tensor(gap), torch.stack(losses).sum(0), _joined(torch.cat, examples), state)
 
 
 @dataclasses.dataclass
@@ -196,9 +195,9 @@ class _Steps:
     loss: bool
     again: bool
 
-    def __call__(self, state: TeachState, seen: TeachState) -> tuple[TeachState, TeachState, Array, Example]:
+    def __call__(self, state: TeachState, seen: TeachState) -> tuple[TeachState, TeachState, torch.Tensor, Example]:
         """The state after the steps, what the teacher saw last, the sum of losses (B,), and the examples."""
-        total, examples = torch.zeros_like(state.distance), []
+        total, examples = torch.zeros_like(as_tensor(state.distance)), []
         for t in self.steps:
             state = self.episodes.at(t, state)
             if t % self.every == 0:
@@ -210,14 +209,14 @@ class _Steps:
             examples.append(example)
             w, velocity = learn(self.task, state, example)
             state = state._replace(w=w, velocity=velocity, difference=state.target - w, t=state.t + 1)
-        return state, seen, total, Example(*(torch.stack(parts) for parts in zip(*examples, strict=True)))
+        return state, seen, total, _joined(torch.stack, examples)
 
-    def _auxiliary(self, state: TeachState, view: TeachState, example: Example) -> Array:
+    def _auxiliary(self, state: TeachState, view: TeachState, example: Example) -> torch.Tensor:
         """Loss on the teaching examples, no gradient through the learner, neither in the loss nor in the policy."""
         if self.again:
             with frozen(_module(self.policy)):
                 example = self.policy(self.task, _detached(view))
-        return self.task.learner.loss(state.w.detach(), example.x, example.y)
+        return self.task.learner.loss(as_tensor(state.w).detach(), as_tensor(example.x), as_tensor(example.y))
 
     def contexts(self) -> tuple[Any, Any]:
         """The contexts of the first computation and of the one in the backward pass."""
@@ -237,8 +236,18 @@ def _module(policy: Policy) -> torch.nn.Module | None:
 
 def _detached(state: TeachState) -> TeachState:
     """The state with the learner under stop-gradient."""
-    velocity = None if state.velocity is None else state.velocity.detach()
-    return state._replace(w=state.w.detach(), velocity=velocity, difference=state.difference.detach())
+    velocity = None if state.velocity is None else _stopped(state.velocity)
+    return state._replace(w=_stopped(state.w), velocity=velocity, difference=_stopped(state.difference))
+
+
+def _stopped(array: Array) -> Array:
+    return as_array(as_tensor(array).detach())
+
+
+def _joined(join: Callable[[list[torch.Tensor]], torch.Tensor], examples: list[Example]) -> Example:
+    """Several steps' teaching examples as one, joined along the first axis."""
+    x, y = (as_array(join([as_tensor(a) for a in parts])) for parts in zip(*examples, strict=True))
+    return Example(x, y)
 
 
 def first_divergence(task: Task, episodes: Episodes, policy: Policy, *, every: int = 1) -> tuple[int, list[int]] | None:

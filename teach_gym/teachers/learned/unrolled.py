@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from teach_gym.core.backend import Array
+from teach_gym.core.backend import Array, as_tensor
 from teach_gym.core.spec import TaskSpec
-from teach_gym.core.state import Example, Task, TeachState
+from teach_gym.core.state import Example, Task, TeachState, needed
 from teach_gym.teachers.actions import nearest_action
 from teach_gym.teachers.base import Choice, Teacher
 from teach_gym.teachers.weights import check_source, misfit, read_policy, write_teacher
@@ -146,23 +146,22 @@ class Unrolled(Teacher):
             offered = state._replace(x=tensor(state.x), y=tensor(state.y))
             made = policy.example(task, offered, out)
         label = policy.arch.medium == "label"
-        x = state.x[:, 0] if label else made.x.numpy().astype(state.x.dtype)
-        return Example(x, made.y.numpy().astype(state.y.dtype) if label else state.y[:, 0])
+        x = state.x[:, 0] if label else as_tensor(made.x).numpy().astype(state.x.dtype)
+        return Example(x, as_tensor(made.y).numpy().astype(state.y.dtype) if label else state.y[:, 0])
 
     def _remembered(self, state: TeachState) -> TeachState:
         """The state with each learner as it was at the last step at which the teacher sees it."""
         if self.every == 1:
             return state
         fresh, seen = state.t % self.every == 0, self._seen
-        known = seen is not None and len(seen.key) == len(state.key) and (fresh | (seen.key == state.key)).all()
+        known = seen is not None and len(seen.t) == len(fresh) and (fresh | (seen.key == state.key)).all()
         if seen is None or not known:
             if not fresh.all():
                 raise RuntimeError(f"this teacher remembers what it saw: teach from the first step, every={self.every}")
             seen = state
-        w, velocity = (
-            None if old is None else np.where(fresh[:, None], new, old)
-            for old, new in ((seen.w, state.w), (seen.velocity, state.velocity))
-        )
+        w, velocity = np.where(fresh[:, None], state.w, seen.w), None
+        if state.velocity is not None:
+            velocity = np.where(fresh[:, None], state.velocity, needed(seen.velocity))
         self._seen = state._replace(w=w, velocity=velocity, difference=state.target - w)
         return self._seen
 

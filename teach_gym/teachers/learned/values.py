@@ -20,7 +20,7 @@ try:
 except ImportError as error:
     raise ImportError("teach_gym.teachers.learned.values needs torch: pip install 'teach_gym[torch]'") from error
 
-from teach_gym.core.backend import Array, namespace, sigmoid, softmax
+from teach_gym.core.backend import Array, as_array, as_tensor, namespace, sigmoid, softmax
 from teach_gym.core.medium import LabelGrid, Perturb
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import compose
@@ -162,7 +162,7 @@ def continuous_action(arch: BlackBoxArchitecture, task: Task, state: TeachState,
         squashed = sigmoid(out)
         squashed = squashed[..., 0] if passive.ndim == 2 else squashed
         xp = namespace(out)
-        low, high = (xp.asarray(bound, dtype=out.dtype) for bound in (medium.low, medium.high))
+        low, high = (xp.asarray(bound, dtype=out.dtype) for bound in medium.box)
         action = low + (high - low) * squashed
     return arch.alpha * passive + (1.0 - arch.alpha) * action if arch.alpha else action
 
@@ -180,7 +180,7 @@ def black_box_example(arch: BlackBoxArchitecture, task: Task, state: TeachState,
     return compose(task, state, out if label else xp.concat([xp.zeros_like(out[..., :1]), out], axis=-1))
 
 
-class BlackBoxPolicy(nn.Module):  # type: ignore[misc]  # the type checker skips torch
+class BlackBoxPolicy(nn.Module):
     """S black-box policies of one architecture, one for each teacher; run b is taught by policy b // (B / S).
 
     Args:
@@ -197,7 +197,7 @@ class BlackBoxPolicy(nn.Module):  # type: ignore[misc]  # the type checker skips
     @property
     def n(self) -> int:
         """Number S of teachers."""
-        return len(self.net[0].weight)
+        return len(next(self.net.parameters()))
 
     def raw(self, seen: torch.Tensor) -> torch.Tensor:
         """The networks' outputs: (B, ..., inputs) -> (B, ..., entries)."""
@@ -210,7 +210,8 @@ class BlackBoxPolicy(nn.Module):  # type: ignore[misc]  # the type checker skips
 
     def forward(self, task: Task, state: TeachState) -> Example:
         """The teaching examples of B runs, in torch: x (B, m, d), y (B, m, K)."""
-        return black_box_example(self.arch, task, state, self.raw(self.seen(task, state)))
+        out = self.raw(as_tensor(self.seen(task, state)))
+        return black_box_example(self.arch, task, state, as_array(out))
 
     def outputs(self, task: Task, state: TeachState) -> Array:
         """The networks' outputs for a numpy state, as numpy without gradient: (B, m, entries)."""

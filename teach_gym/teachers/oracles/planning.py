@@ -10,7 +10,7 @@ from teach_gym.core.backend import Array
 from teach_gym.core.state import Task, TeachState, take
 from teach_gym.core.task import sources, step
 from teach_gym.errors import positive
-from teach_gym.teachers.base import Choice, Teacher, check_settled, draws
+from teach_gym.teachers.base import Choice, Teacher, check_settled, draws, follow
 from teach_gym.teachers.oracles.greedy import Greedy
 
 
@@ -94,7 +94,7 @@ class Planning(Teacher):
             start = np.zeros(len(nodes.t), dtype=np.int64)
             x, y, soft = sources(task, future[:, level : level + 1], start)
             nodes = nodes._replace(x=x, y=y, soft=soft)
-            nodes = step(task, nodes, greedy(task, nodes)).state
+            nodes = follow(task, nodes, greedy).state
         return nodes.distance.reshape(n, self.samples, a).mean(1).T
 
     def gradient_evaluations(self, task: Task) -> int:
