@@ -83,7 +83,7 @@ def nearest_action(task: Task, state: TeachState, example: Example) -> Array:
         ValueError: an example that the medium cannot make; see the module's table.
     """
     offered = Example(state.x[:, 0], state.y[:, 0])
-    finite = (np.isfinite(example.x).all((1, 2)) & np.isfinite(example.y).all((1, 2)))[:, None, None]
+    finite = np.all([np.isfinite(a).all((1, 2), keepdims=True) for a in example], axis=0)
     example = Example(*(np.where(finite, a, b) for a, b in zip(example, offered, strict=True)))
     _check_reach(task, state, example)
     if task.spec.continuous:
