@@ -40,7 +40,8 @@ from torch import nn
 from tqdm import tqdm
 
 from teach_gym.benchmark.evaluation import Evaluation, write_score
-from teach_gym.benchmark.suite import parse_call, task_spec
+from teach_gym.benchmark.suite import task_spec
+from teach_gym.calls import parse_call
 from teach_gym.core.spec import TaskSpec
 from teach_gym.envs.vector import TeachVectorEnv
 from teach_gym.errors import positive

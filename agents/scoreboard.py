@@ -26,7 +26,8 @@ from tqdm import tqdm
 
 from teach_gym.benchmark.report import markdown_table
 from teach_gym.benchmark.score import Estimate, Paired, training_score
-from teach_gym.benchmark.suite import PASSIVE, REFERENCE, cached_task, format_call, task_spec
+from teach_gym.benchmark.suite import PASSIVE, REFERENCE, cached_task, task_spec
+from teach_gym.calls import format_call
 from teach_gym.core.backend import Array
 from teach_gym.files import write_text
 from teach_gym.registration import TASKS, env_id

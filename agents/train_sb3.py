@@ -32,7 +32,8 @@ from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 from tqdm import tqdm
 
 from teach_gym.benchmark.evaluation import Evaluation, write_score
-from teach_gym.benchmark.suite import cached_task, format_call, parse_call, task_spec
+from teach_gym.benchmark.suite import cached_task, task_spec
+from teach_gym.calls import format_call, parse_call
 from teach_gym.core.spec import TaskSpec
 from teach_gym.errors import positive
 from teach_gym.integrations.sb3.log import sb3_logger

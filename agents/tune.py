@@ -19,8 +19,9 @@ from pathlib import Path
 
 import tyro
 
-from teach_gym.benchmark.suite import parse_call, task_spec
+from teach_gym.benchmark.suite import task_spec
 from teach_gym.benchmark.summary import MISSING, number
+from teach_gym.calls import parse_call
 from teach_gym.files import write_text
 from teach_gym.integrations.tune import Line, Sweep, SweepError, run_sweep, table
 

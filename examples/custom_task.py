@@ -31,7 +31,7 @@ print(f"{task.size} parameters, {task.n_actions} actions; what an agent sees:")
 for block in layout(task):
     print(f"  {block.name:10s} {block.start:3d}:{block.start + block.size:<3d} {block.meaning}")
 
-evaluation = Evaluation(task, episodes=100)
+evaluation = Evaluation(task, seeds=100)
 for name in ("random", "passive", "greedy", "anticipating"):
     found = evaluation(teach_gym.make_teacher(name))
     print("{:12s} score {score:6.3f} [{score_low:.3f}, {score_high:.3f}]".format(name, **found))

@@ -23,7 +23,7 @@ model = PPO(
 model.learn(args.steps, log_interval=20)
 
 task = env.get_attr("task")[0]
-result = Evaluation(task, episodes=200)(PolicyTeacher(model))
+result = Evaluation(task, seeds=200)(PolicyTeacher(model))
 print("||w - w*|| at the end of 200 episodes: ", end="")
 print("passive {distance_passive:.3f}, greedy {distance_greedy:.3f}, PPO {distance_agent:.3f}".format(**result))
 print("score {score:.3f} [{score_low:.3f}, {score_high:.3f}]; 0: passive, 1: greedy oracle".format(**result))

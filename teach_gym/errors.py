@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -51,9 +51,25 @@ def lookup_name(kind: str, name: Any, table: Mapping[str, T]) -> T:
     """
     if isinstance(name, str) and name in table:
         return table[name]
-    close = difflib.get_close_matches(str(name), table, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"unknown {kind} {name!r}; allowed: {', '.join(sorted(table))}{hint}")
+    raise ValueError(f"unknown {kind} {name!r}; allowed: {', '.join(sorted(table))}{_closest(name, table)}")
+
+
+def _closest(name: Any, names: Iterable[str]) -> str:
+    """The end of a message, with the known name that is most like an unknown one; empty if none is like it."""
+    close = difflib.get_close_matches(str(name), list(names), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def check_known(what: str, given: Iterable[str], allowed: Collection[str]) -> None:
+    """Check that all options given are known.
+
+    Raises:
+        TypeError: an unknown option; the message lists the known ones and the closest.
+    """
+    unknown = sorted(str(name) for name in given if name not in allowed)
+    if unknown:
+        names = ", ".join(sorted(allowed)) or "none"
+        raise TypeError(f"{what} has no option {', '.join(unknown)}; allowed: {names}{_closest(unknown[0], allowed)}")
 
 
 def check_options(kind: str, name: str, maker: Callable[..., Any], options: Mapping[str, Any]) -> None:
@@ -65,10 +81,7 @@ def check_options(kind: str, name: str, maker: Callable[..., Any], options: Mapp
     parameters = inspect.signature(maker).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
-    allowed = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-    if not set(options) <= allowed:
-        unknown = sorted(set(options) - allowed)
-        raise TypeError(f"{kind} {name!r} has no option {', '.join(unknown)}; allowed: {', '.join(sorted(allowed))}")
+    check_known(f"{kind} {name!r}", options, {p.name for p in parameters if p.kind is p.KEYWORD_ONLY})
 
 
 def number(what: str, value: Any, *, integer: bool = False) -> None:

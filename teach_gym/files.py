@@ -11,6 +11,23 @@ from pathlib import Path
 from typing import IO
 
 
+def make_folder(path: str | Path) -> Path:
+    """Make a folder, and those above it, if need be.
+
+    Raises:
+        NotADirectoryError: it or one above it is a file.
+        ValueError: a path that no folder can have.
+    """
+    path = Path(path)
+    if "\0" in str(path):
+        raise ValueError(f"a path must not hold the character NUL, got {str(path)!r}")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotADirectoryError(f"cannot make the folder {str(path)!r}: it or a part of it is a file") from error
+    return path
+
+
 @contextlib.contextmanager
 def writing(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside ``path``, renamed to it when the block ends without an exception.
@@ -20,9 +37,16 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
 
     Yields:
         a binary file.
+
+    Raises:
+        FileExistsError: a folder or a device is there.
+        NotADirectoryError: what should be its folder is a file.
+        ValueError: a path that no file can have.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"cannot write {str(path)!r}: it is there and is no regular file")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

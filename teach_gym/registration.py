@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from typing import Any
+
+from teach_gym.errors import lookup_name
 
 NAMESPACE = "teach_gym"
 VERSION = "v0"
@@ -180,10 +181,7 @@ def short_name(name: str) -> str:
         ValueError: no such task; the message names the closest.
     """
     short = name.split(":")[-1].removeprefix(f"{NAMESPACE}/").removesuffix(f"-{VERSION}")
-    if short not in TASKS:
-        close = difflib.get_close_matches(short, TASKS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"unknown task {name!r}; allowed: {', '.join(TASKS)}{hint}")
+    lookup_name("task", short, TASKS)
     return short
 
 

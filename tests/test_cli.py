@@ -96,7 +96,13 @@ def test_render(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["bench", "smoke", "--teachers", "last:constraint="], "must be written name or name:option=value"),
         (["bench", "smoke", "--tasks", "LabelRegression", "--teachers", "distillation"], "fits none of the chosen"),
         (["bench", "smoke", "--tasks", "LabelMoons:budget=-1"], "budget must be > 0"),
-        (["bench", "smoke", "--tasks", "LabelMoons:colour=1"], "no field ['colour']"),
+        (["bench", "smoke", "--tasks", "LabelMoons:bugdet=1"], "did you mean 'budget'"),
+        (["bench", "smoke", "--tasks", "LabelMoons:budget=60,budget=61"], "gives budget twice"),
+        (["bench", "smoke", "--teachers", "last:constrain=soft"], "did you mean 'constraint'"),
+        (["bench", "smoke", "--out", "/dev/null"], "'/dev/null': it or a part of it is a file"),
+        (["bench", "smoke", "--out", "a\0b"], "must not hold the character NUL"),
+        (["bench", "smoke", "--tasks", "LabelMoons:budget=\0"], "must be written name or name:option=value"),
+        (["bench", "smoke", "--tasks", "LabelMoons:colour=1"], "has no option colour"),
         (["report", "nowhere.jsonl"], "'nowhere.jsonl' not found"),
         (["render", "LabelMoons", "--steps", "1", "--out", "film.mp4"], ".gif or .png"),
         (["render", "LabelMoons", "gready"], "did you mean 'greedy'"),
@@ -149,13 +155,19 @@ def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert "interrupted" in capsys.readouterr().err
 
 
-def test_missing_matplotlib_is_said_before_anything_runs(
+def test_without_matplotlib_the_report_is_written_in_markdown_and_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert main(["bench", "smoke", *ONE, "--out", str(tmp_path / "out")]) == 2
-    assert "pip install 'teach_gym[plots]'" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    assert main(["bench", "smoke", "--tasks", "LabelMoon", "--out", str(tmp_path / "out")]) == 2
+    assert "did you mean 'LabelMoons'" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert main(["bench", "smoke", *ONE, "--out", str(tmp_path / "out")]) == 0
+    captured = capsys.readouterr()
+    assert "Markdown only" in captured.err and "pip install 'teach_gym[plots]'" in captured.err
+    assert captured.out.rstrip().endswith(f"report: {tmp_path / 'out' / 'report.md'}")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"runs.jsonl", "summary.csv", "report.md"}
+    assert main(["report", str(tmp_path / "out" / "runs.jsonl")]) == 0
+    assert "Markdown only" in capsys.readouterr().err
 
 
 def test_data_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,10 +214,9 @@ def test_python_m_teach_gym() -> None:
 
 def test_rows_of_the_command_line_are_those_of_the_library(tmp_path: Path) -> None:
     from teach_gym.benchmark.execute import execute
-    from teach_gym.benchmark.suite import Run, parse_seeds, task_spec
+    from teach_gym.benchmark.suite import parse_seeds, plan
 
     assert main(["bench", "smoke", *ONE, "--no-html", "--out", str(tmp_path)]) == 0
-    label, spec = task_spec("LabelMoons:budget=5")
-    expected = json.loads(json.dumps(execute(Run(label, spec, "random", parse_seeds("2")[1]))))
+    expected = json.loads(json.dumps(execute(plan("LabelMoons:budget=5", "random", parse_seeds("2"))[1])))
     found = next(row for row in read_rows(tmp_path / "runs.jsonl") if row["id"] == expected["id"])
     assert found["curves"] == expected["curves"]

@@ -60,7 +60,7 @@ def test_examples_run(name: str, tmp_path: Path) -> None:
 
 def check_saved_agent(path: Path, printed: str) -> None:
     """The file, read without SB3 and torch, teaches as well as the model that was scored."""
-    found = Evaluation(make_task("LabelMoons"), episodes=200)(make_teacher("agent", path=path))
+    found = Evaluation(make_task("LabelMoons"), seeds=200)(make_teacher("agent", path=path))
     shown = re.search(r"passive (\S+), greedy (\S+), PPO (\S+)\nscore (\S+)", printed)
     assert shown is not None
     keys = ("distance_passive", "distance_greedy", "distance_agent", "score")

@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "teach_gym"
 
 FOLDERS = (
-    ("errors", "files", "registration", "versions"),
+    ("errors", "versions", "calls"),
+    ("files", "registration"),
     ("data",),
     ("core",),
     ("render", "records", "pretrained"),

@@ -15,7 +15,7 @@ from teach_gym.benchmark.suite import PASSIVE, REFERENCE
 from teach_gym.benchmark.summary import display, with_interval
 
 if TYPE_CHECKING:
-    from teach_gym.benchmark.store import Row
+    from teach_gym.benchmark.rows import Row
     from teach_gym.benchmark.summary import Entry, Summary
 
 BAND = (10.0, 90.0)
@@ -149,7 +149,7 @@ PANELS = {
 def curve_charts(name: str, task: str, teachers: Mapping[str, list[Row]], summary: Summary) -> list[Chart]:
     """Mean curves with bands, one chart per metric of ``PANELS``."""
     chosen = styles(summary)
-    regression = next(iter(teachers.values()))[0]["spec"]["pool"] == "linear_regression"
+    regression = next(iter(teachers.values()))[0]["regression"]
     charts = []
     for metric, title in PANELS.items():
         squared_error = regression and metric == "holdout_accuracy"
@@ -212,12 +212,12 @@ def score_chart(name: str, task: str, entries: Sequence[Entry]) -> Chart:
 
 
 def aggregate_chart(summary: Summary) -> Chart:
-    """The interquartile mean over tasks per teacher, with its interval."""
+    """The interquartile mean of the task scores per teacher, with its interval."""
     names = list(summary.aggregate)
     values = [summary.aggregate[name] for name in names]
 
     def paint(axes: Any) -> None:
-        _bars(axes, names, values, "Teaching score, interquartile mean over tasks")
+        _bars(axes, names, values, "Interquartile mean of the task scores")
         axes.set_yticks(range(len(names)), [f"{display(n)} ({len(summary.coverage[n])})" for n in names])
 
-    return Chart("Teaching scores over all tasks", draw("all", (6.6, 0.8 + 0.27 * max(len(names), 1)), paint))
+    return Chart("Teaching scores over all tasks", draw("all", (6.6, 0.8 + 0.27 * len(names)), paint))

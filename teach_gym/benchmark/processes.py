@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TypeVar
 
 Item = TypeVar("Item")
-Outcome = TypeVar("Outcome")
+Result = TypeVar("Result")
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -65,8 +65,8 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def in_processes(
-    function: Callable[[Item], Outcome], items: Sequence[Item], workers: int
-) -> Generator[tuple[Item, Outcome], None, None]:
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int
+) -> Generator[tuple[Item, Result], None, None]:
     """Call a function with each item, each call in one of ``workers`` spawned processes of one thread.
 
     Args:

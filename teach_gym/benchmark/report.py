@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from teach_gym.benchmark.rows import Row
 from teach_gym.benchmark.score import CONFIDENCE, KINDS
-from teach_gym.benchmark.store import Row
 from teach_gym.benchmark.suite import PASSIVE, REFERENCE
 from teach_gym.benchmark.summary import Entry, Summary, display, number, summarize, with_interval
 from teach_gym.files import write_text
@@ -61,7 +61,7 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def aggregate_cells(summary: Summary) -> list[tuple[str, str, str]]:
-    """Teacher, interquartile mean with interval, number of tasks."""
+    """Teacher, interquartile mean of its task scores with interval, number of tasks."""
     return [
         (display(teacher), with_interval(*estimate), str(len(summary.coverage[teacher])))
         for teacher, estimate in summary.aggregate.items()
@@ -69,16 +69,23 @@ def aggregate_cells(summary: Summary) -> list[tuple[str, str, str]]:
 
 
 def to_markdown(summary: Summary) -> str:
-    """The aggregate and one line per task and teacher, as Markdown tables."""
-    lines = [
-        f"Teaching score of the {KINDS[summary.kind]}: 0 = plain SGD (`{PASSIVE}`), 1 = {display(REFERENCE)} of the "
-        "task's medium. Accuracy is minus the mean squared error where the task is a regression.",
-        "",
-        markdown_table(("Teacher", "Score, IQM over tasks", "Tasks"), aggregate_cells(summary)),
-        "",
-        markdown_table(("Task", *COLUMNS), [(entry.task, *cells(entry)) for entry in summary.entries]),
+    """The scores over all tasks, if there are several, and one line per task and teacher, as Markdown tables."""
+    parts = [
+        f"Teaching score of the {KINDS[summary.kind]}: 0 is plain SGD on random examples (`{PASSIVE}`), 1 is the "
+        f"{display(REFERENCE)} of the task's medium. Accuracy is minus the mean squared error in regression tasks."
     ]
-    return "\n".join(lines) + "\n"
+    if summary.superseded:
+        parts.append(superseded(summary))
+    if summary.aggregate:
+        parts.append("Over tasks: the interquartile mean of a teacher's task scores, which are listed below.")
+        parts.append(markdown_table(("Teacher", "Score over tasks", "Tasks"), aggregate_cells(summary)))
+    parts.append(markdown_table(("Task", *COLUMNS), [(entry.task, *cells(entry)) for entry in summary.entries]))
+    return "\n\n".join(parts) + "\n"
+
+
+def superseded(summary: Summary) -> str:
+    """A sentence on the rows that were left out."""
+    return f"{summary.superseded} rows of older code or teachers' files are left out: newer rows replace them."
 
 
 def to_html(summary: Summary, command: str) -> str:
@@ -125,7 +132,8 @@ def to_html(summary: Summary, command: str) -> str:
         seeds=sorted({row["seed"] for row in rows}),
         n_runs=len(rows),
         failures=[row for row in rows if not row["finished"]],
-        aggregate_chart=aggregate_chart(summary),
+        superseded=superseded(summary) if summary.superseded else "",
+        aggregate_chart=aggregate_chart(summary) if summary.aggregate else None,
         aggregate=aggregate_cells(summary),
         columns=COLUMNS,
         sections=sections,

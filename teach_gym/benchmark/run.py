@@ -9,7 +9,8 @@ from typing import Any
 
 from teach_gym.benchmark.execute import Failure, Outcome, attempt
 from teach_gym.benchmark.processes import cpus, in_processes
-from teach_gym.benchmark.store import Row, Store
+from teach_gym.benchmark.rows import Row
+from teach_gym.benchmark.store import Store
 from teach_gym.benchmark.suite import Run
 from teach_gym.errors import lookup_name, positive
 

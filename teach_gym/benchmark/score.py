@@ -1,15 +1,21 @@
-"""The teaching score and its intervals, in plain numpy.
+"""The teaching score, its aggregate over tasks, and their intervals.
 
-The score of a teacher on a task is ``(D_passive - D) / (D_passive - D_reference)``: 0 is plain SGD on random
-examples, 1 the greedy oracle of that medium, and nothing is clipped. Per seed this ratio blows up where the
-reference happens to gain little, so it is a **ratio of means**: the gain of each run is divided by the mean gain of
-the reference over the task's seeds. The mean of these run scores is the task's score, with a percentile bootstrap
-over the seeds that takes gain and reference's gain from the same resample. Seeds are paired: run s of every teacher
-starts from the same learner and is offered the same examples. A run that diverged has D = +inf.
+The score of a teacher on a task is ``(D_passive - D) / (D_passive - D_reference)`` with D the mean over the seeds of
+each teacher's runs: 0 is plain SGD on random examples, 1 the greedy oracle of that medium, and nothing is clipped. It
+is a **ratio of means**, since the ratio of a single seed is huge where the reference happens to gain little. Seeds are
+paired: run s of every teacher starts from the same learner and is offered the same examples. The interval is a
+percentile bootstrap over the seeds that resamples all three teachers alike.
 
-Aggregates follow rliable (Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice",
-NeurIPS 2021): the interquartile mean over the run scores of all tasks, with a percentile interval of the stratified
-bootstrap, which resamples run scores inside each task (as there, what scores are normalised by is taken as known).
+The score over several tasks is the **interquartile mean of the task scores**, with a stratified bootstrap: the seeds of
+each task are resampled as above, and the interquartile mean of the resampled task scores is taken. So ``passive`` is
+exactly 0 and the reference exactly 1 over tasks, too. Agarwal et al. ("Deep Reinforcement Learning at the Edge of the
+Statistical Precipice", NeurIPS 2021) take the interquartile mean over single runs instead; with a scale that is itself
+measured, this would give one teacher two scores that disagree.
+
+Runs that end badly: a run that diverged, or whose distance is no finite number, has D = +inf. A teacher with such a run
+has the score -inf. Where ``passive`` or the reference has one, or the reference gains nothing over ``passive``, there
+is nothing to measure by: the score is NaN, and the task is left out of every aggregate. An interval is (NaN, NaN) if a
+resample has no finite score.
 """
 
 from __future__ import annotations
@@ -51,10 +57,10 @@ class Paired(NamedTuple):
 
 
 def shortfall(curves: npt.ArrayLike, kind: str = "final", floor: float = 1e-12) -> Floats:
-    """D of each run; smaller is better.
+    """D of each run; smaller is better. It is +inf for a run whose distance at the end is no finite number.
 
     Args:
-        curves: (..., H + 1) distances ||w - w*|| at iterations 0..H.
+        curves: (..., H + 1) distances ||w - w*|| at iterations 0..H; None and NaN where they are no numbers.
         kind: ``final`` or ``auc``, see ``KINDS``.
         floor: smallest distance told apart, the task's tolerance; only ``auc`` needs it.
 
@@ -67,25 +73,23 @@ def shortfall(curves: npt.ArrayLike, kind: str = "final", floor: float = 1e-12) 
     lookup_name("score kind", kind, KINDS)
     distances = np.asarray(curves, dtype=np.float64)
     if kind == "final":
-        return np.asarray(distances[..., -1])
-    if not floor > 0:
+        found = distances[..., -1]
+    elif floor > 0:
+        found = np.log(np.maximum(distances, floor)).mean(-1)
+    else:
         raise ValueError(f"floor must be > 0, got {floor!r}")
-    return np.asarray(np.log(np.maximum(distances, floor)).mean(-1))
-
-
-def run_scores(pairs: Paired) -> Floats:
-    """Score of each run, (D_passive - D) / mean(D_passive - D_reference): (..., S).
-
-    NaN where the reference gains nothing over passive, so that there is nothing to measure by.
-    """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        room = (pairs.passive - pairs.reference).mean(-1, keepdims=True)
-        return np.where(room > 0, (pairs.passive - pairs.teacher) / room, np.nan)
+    return np.where(np.isfinite(found), found, np.inf)
 
 
 def teaching_score(pairs: Paired) -> Floats:
-    """The ratio of means, mean(D_passive - D) / mean(D_passive - D_reference): (..., S) -> (...)."""
-    return np.asarray(run_scores(pairs).mean(-1))
+    """The score, mean(D_passive - D) / mean(D_passive - D_reference): (..., S) -> (...).
+
+    NaN where the mean gain of the reference is not a finite positive number.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        room = (pairs.passive - pairs.reference).mean(-1)
+        gain = (pairs.passive - pairs.teacher).mean(-1)
+        return np.asarray(np.where((room > 0) & np.isfinite(room), gain / room, np.nan))
 
 
 def interquartile_mean(values: npt.ArrayLike) -> Floats:
@@ -93,10 +97,10 @@ def interquartile_mean(values: npt.ArrayLike) -> Floats:
 
     NaN where a value is NaN.
     """
-    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=-1)  # NaN comes last
-    n = ordered.shape[-1]
-    cut = int(0.25 * n)
-    return np.where(np.isnan(ordered[..., -1]), np.nan, ordered[..., cut : n - cut].mean(-1))
+    from scipy.stats import trim_mean  # takes half a second to import
+
+    found = np.asarray(values, dtype=np.float64)
+    return np.where(np.isnan(found).any(-1), np.nan, trim_mean(found, 0.25, axis=-1))
 
 
 def resample(pairs: Paired, rng: np.random.Generator, resamples: int = RESAMPLES) -> Paired:
@@ -154,7 +158,7 @@ def training_score(pairs: Paired, resamples: int = RESAMPLES, seed: int = 0) -> 
 
 
 def aggregate_score(tasks: Sequence[Paired], resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
-    """The interquartile mean of the run scores of all tasks, with its stratified bootstrap interval.
+    """The interquartile mean of the scores of several tasks, with its stratified bootstrap interval.
 
     Args:
         tasks: D of the runs of each task, (S,) each; the number of seeds may differ between tasks.
@@ -166,11 +170,9 @@ def aggregate_score(tasks: Sequence[Paired], resamples: int = RESAMPLES, seed: i
     """
     if not tasks:
         raise ValueError("aggregate_score needs at least one task, got none")
-
-    scores = [run_scores(pairs) for pairs in tasks]
-    value = float(interquartile_mean(np.concatenate(scores)))
-    if min(len(runs) for runs in scores) < 2:
+    value = float(interquartile_mean([teaching_score(pairs) for pairs in tasks]))
+    if min(len(pairs.passive) for pairs in tasks) < 2:
         return Estimate(value, float("nan"), float("nan"))
     rng = np.random.default_rng(seed)
-    drawn = [runs[rng.integers(len(runs), size=(resamples, len(runs)))] for runs in scores]
-    return Estimate(value, *percentile_interval(interquartile_mean(np.concatenate(drawn, axis=-1))))
+    drawn = np.stack([teaching_score(resample(pairs, rng, resamples)) for pairs in tasks], axis=-1)
+    return Estimate(value, *percentile_interval(interquartile_mean(drawn)))

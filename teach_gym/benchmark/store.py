@@ -4,39 +4,49 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from teach_gym.benchmark.rows import FORMAT, Row, fault
 from teach_gym.errors import DamagedDataError
+from teach_gym.files import make_folder
 
-Row = dict[str, Any]
-
-_KEYS = ("format", "id", "task", "spec", "teacher", "seed", "finished", "curves")
-_START = b'{"format": '
+_START = f'{{"format": {FORMAT}'.encode()
 
 
 def _parse(path: Path, content: bytes) -> tuple[list[Row], int]:
     """Rows of the whole lines, and how many bytes those take; a last line cut short is left out.
 
     Raises:
-        DamagedDataError: a line that no benchmark writes.
+        DamagedDataError: a line that no benchmark wrote, or that was changed; the message says how to go on.
     """
-    end = content.rfind(b"\n") + 1
-    tail = content[end:]
-    if not (tail.startswith(_START) or _START.startswith(tail)):
-        raise DamagedDataError(f"{str(path)!r} is no results file of teach-gym: its last line is {tail[:60]!r}")
+    *lines, tail = content.split(b"\n")
     rows = []
-    for number, line in enumerate(content[:end].splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            complete = all(key in row for key in _KEYS)
-        except (ValueError, TypeError):
-            complete = False
-        if not complete:
-            raise DamagedDataError(f"{str(path)!r}, line {number}, is no row of results: {line[:60]!r}")
+    for number, line in enumerate(lines, start=1):
+        row = _decoded(line)
+        if problem := fault(row):
+            raise _damaged(path, number, problem, line)
         rows.append(row)
-    return rows, end
+    if not (tail.startswith(_START) or _START.startswith(tail)):
+        raise _damaged(path, len(lines) + 1, "was not written by a benchmark", tail)
+    return rows, len(content) - len(tail)
+
+
+def _decoded(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _damaged(path: Path, number: int, problem: str, line: bytes) -> DamagedDataError:
+    where = shlex.quote(str(path))
+    return DamagedDataError(
+        f"results file {str(path)!r}, line {number}, {problem}; it begins with {line[:40]!r}. Remove the line, for "
+        f"instance by: sed -i {number}d {where} (its run is then carried out again), or start a new file"
+    )
 
 
 def read_rows(path: str | Path) -> list[Row]:
@@ -68,7 +78,7 @@ class Store:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
         try:
             self._lock()

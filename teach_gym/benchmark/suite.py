@@ -1,26 +1,27 @@
 """What is run: named suites of tasks, teachers and evaluation seeds, as data.
 
-A task is written ``name`` or ``name:field=value,...`` with fields of ``TaskSpec``, a teacher ``name`` or
-``name:option=value,...``; values are Python literals or bare words, as in ``last:constraint=soft,radius=1.0``.
-A teacher that is read from a file may be written ``name:PATH``, as in ``agent:runs/ppo/agent.safetensors``.
+A task is written ``name`` or ``name:field=value,...`` with fields of ``TaskSpec``; see ``teach_gym.calls``. A teacher
+is written as ``teach_gym.teachers.make_teacher`` takes it.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import functools
-import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from keyword import iskeyword
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from teach_gym.benchmark.rows import Digests, run_id
+from teach_gym.calls import format_call, parse_call
+from teach_gym.errors import check_known
+from teach_gym.files import sha256
 from teach_gym.pretrained import find
 from teach_gym.registration import TASKS, short_name, task_kwargs
-from teach_gym.versions import __version__
+from teach_gym.teachers import Teacher, canonical_teacher, make_teacher, parse_teacher, teacher_class
+from teach_gym.versions import code_digest
 
 if TYPE_CHECKING:
     from teach_gym.core.state import Task
@@ -31,11 +32,6 @@ REFERENCE = "greedy"
 
 FIRST_SEED = 1000
 """Evaluation seeds start here, so that tuning on small seeds does not tune on them."""
-
-_WORD = re.compile(r"[A-Za-z_][\w-]*")
-
-FORMAT = 1
-"""Version of the result rows; part of a run's id."""
 
 
 def evaluation_seeds(n: int) -> tuple[int, ...]:
@@ -71,20 +67,19 @@ class Run:
         spec: the full task spec as canonical JSON.
         teacher: the teacher as text, in its canonical spelling.
         seed: the evaluation seed.
-        digest: SHA-256 of the file that the teacher is read from, empty for other teachers.
+        digests: of the code and the files that decide its result beside these.
     """
 
     task: str
     spec: str
     teacher: str
     seed: int
-    digest: str = ""
+    digests: Digests
 
     @property
     def id(self) -> str:
-        """SHA-256 of what decides the run's result: spec, teacher with its file, seed, version of the package."""
-        key = [FORMAT, __version__, json.loads(self.spec), self.teacher, self.seed, *filter(None, [self.digest])]
-        return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        """SHA-256 of everything that decides the run's result."""
+        return run_id(json.loads(self.spec), self.teacher, self.seed, self.digests)
 
 
 _EMBEDDED = (
@@ -122,79 +117,40 @@ SUITES: dict[str, Suite] = {
 """The named suites: ``default`` needs no data on disk, ``full`` has every registered task."""
 
 
-def parse_call(text: str, kind: str) -> tuple[str, dict[str, Any]]:
-    """Split ``name:option=value,...``.
+_TASK_CODE = ("teach_gym.core.build", "teach_gym.benchmark.episode")
+
+
+def run_digests(spec: str, teacher: str) -> Digests:
+    """Digests of the code and the files that decide the results of a teacher on a task.
 
     Args:
-        text: the text.
-        kind: what it names, for messages.
+        spec: the full task spec as JSON.
+        teacher: the teacher as text.
 
     Raises:
-        ValueError: not of that form.
+        ValueError: unknown teacher.
+        FileNotFoundError: a file is not there.
     """
-    name, colon, options = text.strip().partition(":")
-    if not colon:
-        return name, {}
-    form = f"{kind} {text!r} must be written name or name:option=value,option=value"
-    source = f"f({options})"
-    try:
-        call = ast.parse(source, mode="eval").body
-    except SyntaxError as error:
-        raise ValueError(f"{form}; cannot read {options!r}") from error
-    if not isinstance(call, ast.Call) or call.args or not call.keywords or any(k.arg is None for k in call.keywords):
-        raise ValueError(f"{form}; cannot read {options!r}")
-    return name, {str(k.arg): _literal(k.value, source, form) for k in call.keywords}
-
-
-def _literal(node: ast.expr, source: str, form: str) -> Any:
-    """The value of an option: a Python literal, or a bare word."""
-    try:
-        return ast.literal_eval(node)
-    except ValueError as error:
-        word = ast.get_source_segment(source, node) or ""
-        if _WORD.fullmatch(word):
-            return word
-        raise ValueError(f"{form}; {word!r} is neither a Python literal nor a word") from error
-
-
-def format_call(name: str, options: dict[str, Any]) -> str:
-    """The canonical spelling of a name with options, the inverse of ``parse_call``."""
-    if not options:
-        return name
-    return f"{name}:" + ",".join(f"{key}={_spelling(options[key])}" for key in sorted(options))
-
-
-def _spelling(value: Any) -> str:
-    return value if isinstance(value, str) and _WORD.fullmatch(value) and not iskeyword(value) else repr(value)
-
-
-def parse_teacher(text: str) -> tuple[str, dict[str, Any]]:
-    """Split a teacher written as text into name and options; ``name:PATH`` is ``name:path="PATH"``.
-
-    Raises:
-        ValueError: not of that form.
-    """
-    name, _, rest = text.strip().partition(":")
-    return (name, {"path": rest}) if rest and "=" not in rest else parse_call(text, "teacher")
-
-
-def canonical_teacher(text: str) -> str:
-    """The canonical spelling of a teacher written as text."""
-    name, options = parse_teacher(text)
+    name, options = parse_teacher(teacher)
     path = options.get("path")
-    if set(options) == {"path"} and isinstance(path, str) and "=" not in path:
-        return f"{name}:{path}"
-    return format_call(name, options)
+    return Digests(
+        task_code=code_digest(*_TASK_CODE),
+        teacher_code=code_digest(teacher_class(name).__module__),
+        teacher_file="" if path is None else _file_digest(find(path)),
+        data_file=_data_digest(spec),
+    )
 
 
-def file_digest(options: Mapping[str, Any]) -> str:
-    """SHA-256 of the file that a teacher with these options is read from; empty if there is none.
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return sha256(file)
 
-    Raises:
-        FileNotFoundError: no such file.
-    """
-    path = options.get("path")
-    return "" if path is None else hashlib.sha256(find(path).read_bytes()).hexdigest()
+
+def _data_digest(spec: str) -> str:
+    from teach_gym.data.pools import content_digest
+
+    fields = json.loads(spec)
+    return content_digest(fields["pool"], fields["pool_options"])
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -224,22 +180,53 @@ def task_spec(text: str) -> tuple[str, str]:
 
     name, changes = parse_call(text, "task")
     kwargs = task_kwargs(name)
-    fields = {part.name for part in dataclasses.fields(TaskSpec)}
-    if not set(changes) <= fields:
-        raise TypeError(f"task {text!r} has no field {sorted(set(changes) - fields)}; allowed: {sorted(fields)}")
+    check_known(f"task {text!r}", changes, [part.name for part in dataclasses.fields(TaskSpec)])
     return format_call(short_name(name), changes), TaskSpec(**{**kwargs, **changes}).to_json()
 
 
-@functools.lru_cache(maxsize=8)
 def cached_task(spec: str) -> Task:
-    """The task of a spec in JSON, on one BLAS thread so that its target does not depend on their number."""
+    """The task of a spec in JSON, from the cache if it was built before; a data file that changed is read again.
+
+    It is built on one BLAS thread, so that its target does not depend on their number.
+    """
+    return _built(spec, _data_digest(spec))
+
+
+@functools.lru_cache(maxsize=8)
+def _built(spec: str, data_file: str) -> Task:
     from threadpoolctl import threadpool_limits
 
     from teach_gym.core.build import build
     from teach_gym.core.spec import TaskSpec
 
     with threadpool_limits(limits=1):
-        return build(TaskSpec.from_json(spec))
+        task = build(TaskSpec.from_json(spec))
+    if task.pool.digest != data_file:
+        raise RuntimeError(f"the data file of pool {task.spec.pool!r} was changed while it was read")
+    return task
+
+
+def plan(task: str, teacher: str, seeds: Sequence[int]) -> list[Run]:
+    """The runs of one teacher on one task.
+
+    Args:
+        task: the task as text.
+        teacher: the teacher as text.
+        seeds: the evaluation seeds.
+
+    Raises:
+        ValueError: unknown name, or a task with fields drawn at reset.
+        TypeError: unknown field.
+        FileNotFoundError: a file is not there.
+    """
+    from teach_gym.core.spec import TaskSpec
+
+    label, spec = task_spec(task)
+    if drawn := TaskSpec.from_json(spec).drawn:
+        raise ValueError(f"a benchmark's task must be settled; {label!r} draws {', '.join(drawn)} at reset")
+    teacher = canonical_teacher(teacher)
+    digests = run_digests(spec, teacher)
+    return [Run(label, spec, teacher, seed, digests) for seed in seeds]
 
 
 def expand(suite: Suite, *, named: Sequence[str] = ()) -> list[Run]:
@@ -251,36 +238,33 @@ def expand(suite: Suite, *, named: Sequence[str] = ()) -> list[Run]:
 
     Raises:
         ValueError: unknown name, a task with fields drawn at reset, or a named teacher that fits none of the tasks.
+        TypeError: a task has no such field, or a teacher no such option.
         FileNotFoundError: a teacher's file is not there.
         DataNotFoundError: the data of a task is missing.
     """
-    from teach_gym.core.spec import TaskSpec
-    from teach_gym.teachers import Teacher, make_teacher
-
     chosen: dict[str, Teacher] = {}
-    digests: dict[str, str] = {}
     refusals: dict[str, str] = {}
-    runs: list[Run] = []
+    planned: list[Run] = []
     for text in suite.tasks:
-        task, spec = task_spec(text)
-        drawn = TaskSpec.from_json(spec).drawn
-        if drawn:
-            raise ValueError(f"a benchmark's task must be settled; {task!r} draws {', '.join(drawn)} at reset")
-        name, medium = parse_call(task, "task")[0], json.loads(spec)["medium"]
-        offered = (PASSIVE, REFERENCE, *suite.teachers, *suite.extra.get(medium, ()), *suite.extra.get(name, ()))
-        for label in dict.fromkeys(map(canonical_teacher, offered)):
+        for label in dict.fromkeys(map(canonical_teacher, _offered(suite, text))):
+            runs = plan(text, label, suite.seeds)
             if label not in chosen:
-                teacher_name, options = parse_teacher(label)
-                chosen[label] = make_teacher(teacher_name, **options)
-                digests[label] = file_digest(options)
+                chosen[label] = make_teacher(label)
             try:
-                chosen[label].check(cached_task(spec))
+                chosen[label].check(cached_task(runs[0].spec))
             except ValueError as error:
-                refusals.setdefault(label, f"{task}: {error}")
-                continue
-            runs += [Run(task, spec, label, seed, digests[label]) for seed in suite.seeds]
-    fitting = {run.teacher for run in runs}
+                refusals.setdefault(label, f"{text}: {error}")
+            else:
+                planned += runs
+    fitting = {run.teacher for run in planned}
     for label in map(canonical_teacher, named):
         if label not in fitting:
             raise ValueError(f"teacher {label!r} fits none of the chosen tasks; {refusals[label]}")
-    return list(dict.fromkeys(runs))
+    return list(dict.fromkeys(planned))
+
+
+def _offered(suite: Suite, task: str) -> tuple[str, ...]:
+    """The teachers that a suite has for a task, as text."""
+    label, spec = task_spec(task)
+    keys = (json.loads(spec)["medium"], parse_call(label, "task")[0])
+    return PASSIVE, REFERENCE, *suite.teachers, *(name for key in keys for name in suite.extra.get(key, ()))

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from teach_gym.benchmark.rows import Row
 from teach_gym.benchmark.score import KINDS, Estimate, Paired, aggregate_score, shortfall, task_score
-from teach_gym.benchmark.store import Row
 from teach_gym.benchmark.suite import PASSIVE, REFERENCE
 from teach_gym.errors import lookup_name
 
 MISSING = "\N{EN DASH}"
+Runs = dict[str, dict[str, list[Row]]]
+"""Task -> teacher -> its rows."""
+
 UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"))
 
 
@@ -67,37 +70,53 @@ class Summary:
         kind: what the score is taken of.
         runs: task -> teacher -> its rows in the order of the seeds.
         entries: one per task and teacher.
-        aggregate: teacher -> interquartile mean over its tasks, with interval.
+        aggregate: teacher -> interquartile mean of its task scores; empty unless there are several tasks.
         coverage: teacher -> the tasks in its aggregate.
+        superseded: how many rows were left out, since there are rows of newer code or files.
     """
 
     kind: str
-    runs: dict[str, dict[str, list[Row]]]
+    runs: Runs
     entries: list[Entry]
     aggregate: dict[str, Estimate]
     coverage: dict[str, list[str]]
+    superseded: int
 
 
-def group(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
-    """Rows by task and teacher, in the order of the seeds; of rows with the same id the last one counts.
+def group(rows: Sequence[Row]) -> tuple[Runs, int]:
+    """Rows by task and teacher, in the order of the seeds, and how many rows were left out for newer ones.
 
-    Tasks of the same name with another spec or version are told apart by a short hash in their label.
+    Tasks of the same name with another spec, code or data are told apart by a short hash in their label. The rows of a
+    teacher on such a task are all of the same code and file, those of its last row; of rows of one seed the last one
+    counts.
     """
     latest = {row["id"]: row for row in rows}.values()
-    keys = {row["id"]: json.dumps([row["spec"], row["versions"]["teach_gym"]], sort_keys=True) for row in latest}
+    keys = {row["id"]: _variant(row) for row in latest}
     variants: dict[str, set[str]] = {}
     for row in latest:
         variants.setdefault(row["task"], set()).add(keys[row["id"]])
-    runs: dict[str, dict[str, list[Row]]] = {}
+    runs: Runs = {}
     for row in latest:
         label = row["task"]
         if len(variants[label]) > 1:
             label += f" [{hashlib.sha256(keys[row['id']].encode()).hexdigest()[:6]}]"
         runs.setdefault(label, {}).setdefault(row["teacher"], []).append(row)
-    return {
-        task: {name: sorted(found, key=lambda row: row["seed"]) for name, found in sorted(teachers.items(), key=_rank)}
+    kept = {
+        task: {name: _newest(found) for name, found in sorted(teachers.items(), key=_rank)}
         for task, teachers in runs.items()
     }
+    return kept, len(latest) - sum(len(found) for teachers in kept.values() for found in teachers.values())
+
+
+def _variant(row: Row) -> str:
+    """What makes rows of one task comparable: its spec, its code and its data."""
+    return json.dumps([row["spec"], row["digests"]["task_code"], row["digests"]["data_file"]], sort_keys=True)
+
+
+def _newest(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the same teacher's code and file as the last one, in the order of the seeds."""
+    digests = rows[-1]["digests"]
+    return sorted((row for row in rows if row["digests"] == digests), key=lambda row: int(row["seed"]))
 
 
 def _rank(item: tuple[str, Any]) -> tuple[int, str]:
@@ -164,7 +183,7 @@ def summarize(rows: Sequence[Row], kind: str = "final") -> Summary:
     lookup_name("score kind", kind, KINDS)
     if not rows:
         raise ValueError("there are no rows to report")
-    runs = group(rows)
+    runs, superseded = group(rows)
     entries = []
     measured: dict[str, dict[str, Paired]] = {}
     for task, teachers in runs.items():
@@ -174,9 +193,11 @@ def summarize(rows: Sequence[Row], kind: str = "final") -> Summary:
             entries.append(_entry(task, teacher, found, score, kind))
             if pairs and not np.isnan(score.value):
                 measured.setdefault(teacher, {})[task] = pairs
-    ordered = dict(sorted(measured.items(), key=_rank))
+    ordered = dict(sorted(measured.items(), key=_rank)) if len(runs) > 1 else {}
     aggregate = {teacher: aggregate_score(list(tasks.values())) for teacher, tasks in ordered.items()}
-    return Summary(kind, runs, entries, aggregate, {teacher: list(tasks) for teacher, tasks in ordered.items()})
+    return Summary(
+        kind, runs, entries, aggregate, {teacher: list(tasks) for teacher, tasks in ordered.items()}, superseded
+    )
 
 
 def display(teacher: str) -> str:

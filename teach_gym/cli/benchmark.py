@@ -27,30 +27,29 @@ def bench(
     html: bool = True,
     data_dir: DataDir = None,
 ) -> int:
-    """Run a suite and write its report; killed and started again, it goes on where it was.
+    """Run a suite and write its report; started again after an interruption, it resumes.
 
     Args:
         suite: Name of the suite: default, full or smoke.
-        tasks: Tasks instead of the suite's, as LabelMoons or LabelMoons:budget=100,learning_rate=0.3.
-        teachers: Teachers instead of the suite's, as greedy or last:constraint=soft,radius=1.0.
+        tasks: Tasks instead of the suite's, such as LabelMoons or LabelMoons:budget=100,learning_rate=0.3.
+        teachers: Teachers instead of the suite's, such as greedy or last:constraint=soft,radius=1.0.
         seeds: A number of seeds such as 20, or a list such as 3,4,7 (default: the suite's).
         executor: How runs are carried out: process, serial or ray (needs the extra ray; RAY_ADDRESS names a cluster).
         workers: Number of processes or Ray tasks at a time (default: one per CPU).
         out: Folder of the results and the report (default: runs/SUITE).
         score: What the teaching score is taken of: final (distance) or auc (of the log-distance curve).
-        html: Write the HTML report, which needs matplotlib.
+        html: Write the HTML report too, if matplotlib is installed.
         data_dir: Data folder.
     """
-    from teach_gym.benchmark.charts import load_matplotlib
-    from teach_gym.benchmark.run import run_suite
+    from teach_gym.benchmark.run import EXECUTORS, run_suite
     from teach_gym.benchmark.score import KINDS
     from teach_gym.benchmark.suite import SUITES, expand, parse_seeds
     from teach_gym.errors import lookup_name
+    from teach_gym.files import make_folder
 
     chosen = lookup_name("suite", suite, SUITES)
     lookup_name("score kind", score, KINDS)
-    if html:
-        load_matplotlib()
+    lookup_name("executor", executor, EXECUTORS)
     set_data_dir(data_dir)
     if tasks:
         chosen = dataclasses.replace(chosen, tasks=tasks)
@@ -58,12 +57,25 @@ def bench(
         chosen = dataclasses.replace(chosen, teachers=teachers, extra={})
     if seeds is not None:
         chosen = dataclasses.replace(chosen, seeds=parse_seeds(seeds))
-    folder = Path("runs", suite) if out is None else out
     runs = expand(chosen, named=teachers)
+    folder = make_folder(Path("runs", suite) if out is None else out)
+    html = html and _charts_can_be_drawn()
     say(f"{len(runs)} runs of {len({run.task for run in runs})} tasks; results go to {folder / 'runs.jsonl'}")
     rows = run_suite(runs, folder / "runs.jsonl", executor=executor, workers=workers)
     _write_report(rows, folder, score, html)
     return 0
+
+
+def _charts_can_be_drawn() -> bool:
+    """Whether the HTML report can be written; if not, say why."""
+    from teach_gym.benchmark.charts import load_matplotlib
+
+    try:
+        load_matplotlib()
+    except ImportError as error:
+        say(f"the report is written in Markdown only: {error}")
+        return False
+    return True
 
 
 def _write_report(rows: Sequence[dict[str, object]], folder: Path, score: str, html: bool) -> None:
@@ -85,9 +97,10 @@ def report(results: Positional[Path], /, *, out: Path | None = None, score: str 
         results: A runs.jsonl that bench wrote; several rows of the same run count once, the latest.
         out: Folder of the report (default: that of the results file).
         score: What the teaching score is taken of: final (distance) or auc (of the log-distance curve).
-        html: Write the HTML report, which needs matplotlib.
+        html: Write the HTML report too, if matplotlib is installed.
     """
     from teach_gym.benchmark.store import read_rows
 
-    _write_report(read_rows(results), results.parent if out is None else out, score, html)
+    rows = read_rows(results)
+    _write_report(rows, results.parent if out is None else out, score, html and _charts_can_be_drawn())
     return 0

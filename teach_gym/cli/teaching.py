@@ -32,7 +32,7 @@ def render(
         fps: Frames a second.
         data_dir: Data folder.
     """
-    from teach_gym.benchmark.suite import cached_task, parse_teacher, task_spec
+    from teach_gym.benchmark.suite import cached_task, task_spec
     from teach_gym.render.frame import animate, save_animation
     from teach_gym.render.player import record, scene, write_player
     from teach_gym.teachers import lesson, make_teacher
@@ -40,13 +40,12 @@ def render(
     set_data_dir(data_dir)
     label, spec = task_spec(task)
     built, short = cached_task(spec), label.partition(":")[0]
-    called = [parse_teacher(text) for text in teachers]
-    single = len(called) == len(seed) == 1
-    path = Path(f"{short}-{called[0][0]}.gif" if single else f"{short}.html") if out is None else out
+    chosen = [make_teacher(text) for text in teachers]
+    single = len(chosen) == len(seed) == 1
+    path = Path(f"{short}-{chosen[0].name}.gif" if single else f"{short}.html") if out is None else out
 
     def taught(index: int, number: int) -> Any:
-        name, options = called[index]
-        return lesson(built, make_teacher(name, **options), [number], steps=steps)
+        return lesson(built, chosen[index], [number], steps=steps)
 
     if path.suffix.lower() == ".html":
         lessons = {s: [record(built, text, *taught(i, s)) for i, text in enumerate(teachers)] for s in seed}
@@ -55,7 +54,7 @@ def render(
         return 0
     if not single:
         raise ValueError(
-            f"a {path.suffix} shows one teacher and one seed, got {len(called)} and {len(seed)}; use --out FILE.html"
+            f"a {path.suffix} shows one teacher and one seed, got {len(chosen)} and {len(seed)}; use --out FILE.html"
         )
     frames = animate(built, *taught(0, seed[0]))
     save_animation(frames, path, fps)

@@ -26,7 +26,8 @@ import numpy as np
 
 from teach_gym.benchmark.ray import RETRIES, connected, load_ray
 from teach_gym.benchmark.score import CONFIDENCE, Estimate
-from teach_gym.benchmark.suite import format_call, task_spec
+from teach_gym.benchmark.suite import task_spec
+from teach_gym.calls import format_call
 from teach_gym.errors import DamagedDataError, positive
 from teach_gym.files import write_text
 

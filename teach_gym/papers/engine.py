@@ -7,6 +7,7 @@ all that defines it), and at the end ``curves.csv``, ``claims.json`` and the fig
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -26,7 +27,7 @@ from teach_gym.errors import DamagedDataError, lookup_name, positive
 from teach_gym.files import write_text, writing
 from teach_gym.papers.claims import Claim, Verdict, judge
 from teach_gym.papers.curves import Curves, Row, read_csv, to_csv
-from teach_gym.versions import __version__, versions
+from teach_gym.versions import code_digest, versions
 
 FORMAT = 1
 TABLE = "table.md"
@@ -47,6 +48,7 @@ class Unit:
         method: what teaches.
         seeds: the seeds of its runs.
         settings: all else that defines it, in plain JSON values.
+        code: digest of the code that carries it out, which ``run_experiment`` fills in.
     """
 
     experiment: str
@@ -54,6 +56,7 @@ class Unit:
     method: str
     seeds: tuple[int, ...]
     settings: Settings
+    code: str = ""
 
     @property
     def label(self) -> str:
@@ -62,8 +65,8 @@ class Unit:
 
     @functools.cached_property
     def key(self) -> str:
-        """A hash of everything its result depends on, the package's version among it."""
-        parts = [FORMAT, __version__, self.experiment, self.panel, self.method, self.seeds, dict(self.settings)]
+        """A hash of everything its result depends on, the code among it."""
+        parts = [FORMAT, self.code, self.experiment, self.panel, self.method, self.seeds, dict(self.settings)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()[:20]
 
 
@@ -180,7 +183,9 @@ def run_experiment(
     settings = lookup_name("scale", scale, experiment.scales)
     first = settings.get("first_seed", FIRST_SEED)
     seeds = tuple(range(first, first + settings["seeds"]) if seeds is None else seeds)
-    units = _on_panels(experiment.units(experiment.name, settings, seeds), panels)
+    code = code_digest(experiment.run.__module__)
+    listed = _on_panels(experiment.units(experiment.name, settings, seeds), panels)
+    units = [dataclasses.replace(unit, code=code) for unit in listed]
     if len({unit.key for unit in units}) < len(units):
         raise ValueError(f"experiment {experiment.name!r} lists the same unit of work twice")
     _carry_out(experiment, units, folder / "parts", 1 if experiment.timed else workers, progress)

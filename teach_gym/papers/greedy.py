@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from teach_gym.benchmark.execute import evaluation_iterations
-from teach_gym.benchmark.suite import cached_task, parse_teacher
+from teach_gym.benchmark.episode import evaluation_iterations
+from teach_gym.benchmark.suite import cached_task
 from teach_gym.core.backend import Array
 from teach_gym.core.metrics import METRICS
 from teach_gym.core.randomness import Streams
@@ -73,8 +73,7 @@ def unit_teacher(unit: Unit) -> Teacher:
     """The teacher of a unit of work, acting every so many steps."""
     from teach_gym.teachers.oracles.interval import EverySteps
 
-    name, options = parse_teacher(unit.settings["teacher"])
-    teacher = make_teacher(name, **options)
+    teacher = make_teacher(unit.settings["teacher"])
     every = unit.settings.get("every", 1)
     return teacher if every == 1 else EverySteps(teacher, every)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from teach_gym.benchmark.execute import evaluation_iterations
+from teach_gym.benchmark.episode import evaluation_iterations
 from teach_gym.core.backend import Array
 from teach_gym.core.state import Example, Task, TeachState, Transition, take
 from teach_gym.papers.claims import Claim, Comparison

@@ -6,17 +6,22 @@ import dataclasses
 import importlib
 from typing import Any
 
-from teach_gym.errors import lookup_name
+from teach_gym.calls import format_call, parse_call
+from teach_gym.errors import check_known, lookup_name
+from teach_gym.pretrained import find, index
 from teach_gym.teachers.base import Choice, Teacher, example_of, follow, lesson, teach_episodes
+from teach_gym.teachers.weights import SUFFIX, read_kind
 
 __all__ = [
     "TEACHERS",
     "Choice",
     "Teacher",
+    "canonical_teacher",
     "example_of",
     "follow",
     "lesson",
     "make_teacher",
+    "parse_teacher",
     "teach_episodes",
     "teacher_class",
 ]
@@ -61,20 +66,55 @@ def teacher_class(name: str) -> type[Teacher]:
     return found
 
 
-def make_teacher(name: str, **options: Any) -> Teacher:
+def parse_teacher(text: str) -> tuple[str, dict[str, Any]]:
+    """Split a teacher written as text into its name and its options.
+
+    Args:
+        text: ``name``, ``name:option=value,...`` (see ``teach_gym.calls``), ``name:PATH`` for a teacher read from a
+            file, or that file alone: its path or the name of a pretrained teacher.
+
+    Raises:
+        ValueError: not of that form.
+        FileNotFoundError: no such file; the message lists the pretrained teachers.
+        DamagedDataError: a file that holds no teacher.
+    """
+    name, _, rest = text.strip().partition(":")
+    if name not in TEACHERS and _is_file(text):
+        return read_kind(find(text)), {"path": text}
+    return (name, {"path": rest}) if rest and "=" not in rest else parse_call(text, "teacher")
+
+
+def _is_file(text: str) -> bool:
+    """Whether a text stands for a teacher's file, be it there or not."""
+    return text in index() or text.endswith(SUFFIX)
+
+
+def canonical_teacher(text: str) -> str:
+    """The canonical spelling of a teacher written as text."""
+    name, options = parse_teacher(text)
+    path = options.get("path")
+    if set(options) == {"path"} and isinstance(path, str) and "=" not in path:
+        return f"{name}:{path}"
+    return format_call(name, options)
+
+
+def make_teacher(text: str, **options: Any) -> Teacher:
     """Make a teacher by name.
 
     Args:
-        name: a key of ``TEACHERS``.
-        **options: the arguments of its class.
+        text: a key of ``TEACHERS``, with options if need be, as in ``last:constraint=soft``; or a teacher's file or
+            the name of a pretrained teacher. See ``parse_teacher``.
+        **options: further arguments of its class.
 
     Raises:
-        ValueError: unknown name or a value out of range.
-        TypeError: an option the teacher does not have.
+        ValueError: unknown name, a value out of range, or a text that cannot be read.
+        TypeError: an option the teacher does not have, or one given both ways.
     """
+    name, written = parse_teacher(text)
     found = teacher_class(name)
-    allowed = {f.name for f in dataclasses.fields(found) if f.init}  # type: ignore[arg-type]
-    if not set(options) <= allowed:
-        unknown = ", ".join(sorted(set(options) - allowed))
-        raise TypeError(f"teacher {name!r} has no option {unknown}; allowed: {', '.join(sorted(allowed)) or 'none'}")
-    return found(**options)
+    both = sorted(set(written) & set(options))
+    if both:
+        raise TypeError(f"teacher {text!r} is given {', '.join(both)} twice")
+    given = {**written, **options}
+    check_known(f"teacher {name!r}", given, {f.name for f in dataclasses.fields(found) if f.init})  # type: ignore[arg-type]
+    return found(**given)

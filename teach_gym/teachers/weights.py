@@ -6,8 +6,9 @@ The metadata holds ``format``, ``kind`` (which class of teacher reads it) and ``
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ from teach_gym.files import writing
 from teach_gym.versions import version_of, versions
 
 FORMAT = "1"
+SUFFIX = ".safetensors"
+"""Suffix by which a text is known to be a path of such a file."""
 GIVES = dict.fromkeys(("example", "action"))
 """What a learned teacher gives: its very example, or the action whose example is nearest to that."""
 _PREFIX = "teach_gym."
@@ -121,6 +124,39 @@ def read_policy(
     return policy.to(next(iter(saved.tensors.values())).dtype), saved.spec, saved.card
 
 
+def read_kind(path: str | Path) -> str:
+    """The kind of the teacher in a file, which is the name of the teacher that reads it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DamagedDataError: not a file of a learned teacher.
+    """
+    with _opened(path, "np") as file:
+        found = (file.metadata() or {}).get(_PREFIX + "kind")
+    if found is None:
+        raise DamagedDataError(f"{path} holds no learned teacher")
+    return str(found)
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path, framework: str) -> Iterator[Any]:
+    """Open a file of tensors.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DamagedDataError: not such a file, or a damaged one.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no teacher at {str(path)!r}")
+    try:
+        with safe_open(str(path), framework=framework) as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise DamagedDataError(f"{path} is not a file of a learned teacher, or damaged: {error}") from error
+
+
 def read_teacher(path: str | Path, kind: str, framework: str = "pt") -> Saved:
     """Read a file of ``write_teacher``.
 
@@ -134,16 +170,9 @@ def read_teacher(path: str | Path, kind: str, framework: str = "pt") -> Saved:
         ValueError: a file of another kind or format.
         DamagedDataError: not such a file, or a damaged one.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no teacher at {str(path)!r}")
-    try:
-        with safe_open(str(path), framework=framework) as file:
-            about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
-    except (SafetensorError, OSError) as error:
-        raise DamagedDataError(f"{path} is not a file of a learned teacher, or damaged: {error}") from error
+    with _opened(path, framework) as file:
+        about = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
     found, version = about.get(_PREFIX + "kind"), about.get(_PREFIX + "format")
     if found != kind or version != FORMAT:
         raise ValueError(

@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,19 +17,18 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from conftest import SHORT_SUITE
+from gated import GATE, admit
+from watching import PATIENCE, group_is_gone, lines, wait_for
 
 import teach_gym.teachers
 from teach_gym.benchmark import summary as summaries
-from teach_gym.benchmark.execute import EVALUATIONS, evaluation_iterations, execute
+from teach_gym.benchmark.episode import EVALUATIONS, evaluation_iterations
+from teach_gym.benchmark.execute import execute
 from teach_gym.benchmark.report import to_markdown
+from teach_gym.benchmark.rows import FORMAT, sealed
 from teach_gym.benchmark.run import RunError, run_suite
 from teach_gym.benchmark.store import Store, read_rows
-from teach_gym.benchmark.suite import (
-    Run,
-    Suite,
-    expand,
-    task_spec,
-)
+from teach_gym.benchmark.suite import Run, Suite, expand, plan
 from teach_gym.core.backend import Array
 from teach_gym.core.state import Task, TeachState
 from teach_gym.errors import DamagedDataError
@@ -53,7 +53,7 @@ class Broken(Teacher):
 
 def lasting(row: Row) -> Row:
     """A row without what differs from one time to the next."""
-    return {key: value for key, value in row.items() if key != "timing"}
+    return {key: value for key, value in row.items() if key not in ("timing", "checksum")}
 
 
 def by_id(rows: list[Row]) -> dict[str, Row]:
@@ -82,7 +82,7 @@ def test_a_row_is_complete_plain_json(rows: list[Row]) -> None:
         assert row["iterations"] == list(range(budget + 1))
         assert all(len(curve) == budget + 1 for curve in row["curves"].values())
         assert set(row["versions"]) == {"teach_gym", "numpy", "gymnasium", "python"}
-        assert row["timing"]["teacher_seconds_per_step"] > 0
+        assert row["timing"]["teacher_seconds_per_step"] >= 0
     gradients = {row["teacher"]: row["gradient_evaluations"] for row in rows if row["task"] == SHORT}
     assert gradients == {"passive": 0, "random": 0, "greedy": 5}
 
@@ -96,8 +96,7 @@ def test_costly_metrics_are_taken_at_first_and_last_iteration() -> None:
 
 
 def test_a_run_that_arrives_keeps_its_last_value() -> None:
-    label, spec = task_spec("LabelMoons:budget=70,tolerance=0.5")
-    row = execute(Run(label, spec, "greedy", 0))
+    row = execute(*plan("LabelMoons:budget=70,tolerance=0.5", "greedy", [0]))
     steps, curve = row["steps"], row["curves"]["distance"]
     assert 0 < steps < 70 and len(curve) == 71
     assert curve[steps - 1] >= 0.5 > curve[steps] and set(curve[steps:]) == {curve[steps]}
@@ -123,11 +122,15 @@ def test_a_diverged_learner_is_recorded_and_reported(tmp_path: Path) -> None:
 
 def test_an_exception_stops_one_run_only_and_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TEACHERS, "broken", f"{__name__}:Broken")
-    runs = expand(Suite("x", (SHORT,), ("broken", "random"), (0, 1)))
+    suite = Suite("x", (SHORT,), ("broken", "random"), (0, 1))
+    runs = expand(suite)
     with pytest.raises(RunError, match=r"2 of 8 runs .* broken seed 0: RuntimeError: the chalk broke"):
         run_suite(runs, tmp_path / "runs.jsonl", executor="serial", progress=False)
     assert {row["teacher"] for row in read_rows(tmp_path / "runs.jsonl")} == {"passive", "greedy", "random"}
     monkeypatch.setitem(TEACHERS, "broken", "teach_gym.teachers.oracles.baselines:Passive")
+    with pytest.raises(RunError, match=r"teacher code of .* broken changed after the benchmark was started"):
+        run_suite(runs, tmp_path / "runs.jsonl", executor="serial", progress=False)
+    runs = expand(suite)
     rows = run_suite(runs, tmp_path / "runs.jsonl", executor="serial", progress=False)
     assert len(rows) == 8 and [row["id"] for row in rows] == [run.id for run in runs]
     assert len(read_rows(tmp_path / "runs.jsonl")) == 8
@@ -164,13 +167,64 @@ def test_rows_of_other_runs_stay_in_the_file(runs: list[Run], rows: list[Row], t
     assert by_id(second) == by_id(rows[5:6])
 
 
-@pytest.mark.parametrize("text", ["my notes", "my notes\n", '{"format": 1}\n', '[1]\n{"format": ', "3\n"])
+@pytest.mark.parametrize("text", ["my notes", "my notes\n", '{"format": 1}\n', '[1]\n{"format": ', "3\n", "[" * 10**5])
 def test_a_file_that_is_not_ours_is_left_alone(text: str, runs: list[Run], tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text(text)
     with pytest.raises(DamagedDataError, match="results"):
         run_suite(runs, path, executor="serial", progress=False)
     assert path.read_text() == text
+
+
+def set_distance(row: Row) -> None:
+    row["curves"]["distance"][-1] /= 2
+
+
+EDITS: dict[str, Callable[[Row], Any]] = {
+    "a distance": set_distance,
+    "the seed": lambda row: row.update(seed=4),
+    "an emptied curve": lambda row: row["curves"].update(distance=[]),
+    "a number as curve": lambda row: row["curves"].update(test_accuracy=0.5),
+    "a missing entry": lambda row: row.pop("gradient_evaluations"),
+    "no checksum": lambda row: row.pop("checksum"),
+    "a spec with another checksum": lambda row: row.update(sealed({**row, "spec": {**row["spec"], "budget": 13}})),
+    "an id with another checksum": lambda row: row.update(sealed({**row, "id": "0" * 64})),
+    "another format": lambda row: row.update(sealed({**row, "format": FORMAT - 1})),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_row_that_was_changed_is_refused_with_its_line_and_a_remedy(
+    edit: str, runs: list[Run], rows: list[Row], tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.jsonl"
+    edited = json.loads(json.dumps(rows[2]))
+    EDITS[edit](edited)
+    written = [json.dumps(row) + "\n" for row in (*rows[:2], edited, rows[3])]
+    path.write_text("".join(written))
+    for read in (lambda: run_suite(runs, path, executor="serial", progress=False), lambda: read_rows(path)):
+        with pytest.raises(DamagedDataError, match=r"runs\.jsonl', line 3, .*sed -i 3d .*runs\.jsonl") as refused:
+            read()
+    assert ("reads and writes format" in str(refused.value)) == (edit == "another format")
+    path.write_text("".join(written[:2] + written[3:]))  # the remedy
+    assert read_rows(path) == [*rows[:2], rows[3]]
+    assert by_id(run_suite(runs[:4], path, executor="serial", progress=False)) == by_id(rows[:4])
+
+
+def test_a_tail_of_zero_bytes_is_refused_with_its_line_and_a_remedy(rows: list[Row], tmp_path: Path) -> None:
+    """What some file systems leave after a power failure."""
+    path = tmp_path / "runs.jsonl"
+    whole = "".join(json.dumps(row) + "\n" for row in rows[:2])
+    path.write_bytes(whole.encode() + bytes(4096))
+    with pytest.raises(DamagedDataError, match=r"runs\.jsonl', line 3, was not written by a benchmark.*sed -i 3d"):
+        Store(path)
+    if shutil.which("sed"):
+        with pytest.raises(DamagedDataError) as refused:
+            read_rows(path)
+        remedy = re.search(r"sed -i .*?(?= \(its run)", str(refused.value))
+        assert remedy is not None
+        subprocess.run(shlex.split(remedy[0]), check=True)
+        assert read_rows(path) == rows[:2]
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
@@ -194,54 +248,33 @@ def test_a_row_that_cannot_be_written_whole_leaves_the_file_as_it_was(
     assert read_rows(tmp_path / "runs.jsonl") == [rows[0], rows[2]]
 
 
-def _wait_for(condition: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
-
-
-def _lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def _gone(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
 @pytest.mark.skipif(os.name != "posix", reason="kills a POSIX process group")
-def test_killed_and_interrupted_benchmarks_go_on_where_they_were(tmp_path: Path) -> None:
-    """SIGKILL to the parent, Ctrl-C to the whole group, then to the end: nothing lost, repeated or changed."""
-    suite = Suite("x", ("LabelMoons:budget=60",), ("planning:samples=256",), tuple(range(20)))
-    runs, out = expand(suite), tmp_path / "killed"
-    path = out / "runs.jsonl"
-    options = ["--tasks", *suite.tasks, "--teachers", *suite.teachers, "--seeds", ",".join(map(str, suite.seeds))]
-    command = [sys.executable, "-m", "teach_gym", "bench", *options, "--workers", "2", "--no-html", "--out", str(out)]
-    kept = 0
-    for stop, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
-        at = kept + 1
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-        assert _wait_for(lambda at=at, process=process: _lines(path) >= at or process.poll() is not None, 60)
+def test_killed_and_interrupted_benchmarks_resume(tmp_path: Path) -> None:
+    """SIGKILL to the parent, Ctrl-C to the whole group, then to the end: nothing is lost, repeated or changed."""
+    out, gate = tmp_path / "killed", tmp_path / "gate"
+    path, env = out / "runs.jsonl", {**os.environ, GATE: str(gate)}
+    options = ["--tasks", SHORT, "--teachers", "gated", "--seeds", "8", "--no-html"]
+    command = [sys.executable, str(Path(__file__).with_name("gated.py")), "bench", "smoke", *options]
+    kept, before = 0, b""
+    for stop, code, done in ((signal.SIGKILL, -signal.SIGKILL, 8 + 8 + 3), (signal.SIGINT, 130, 8 + 8 + 3 + 2)):
+        admit(gate, done - max(kept, 16))
+        command_out = [*command, "--workers", "2", "--out", str(out)]
+        process = subprocess.Popen(command_out, stderr=subprocess.PIPE, text=True, start_new_session=True, env=env)
+        assert wait_for(lambda done=done, process=process: lines(path) >= done or process.poll() is not None)
         if stop == signal.SIGKILL:
             process.kill()
         else:
             os.killpg(process.pid, stop)
-        error = process.communicate(timeout=30)[1]
+        error = process.communicate(timeout=PATIENCE)[1]
         assert process.returncode == code, error
         assert "Traceback" not in error
-        assert _wait_for(lambda process=process: _gone(process.pid), 10), "workers outlived the parent"
-        done = _lines(path)
-        assert kept < done < len(runs), "stopped too late to test anything"
-        kept = done
-    whole = path.read_bytes()
-    rows = run_suite(runs, path, executor="serial", progress=False)
-    assert path.read_bytes().startswith(whole[: whole.rfind(b"\n") + 1]), "append only"
-    assert sorted(row["id"] for row in read_rows(path)) == sorted(run.id for run in runs)
-    fresh = run_suite(runs, tmp_path / "fresh.jsonl", executor="serial", progress=False)
-    assert by_id(rows) == by_id(fresh)
+        assert wait_for(lambda process=process: group_is_gone(process.pid)), "workers outlived the parent"
+        assert lines(path) == done and path.read_bytes().startswith(before), "append only"
+        kept, before = done, path.read_bytes()
+    admit(gate, 3 + 8)
+    for folder, executor in ((out, "process"), (tmp_path / "fresh", "serial")):
+        more = ["--executor", executor, "--out", str(folder)]
+        subprocess.run([*command, *more], env=env, check=True, capture_output=True, timeout=PATIENCE)
+    assert path.read_bytes().startswith(before), "append only"
+    found, fresh = read_rows(path), read_rows(tmp_path / "fresh" / "runs.jsonl")
+    assert len(found) == len(fresh) == 24 and by_id(found) == by_id(fresh)

@@ -18,10 +18,9 @@ from conftest import SHORT_SUITE
 
 from teach_gym.benchmark import summary as summaries
 from teach_gym.benchmark.report import to_csv, to_html, to_markdown, write_report
+from teach_gym.benchmark.run import run_suite
 from teach_gym.benchmark.score import Paired, task_score
-from teach_gym.benchmark.suite import (
-    canonical_teacher,
-)
+from teach_gym.benchmark.suite import Suite, expand
 
 Row = dict[str, Any]
 SHORT = SHORT_SUITE.tasks[0]
@@ -115,16 +114,64 @@ def test_auc_scores_are_of_the_log_distance_above_the_tolerance(rows: list[Row])
     assert "log distance" in to_markdown(summary)
 
 
+def changed(row: Row, **entries: Any) -> Row:
+    """A copy of a row as another run would have written it."""
+    copy = {**json.loads(json.dumps(row)), **entries}
+    return {**copy, "id": hashlib.sha256(json.dumps(copy, sort_keys=True).encode()).hexdigest()}
+
+
 def test_latest_of_duplicates_and_two_specs_of_one_name(rows: list[Row]) -> None:
     newer = json.loads(json.dumps(rows[0]))
     newer["curves"]["distance"][-1] = 42.0
-    grouped = summaries.group([*rows, newer])
+    grouped, superseded = summaries.group([*rows, newer])
     assert grouped[SHORT][newer["teacher"]][0]["curves"]["distance"][-1] == 42.0
     assert sum(len(found) for teachers in grouped.values() for found in teachers.values()) == len(rows)
-    other = json.loads(json.dumps(rows[0]))
-    other["spec"]["learning_rate"], other["id"] = 0.123, hashlib.sha256(b"other").hexdigest()
-    labels = list(summaries.group([*rows, other]))
-    assert len(labels) == 3 and sum(label.startswith(f"{SHORT} [") for label in labels) == 2
+    other = changed(rows[0], spec={**rows[0]["spec"], "learning_rate": 0.123})
+    grouped, _ = summaries.group([*rows, other])
+    assert len(grouped) == 3 and sum(label.startswith(f"{SHORT} [") for label in grouped) == 2
+    assert superseded == 0
+
+
+@pytest.mark.parametrize("digest", ["teacher_code", "teacher_file"])
+def test_rows_of_older_code_of_a_teacher_are_left_out_and_counted(digest: str, rows: list[Row]) -> None:
+    random = [row for row in rows if (row["task"], row["teacher"]) == (SHORT, "random")]
+    newer = changed(random[0], digests={**random[0]["digests"], digest: "new"})
+    summary = summaries.summarize([*rows, newer])
+    assert summary.runs[SHORT]["random"] == [newer] and summary.superseded == len(random) == 3
+    assert "3 rows of older code" in to_markdown(summary) and "older code" not in to_markdown(summaries.summarize(rows))
+
+
+def test_rows_of_older_code_of_a_task_are_a_task_of_their_own(rows: list[Row]) -> None:
+    newer = [changed(row, digests={**row["digests"], "task_code": "new"}) for row in rows if row["task"] == SHORT]
+    summary = summaries.summarize([*rows, *newer])
+    assert len(summary.runs) == 3 and summary.superseded == 0
+    assert sum(label.startswith(f"{SHORT} [") for label in summary.runs) == 2
+
+
+def test_a_regression_is_told_by_its_pool_having_no_classes(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path, rng = tmp_path / "own.npz", np.random.default_rng(0)
+    x = rng.normal(size=(60, 2))
+    np.savez(path, X=x, y=x @ [1.0, -2.0])
+    task = f"LabelRegression:budget=3,pool=array,pool_options={{'path': {str(path)!r}}}"
+    rows = run_suite(expand(Suite("x", (task,), (), (0,))), tmp_path / "r.jsonl", executor="serial", progress=False)
+    text = to_html(summaries.summarize(rows), "c")
+    assert "Hold-out mean squared error" in text and "Hold-out accuracy against" not in text
+    assert "Hold-out accuracy against" in to_html(
+        summaries.summarize([{**row, "regression": False} for row in rows]), ""
+    )
+
+
+def test_scores_over_tasks_are_those_of_the_tasks_and_shown_for_several_tasks_only(rows: list[Row]) -> None:
+    summary = summaries.summarize(rows)
+    for teacher, estimate in summary.aggregate.items():
+        scores = [entry.score for entry in summary.entries if entry.teacher == teacher]
+        assert estimate.value == pytest.approx(np.mean(scores)), "two tasks: nothing is cut"
+    assert summary.aggregate["greedy"] == (1.0, 1.0, 1.0) and summary.aggregate["passive"] == (0.0, 0.0, 0.0)
+    assert "interquartile mean" in to_markdown(summary)
+    alone = summaries.summarize([row for row in rows if row["task"] == SHORT])
+    assert alone.aggregate == {} and "interquartile mean" not in to_markdown(alone)
+    assert "Score over tasks" in to_markdown(summary) and "Score over tasks" not in to_markdown(alone)
 
 
 def test_scores_pair_the_seeds_that_all_three_have(rows: list[Row]) -> None:
@@ -156,7 +203,3 @@ def test_write_report(rows: list[Row], tmp_path: Path, monkeypatch: pytest.Monke
     assert {path.name for path in (tmp_path / "bare").iterdir()} == {"summary.csv", "report.md"}
     with pytest.raises(ValueError, match="no rows"):
         write_report([], tmp_path, command="c")
-
-
-def test_teachers_are_told_apart_by_canonical_spelling() -> None:
-    assert canonical_teacher("last: radius = 1.0 , constraint='soft'") == "last:constraint=soft,radius=1.0"

@@ -10,7 +10,6 @@ from teach_gym.benchmark.score import (
     interquartile_mean,
     percentile_interval,
     resample,
-    run_scores,
     shortfall,
     task_score,
     teaching_score,
@@ -35,8 +34,6 @@ def test_score_by_hand() -> None:
     # gains 1 and 5 of the teacher, 2 and 4 of the reference: (1 + 5) / (2 + 4)
     given = pairs([4, 6], [2, 2], [3, 1])
     assert teaching_score(given) == pytest.approx(1.0)
-    # each gain by the reference's mean gain of 3
-    assert run_scores(given) == pytest.approx([1 / 3, 5 / 3])
     assert teaching_score(pairs([4, 6], [2, 2], [4, 6])) == 0.0
     assert teaching_score(pairs([4, 6], [2, 2], [2, 2])) == 1.0
     assert teaching_score(pairs([4, 6], [2, 2], [8, 8])) == pytest.approx(-1.0), "nothing is clipped"
@@ -54,11 +51,27 @@ def test_score_is_undefined_where_the_reference_gains_nothing() -> None:
     assert np.isnan(estimate.value) and np.isnan(estimate.low)
 
 
-def test_diverged_runs_count_as_an_infinite_distance() -> None:
+def test_a_teacher_with_a_diverged_run_has_the_score_minus_infinity() -> None:
     given = pairs([2, 2, 2, 2, 2], [1, 1, 1, 1, 1], [1, 1, 1, 1, np.inf])
     assert task_score(given).value == -np.inf
     assert np.isnan(task_score(given).low)
-    assert aggregate_score([given]).value == pytest.approx(1.0), "the interquartile mean cuts one run of five"
+    good = pairs([2, 2], [1, 1], [1, 1])
+    assert aggregate_score([given, good, good, good]).value == 1.0, "the interquartile mean cuts one task of four"
+    assert aggregate_score([given, good]).value == -np.inf
+
+
+@pytest.mark.parametrize("lost", ["passive", "reference"])
+def test_there_is_no_score_where_a_run_that_scores_are_measured_by_diverged(lost: str) -> None:
+    given = pairs([2, 2, 2], [1, 1, 1], [1, 1, 1])
+    given = given._replace(**{lost: np.array([2.0, np.inf, 1.0])})
+    assert np.isnan(teaching_score(given)) and np.isnan(task_score(given)).all()
+    assert np.isnan(aggregate_score([given, pairs([2, 2], [1, 1], [1, 1])]).value)
+
+
+def test_a_distance_that_is_no_number_counts_as_infinite() -> None:
+    curves = [[2.0, 1.0], [2.0, None], [2.0, float("nan")], [2.0, float("inf")]]
+    assert shortfall(curves) == pytest.approx([1.0, np.inf, np.inf, np.inf])
+    assert shortfall(curves, "auc") == pytest.approx([np.log(2.0) / 2, np.inf, np.inf, np.inf])
 
 
 def test_shortfall() -> None:
@@ -82,10 +95,10 @@ def test_interquartile_mean_of_nan_is_nan() -> None:
     assert interquartile_mean(values)[0] == 3.0 and np.isnan(interquartile_mean(values)[1])
 
 
-def test_a_task_whose_room_some_resamples_lose_has_no_interval_but_the_aggregate_has() -> None:
+def test_a_task_whose_room_some_resamples_lose_has_no_interval() -> None:
     narrow = pairs([2, 2, 2, 2], [1, 1, 1, 4], [1, 1, 2, 2])
     assert task_score(narrow).value == 2.0 and np.isnan(task_score(narrow).low)
-    assert np.isfinite(aggregate_score([narrow, narrow])).all()
+    assert np.isnan(aggregate_score([narrow, narrow]).low) and aggregate_score([narrow, narrow]).value == 2.0
 
 
 def test_task_interval_is_scipys_paired_percentile_bootstrap(rng: np.random.Generator) -> None:
@@ -102,20 +115,31 @@ def test_task_interval_is_scipys_paired_percentile_bootstrap(rng: np.random.Gene
     assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.06 * width)
 
 
-def test_aggregate_is_the_trimmed_mean_of_all_runs_resampled_within_tasks(rng: np.random.Generator) -> None:
-    tasks = [normal_pairs(rng, 10, 0.2), normal_pairs(rng, 6, 0.9), normal_pairs(rng, 8, 1.5)]
+def test_aggregate_is_the_trimmed_mean_of_the_task_scores_resampled_within_tasks(rng: np.random.Generator) -> None:
+    tasks = [normal_pairs(rng, n, score) for n, score in ((10, 0.2), (6, 0.9), (8, 1.5), (9, -3.0), (7, 0.7))]
 
-    scores = [(p.passive - p.teacher) / np.mean(p.passive - p.reference) for p in tasks]
+    def ratio(given: Paired, rows: np.ndarray | slice) -> float:
+        p, r, t = (d[rows] for d in given)
+        return float((p - t).mean() / (p - r).mean())
 
-    def pooled(parts: list[np.ndarray]) -> float:
-        return float(stats.trim_mean(np.concatenate(parts), 0.25))
+    def over_tasks(scores: list[float]) -> float:
+        return float(stats.trim_mean(scores, 0.25))
 
-    samples = [pooled([rng.choice(runs, len(runs)) for runs in scores]) for _ in range(2000)]
+    samples = [
+        over_tasks([ratio(g, rng.integers(len(g.passive), size=len(g.passive))) for g in tasks]) for _ in range(2000)
+    ]
     low, high = np.percentile(samples, [2.5, 97.5])
     ours = aggregate_score(tasks, resamples=4000)
-    assert ours.value == pytest.approx(pooled(scores))
+    assert ours.value == pytest.approx(over_tasks([ratio(g, slice(None)) for g in tasks]))
     assert ours.low == pytest.approx(low, abs=0.1 * (high - low))
     assert ours.high == pytest.approx(high, abs=0.1 * (high - low))
+
+
+def test_over_tasks_too_the_passive_teacher_is_0_and_the_reference_1(rng: np.random.Generator) -> None:
+    tasks = [normal_pairs(rng, 10, 0.5) for _ in range(6)]
+    for name, score in (("passive", 0.0), ("reference", 1.0)):
+        same = [given._replace(teacher=getattr(given, name)) for given in tasks]
+        assert aggregate_score(same) == pytest.approx((score, score, score))
 
 
 @pytest.mark.parametrize("score", [0.0, 0.8])

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import SHORT_SUITE
 
 from teach_gym.benchmark.suite import (
     FIRST_SEED,
     SUITES,
-    Run,
     Suite,
+    cached_task,
     evaluation_seeds,
     expand,
-    format_call,
-    parse_call,
     parse_seeds,
+    plan,
+    run_digests,
     task_spec,
 )
+from teach_gym.calls import parse_call
 from teach_gym.core.build import make_task
 from teach_gym.registration import TASKS, task_kwargs
 from teach_gym.teachers import TEACHERS
@@ -66,29 +69,6 @@ def test_a_named_teacher_must_fit_some_task() -> None:
         expand(suite, named=suite.teachers)
 
 
-@pytest.mark.parametrize(
-    ("text", "name", "options"),
-    [
-        ("greedy", "greedy", {}),
-        ("last:constraint=soft", "last", {"constraint": "soft"}),
-        ("last:constraint='soft',radius=2", "last", {"constraint": "soft", "radius": 2}),
-        ("a:x=-1.5e3,y=[1, (2, 3)],t=True", "a", {"x": -1500.0, "y": [1, (2, 3)], "t": True}),
-        ("a:z={'k': None}", "a", {"z": {"k": None}}),
-        ("a:word=one-hot", "a", {"word": "one-hot"}),
-        ("a:word='True',other='1'", "a", {"word": "True", "other": "1"}),
-    ],
-)
-def test_parse_call(text: str, name: str, options: dict[str, Any]) -> None:
-    assert parse_call(text, "teacher") == (name, options)
-    assert parse_call(format_call(name, options), "teacher") == (name, options)
-
-
-@pytest.mark.parametrize("text", ["a:", "a:x", "a:x=", "a:x=f(1)", "a:**{}", "a:x=1)", "a:x=1;y=2", "a:x=1+y"])
-def test_parse_call_refuses(text: str) -> None:
-    with pytest.raises(ValueError, match=r"teacher '.*' must be written name or name:option=value"):
-        parse_call(text, "teacher")
-
-
 def test_parse_seeds() -> None:
     assert parse_seeds("3") == evaluation_seeds(3) == (FIRST_SEED, FIRST_SEED + 1, FIRST_SEED + 2)
     assert parse_seeds("3,") == (3,)
@@ -106,19 +86,41 @@ def test_task_text() -> None:
     assert json.loads(spec) == json.loads(expected.to_json())
     with pytest.raises(ValueError, match="did you mean 'LabelMoons'"):
         task_spec("LabelMoon")
-    with pytest.raises(TypeError, match=r"has no field \['bugdet'\]"):
+    with pytest.raises(TypeError, match=r"has no option bugdet.*did you mean 'budget'"):
         task_spec("LabelMoons:bugdet=3")
 
 
-def test_ids_depend_on_everything_that_decides_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Run("LabelMoons", task_spec("LabelMoons")[1], "greedy", 3)
+def test_ids_depend_on_everything_that_decides_a_result() -> None:
+    [run] = plan("LabelMoons", "greedy", [3])
     others = [
         dataclasses.replace(run, seed=4),
         dataclasses.replace(run, teacher="passive"),
         dataclasses.replace(run, spec=task_spec("LabelMoons:budget=61")[1]),
+        *(dataclasses.replace(run, digests=run.digests._replace(**{name: "0"})) for name in run.digests._fields),
     ]
-    assert len({run.id, *(other.id for other in others)}) == 4
+    assert len({run.id, *(other.id for other in others)}) == 1 + len(others) == 8
     assert dataclasses.replace(run, task="another label").id == run.id
-    before = run.id
-    monkeypatch.setattr("teach_gym.benchmark.suite.__version__", "9.9.9")
-    assert run.id != before
+
+
+def test_runs_are_named_by_the_code_of_task_and_teacher() -> None:
+    _, spec = task_spec("LabelMoons")
+    greedy, passive = (run_digests(spec, name) for name in ("greedy", "passive"))
+    assert greedy.task_code == passive.task_code and greedy.teacher_code != passive.teacher_code
+    assert greedy.task_code == run_digests(task_spec("SelectMoons")[1], "greedy").task_code
+    assert greedy.teacher_file == greedy.data_file == ""
+
+
+def test_a_run_is_named_by_the_content_of_the_data_file(tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    task = f"LabelMoons:pool=array,pool_options={{'path': {str(path)!r}}}"
+    specs, tasks, ids = set(), [], set()
+    for seed in (0, 1, 0):
+        rng = np.random.default_rng(seed)
+        np.savez(path, X=rng.normal(size=(40, 2)), y=np.arange(40) % 2)
+        [run] = plan(task, "passive", [3])
+        specs.add(run.spec)
+        ids.add(run.id)
+        tasks.append(cached_task(run.spec))
+    assert len(specs) == 1 and len(ids) == 2, "the path is the same, the content is not"
+    assert not np.array_equal(tasks[0].x, tasks[1].x) and tasks[2].pool.digest == tasks[0].pool.digest
+    assert cached_task(run.spec) is tasks[2], "the same content is built once"

@@ -111,16 +111,28 @@ def test_more_seeds_add_to_those_there_are_and_other_settings_do_not(tmp_path: P
     assert np.array_equal(first.values[:, 0], np.arange(10) + 2.0), "parts of other settings are left out"
 
 
-def test_the_key_depends_on_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_depends_on_everything() -> None:
     unit = Unit("e", "p", "m", (0, 1), {"x": 1})
     others = [
         dataclasses.replace(unit, **change)
-        for change in ({"experiment": "f"}, {"panel": ""}, {"method": "n"}, {"seeds": (0,)}, {"settings": {"x": 2}})
+        for change in (
+            {"experiment": "f"},
+            {"panel": ""},
+            {"method": "n"},
+            {"seeds": (0,)},
+            {"settings": {"x": 2}},
+            {"code": "c"},
+        )
     ]
-    keys = {unit.key, *(other.key for other in others)}
-    monkeypatch.setattr("teach_gym.papers.engine.__version__", "999")
-    keys.add(dataclasses.replace(unit).key)
-    assert len(keys) == 7
+    assert len({unit.key, *(other.key for other in others)}) == 7
+
+
+def test_units_done_by_older_code_are_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker()
+    run_experiment(made_up(worker), tmp_path, progress=False)
+    monkeypatch.setattr("teach_gym.papers.engine.code_digest", lambda *modules: f"another {modules}")
+    run_experiment(made_up(worker), tmp_path, progress=False)
+    assert len(worker.done) == 2 * 4
 
 
 def test_damaged_parts_and_double_units(tmp_path: Path) -> None:

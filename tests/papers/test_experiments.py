@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from teach_gym.benchmark.execute import execute
-from teach_gym.benchmark.suite import Run, cached_task, parse_teacher
+from teach_gym.benchmark.suite import Run, cached_task
 from teach_gym.cli import main
 from teach_gym.core.randomness import Streams
 from teach_gym.core.spec import TaskSpec
@@ -83,11 +83,10 @@ def test_settings_of_all_scales_describe_what_can_be_run(name: str) -> None:
             if "task" not in unit.settings:  # a network is taught: its own tests check the settings
                 continue
             TaskSpec(**unit.settings["task"])
-            teacher, options = parse_teacher(unit.settings["teacher"])
             if "train" not in unit.settings:
-                make_teacher(teacher, **options)
+                make_teacher(unit.settings["teacher"])
             else:  # learned by the experiment
-                assert teacher in TEACHERS and not options
+                assert unit.settings["teacher"] in TEACHERS
         assert len({unit.key for unit in units}) == len(units)
         here = {claim.statement for claim in found.claims_on({panel for panel, _ in methods})}
         assert here

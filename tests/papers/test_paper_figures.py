@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from teach_gym.benchmark.suite import cached_task, parse_teacher
+from teach_gym.benchmark.suite import cached_task
 from teach_gym.core.metrics import METRICS
 from teach_gym.core.randomness import Streams
 from teach_gym.core.spec import TaskSpec
@@ -121,8 +121,7 @@ def test_every_method_of_figure_3_keeps_its_promises() -> None:
     task, state = cohort
     low, high = task.x.min(0), task.x.max(0)
     for name, chosen in METHODS.items():
-        teacher_name, options = parse_teacher(chosen["teacher"])
-        teacher = make_teacher(teacher_name, **options)
+        teacher = make_teacher(chosen["teacher"])
         example = example_of(task, state, teacher(task, state))
         x, y = example.x[:, 0], example.y[:, 0]
         if "label" in name:

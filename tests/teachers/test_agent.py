@@ -21,7 +21,7 @@ from sb3_cases import ALGORITHMS, every_algorithm, model_of, native, rollout, tr
 from stable_baselines3.common.vec_env import VecNormalize
 
 from teach_gym.benchmark.run import RunError, run_suite
-from teach_gym.benchmark.suite import SUITES, canonical_teacher, expand
+from teach_gym.benchmark.suite import SUITES, expand
 from teach_gym.benchmark.summary import display, summarize
 from teach_gym.core.build import make_task
 from teach_gym.core.observe import layout, observe
@@ -30,7 +30,7 @@ from teach_gym.core.state import take
 from teach_gym.core.task import reset
 from teach_gym.errors import DamagedDataError
 from teach_gym.sb3 import PolicyTeacher, save_policy
-from teach_gym.teachers import make_teacher, teach_episodes
+from teach_gym.teachers import canonical_teacher, make_teacher, teach_episodes
 from teach_gym.teachers.agent import Agent, save_agent
 from teach_gym.teachers.perceptron import ACTIVATIONS, Network, Normalization
 from teach_gym.teachers.weights import read_teacher
@@ -225,7 +225,7 @@ def test_agents_in_the_benchmark(tmp_path: Path) -> None:
     again = expand(suite)
     assert {r.id for r in runs if r.teacher != label} == {r.id for r in again if r.teacher != label}
     assert not {r.id for r in runs if r.teacher == label} & {r.id for r in again if r.teacher == label}
-    with pytest.raises(RunError, match="was changed"):
+    with pytest.raises(RunError, match="teacher file of LabelMoons .* changed after the benchmark was started"):
         run_suite(runs, tmp_path / "other.jsonl", executor="serial", progress=False)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         expand(dataclasses.replace(suite, teachers=("agent:nowhere.safetensors",)))

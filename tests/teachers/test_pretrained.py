@@ -13,7 +13,7 @@ import pytest
 import teach_gym
 from teach_gym import pretrained
 from teach_gym.benchmark.score import Paired, task_score
-from teach_gym.benchmark.suite import cached_task, file_digest
+from teach_gym.benchmark.suite import cached_task, run_digests
 from teach_gym.core.spec import TaskSpec
 from teach_gym.errors import DamagedDataError
 from teach_gym.registration import TASKS, env_id, task_kwargs
@@ -37,7 +37,11 @@ def test_every_headline_task_has_one() -> None:
 def test_cards_tell_what_the_files_are(name: str) -> None:
     card = pretrained.index()[name]
     path = pretrained.find(name)
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == card["sha256"] == file_digest({"path": name})
+    assert (
+        hashlib.sha256(path.read_bytes()).hexdigest()
+        == card["sha256"]
+        == run_digests(TaskSpec().to_json(), name).teacher_file
+    )
     assert path.stat().st_size < 200_000
     assert card["low"] <= card["score"] <= card["high"] and task_of(name) in TASKS
     words = card["command"].split()
