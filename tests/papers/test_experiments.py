@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from teach_gym.benchmark.execute import execute
-from teach_gym.benchmark.suite import Run, cached_task
+from teach_gym.benchmark.suite import Run, cached_task, run_digests
 from teach_gym.cli import main
 from teach_gym.core.randomness import Streams
 from teach_gym.core.spec import TaskSpec
@@ -152,7 +152,8 @@ def test_a_batch_gives_the_curves_of_single_benchmark_runs(teacher: str) -> None
     [unit] = panel_units("e", {"panels": {"p": content}}, (4, 9))
     curves = Curves(run_unit(unit).rows)
     for i, seed in enumerate((4, 9)):
-        row = execute(Run("x", TaskSpec(**content["task"]).to_json(), teacher, seed))
+        spec = TaskSpec(**content["task"]).to_json()
+        row = execute(Run("x", spec, teacher, seed, run_digests(spec, teacher)))
         for name in FIGURE_METRICS:
             assert curves.get("p", "m", name).values[i] == pytest.approx(row["curves"][name], rel=1e-9, abs=1e-12)
     seconds = curves.get("p", "m", "seconds").values

@@ -225,7 +225,7 @@ def test_agents_in_the_benchmark(tmp_path: Path) -> None:
     again = expand(suite)
     assert {r.id for r in runs if r.teacher != label} == {r.id for r in again if r.teacher != label}
     assert not {r.id for r in runs if r.teacher == label} & {r.id for r in again if r.teacher == label}
-    with pytest.raises(RunError, match="teacher file of LabelMoons .* changed after the benchmark was started"):
+    with pytest.raises(RunError, match=r"teacher file of LabelMoons .* changed after the benchmark was started"):
         run_suite(runs, tmp_path / "other.jsonl", executor="serial", progress=False)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         expand(dataclasses.replace(suite, teachers=("agent:nowhere.safetensors",)))
