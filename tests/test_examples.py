@@ -116,14 +116,6 @@ def test_notebook_is_committed_as_it_ran() -> None:
     assert not re.search(r"site-packages|/home/|/tmp/|/root/|/Users/|[A-Z]:\\\\", text)
 
 
-def test_readme_python_blocks_run() -> None:
-    scope: dict[str, object] = {}
-    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    assert len(blocks) >= 3
-    for block in blocks:
-        exec(block, scope)
-
-
 def test_readme_shell_blocks_name_real_commands() -> None:
     from teach_gym.cli import main
 
