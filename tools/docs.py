@@ -32,6 +32,7 @@ HEADINGS = (
     "Rewards",
     "Starting state",
     "Episode end",
+    "Info",
     "Arguments",
 )
 """Headings of every environment's docstring, in order."""

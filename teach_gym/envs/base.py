@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -45,16 +46,7 @@ def check_actions(task: Task, action: Any, n: int, space: gym.Space[Any]) -> Arr
         TypeError: not integers where integers are needed.
     """
     if not task.spec.continuous:
-        action = np.asarray(action)
-        if action.shape != (n,):
-            raise ValueError(f"actions must have shape ({n},), got {action.shape}")
-        if action.dtype.kind not in "iu":
-            raise TypeError(f"actions must be integers in [0, {task.n_actions}), got dtype {action.dtype}")
-        unsigned = action.view(_UNSIGNED[action.dtype.itemsize])  # negative numbers become large ones
-        wrong = unsigned >= task.n_actions
-        if np.count_nonzero(wrong):
-            raise ValueError(f"actions must lie in [0, {task.n_actions}), got {action[wrong]}")
-        return action
+        return check_indices(action, n, task.n_actions)
     action = np.asarray(action, dtype=task.spec.dtype)
     wanted = (n, *(space.shape or ()))
     if action.shape != wanted:
@@ -64,10 +56,55 @@ def check_actions(task: Task, action: Any, n: int, space: gym.Space[Any]) -> Arr
     return action
 
 
-def check_render_mode(render_mode: str | None) -> None:
+def check_indices(action: Any, n: int, n_actions: int) -> Array:
+    """Check a batch of n discrete actions and return it as an array of integers.
+
+    Raises:
+        ValueError: wrong shape, or an index out of range.
+        TypeError: not integers.
+    """
+    action = np.asarray(action)
+    if action.shape != (n,):
+        raise ValueError(f"actions must have shape ({n},), got {action.shape}")
+    if action.dtype.kind not in "iu":
+        raise TypeError(f"actions must be integers in [0, {n_actions}), got dtype {action.dtype}")
+    unsigned = action.view(_UNSIGNED[action.dtype.itemsize])  # negative numbers become large ones
+    wrong = unsigned >= n_actions
+    if np.count_nonzero(wrong):
+        raise ValueError(f"actions must lie in [0, {n_actions}), got {action[wrong]}")
+    return action
+
+
+def unshown(task: Task, batch: tuple[int, ...]) -> Example:
+    """The teaching example of an ``info`` at reset, where none was shown: nan, (*batch, m, d) and (*batch, m, K)."""
+    sizes, dtype = (task.d, task.k), task.spec.dtype
+    return Example(*(np.full((*batch, task.spec.batch_size, size), np.nan, dtype=dtype) for size in sizes))
+
+
+def told(task: Task, distance: Any, x: Array, y: Array) -> dict[str, Any]:
+    """The entries of an ``info``, the same at reset and step; a task that hides the distance gives none."""
+    info = {"label": y, "features": x}
+    if task.tells_distance:
+        info["distance"] = distance
+    return info
+
+
+def batch_of_one(action: Any, space: gym.Space[Any]) -> Array:
+    """The action of one environment as a batch, (1, *shape); it may be given alone or as a batch of one.
+
+    Raises:
+        ValueError: wrong shape.
+    """
+    given, shape = np.asarray(action), space.shape or ()
+    if given.shape not in (shape, (1, *shape)):
+        raise ValueError(f"an action must have shape {shape}, or {(1, *shape)} as a batch of one, got {given.shape}")
+    return given.reshape((1, *shape))
+
+
+def check_render_mode(render_mode: str | None, known: Sequence[str] = RENDER_MODES) -> None:
     """Raise a ``ValueError`` for an unknown render mode."""
-    if render_mode is not None and render_mode not in RENDER_MODES:
-        raise ValueError(f"render_mode must be None or one of {', '.join(RENDER_MODES)}, got {render_mode!r}")
+    if render_mode is not None and render_mode not in known:
+        raise ValueError(f"render_mode must be None or one of {', '.join(known)}, got {render_mode!r}")
 
 
 def check_options(options: dict[str, Any] | None) -> None:
@@ -93,9 +130,14 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
 
     ## Episode end
     Terminated when the distance falls below ``tolerance`` or the budget is spent; never truncated by itself. A
-    black-box task (``observation="black_box"``) never ends by the distance and leaves it out of ``info`` unless
-    ``debug=True``; its pictures, made for people, show the target. With ``steps_to_accuracy`` the episode ends at the
-    accuracy ``zeta``.
+    black-box task (``observation="black_box"``) never ends by the distance; its pictures, made for people, show the
+    target. With ``steps_to_accuracy`` the episode ends at the accuracy ``zeta``.
+
+    ## Info
+    The same entries at reset and at every step, in the task's dtype: ``label`` (m, K) and ``features`` (m, d) of the
+    teaching example the learner was just shown, filled with nan at reset, where none was shown yet; and the
+    ``distance`` ||w - w*||, which a black-box task leaves out unless ``debug=True``. In the vector environment they
+    have a batch axis in front.
 
     ## Arguments
     Any field of ``teach_gym.core.spec.TaskSpec`` can be given to ``gym.make``.
@@ -116,7 +158,6 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         self.observation_space: gym.Space[Any] = observation_space(self.task)
         self._stepper = make_stepper(self.task, self.layout)
         self._playing = False
-        self._tells_distance = self.task.tells_distance
         self._n_actions = None if self.task.spec.continuous else self.task.n_actions
         self._film = Film()
 
@@ -144,10 +185,13 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         self._playing = True
         if self.render_mode is not None:
             self._film = Film([distance])
-        return observation, {"distance": distance} if self.task.tells_distance else {}
+        return observation, told(self.task, distance, *unshown(self.task, ()))
 
     def step(self, action: Any) -> tuple[npt.NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Show the learner the example that the action makes.
+
+        Args:
+            action: an action of the action space, or a batch of one, such as a teacher gives.
 
         Raises:
             ValueError: an action outside the action space.
@@ -157,16 +201,13 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         if not self._playing:
             raise RuntimeError("call reset() before step(): the episode is over or was not started")
         if self._n_actions is None or not isinstance(action, INTEGERS) or not 0 <= action < self._n_actions:
-            action = check_actions(self.task, np.asarray(action)[None], 1, self.action_space)[0]
+            action = check_actions(self.task, batch_of_one(action, self.action_space), 1, self.action_space)[0]
         observation, reward, terminated, distance, x, y = self._stepper.step(action)
         self._playing = not terminated
         if self.render_mode is not None:
             self._film.distances.append(distance)
             self._film.example = Example(x[None], y[None])
-        info: dict[str, Any] = {"label": y, "features": x}
-        if self._tells_distance:
-            info["distance"] = distance
-        return observation, reward, terminated, False, info
+        return observation, reward, terminated, False, told(self.task, distance, x, y)
 
     def render(self) -> Any:
         """The frame: an RGB array (rows, columns, 3) or one line of text.

@@ -25,5 +25,5 @@ class LabelEnv(TeachEnv):
     """
 
 
-class LabelVectorEnv(TeachVectorEnv):
-    """The vector environment of ``LabelEnv``."""
+LabelVectorEnv = TeachVectorEnv
+"""The vector environment of ``LabelEnv``: the same class for all media, since the task decides the medium."""

@@ -23,5 +23,5 @@ class MixedEnv(TeachEnv):
     """
 
 
-class MixedVectorEnv(TeachVectorEnv):
-    """The vector environment of ``MixedEnv``."""
+MixedVectorEnv = TeachVectorEnv
+"""The vector environment of ``MixedEnv``: the same class for all media, since the task decides the medium."""

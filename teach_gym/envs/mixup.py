@@ -22,5 +22,5 @@ class MixupEnv(TeachEnv):
     """
 
 
-class MixupVectorEnv(TeachVectorEnv):
-    """The vector environment of ``MixupEnv``."""
+MixupVectorEnv = TeachVectorEnv
+"""The vector environment of ``MixupEnv``: the same class for all media, since the task decides the medium."""

@@ -5,26 +5,22 @@ This module needs torch; it is loaded when such an environment is made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Box, Discrete
-from gymnasium.utils.seeding import np_random
 from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 
-from teach_gym.envs.base import INTEGERS, check_options
-from teach_gym.envs.vector import lookup_autoreset_mode
-from teach_gym.errors import positive
+from teach_gym.core.backend import Array
+from teach_gym.core.randomness import draw_keys
+from teach_gym.envs.autoreset import AutoresetVectorEnv, Bools, Floats, Ints, Keys
+from teach_gym.envs.base import batch_of_one, check_indices, check_options, check_render_mode
 from teach_gym.neural.mixup import Trainings
 from teach_gym.neural.mixup_spec import MixupSpec, load_images
 
-Floats = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
-_SEEDS = 2**62
+RENDER_MODES = ("ansi",)
 
 
 def observation_space() -> Box:
@@ -44,21 +40,27 @@ def coefficients(spec: MixupSpec, actions: Any, n: int) -> npt.NDArray[np.float3
         ValueError: wrong shape, or a value out of range.
         TypeError: not integers where integers are needed.
     """
-    given = np.asarray(actions)
-    if given.shape != (n,):
-        raise ValueError(f"actions must have shape ({n},), got {given.shape}")
-    if spec.continuous:
-        values: npt.NDArray[np.float32] = given.astype(np.float32)
-        if not ((values >= 0.0) & (values <= 1.0)).all():
-            raise ValueError(f"actions must lie in [0, 1], got {given}")
-        return values
-    choices = np.asarray(spec.coefficients, dtype=np.float32)
-    if given.dtype.kind not in "iu":
-        raise TypeError(f"actions must be integers in [0, {len(choices)}), got dtype {given.dtype}")
-    if not ((given >= 0) & (given < len(choices))).all():
-        raise ValueError(f"actions must lie in [0, {len(choices)}), got {given}")
-    found: npt.NDArray[np.float32] = choices[given]
-    return found
+    if not spec.continuous:
+        choices = np.asarray(spec.coefficients, dtype=np.float32)
+        chosen: npt.NDArray[np.float32] = choices[check_indices(actions, n, len(choices))]
+        return chosen
+    values = np.asarray(actions, dtype=np.float32)
+    if values.shape != (n,):
+        raise ValueError(f"actions must have shape ({n},), got {values.shape}")
+    if not ((values >= 0.0) & (values <= 1.0)).all():
+        raise ValueError(f"actions must lie in [0, 1], got {values}")
+    return values
+
+
+def told(trainings: Trainings) -> dict[str, Array]:
+    """The entries of an ``info`` for all trainings, (S,) each, the same at reset and step."""
+    loss = np.where(trainings.t > 0, trainings.loss, np.nan)
+    return {"training_loss": loss, "validation_accuracy": trainings.accuracy.copy()}
+
+
+def _seed(key: np.uint64) -> int:
+    """The seed of an episode, one that torch takes."""
+    return int(key) >> 1
 
 
 class NeuralMixupEnv(gym.Env[Floats, Any]):
@@ -85,8 +87,11 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
 
     ## Episode end
     Terminated after ``epochs`` passes over the training images; with ``steps_to_accuracy`` also when a look finds the
-    validation accuracy ``zeta``. Never truncated by itself. ``info`` of a step holds ``training_loss``, that of the
-    mini-batch shown; at the end also ``validation_accuracy``.
+    validation accuracy ``zeta``. Never truncated by itself.
+
+    ## Info
+    The same entries at reset and at every step: ``training_loss``, that of the mini-batch just shown, nan at reset; and
+    ``validation_accuracy`` at the last look.
 
     ## Arguments
     Any field of ``teach_gym.neural.mixup.MixupSpec`` can be given to ``gym.make``, such as ``pool="cifar10"`` for the
@@ -97,10 +102,10 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
         **spec: the training.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 10}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012
 
     def __init__(self, render_mode: str | None = None, **spec: Any) -> None:
-        _check_render_mode(render_mode)
+        check_render_mode(render_mode, RENDER_MODES)
         self.render_mode, self.task = render_mode, MixupSpec(**spec)
         self.trainings = Trainings(self.task, load_images(self.task)[0], 1)
         self.action_space = action_space(self.task)
@@ -116,9 +121,9 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
         """
         super().reset(seed=seed)
         check_options(options)
-        self.trainings.start([0], [_episode_seed(self.np_random)])
+        self.trainings.start([0], [_seed(draw_keys(self.np_random, 1)[0])])
         self._playing = True
-        return self.trainings.observation()[0], {}
+        return self.trainings.observation()[0], self._info()
 
     def step(self, action: Any) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
         """Train the learner on one mixed mini-batch.
@@ -131,13 +136,13 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
         """
         if not self._playing:
             raise RuntimeError("call reset() before step(): the episode is over or was not started")
-        chosen = coefficients(self.task, np.asarray(action)[None], 1)
+        chosen = coefficients(self.task, batch_of_one(action, self.action_space), 1)
         reward, over = self.trainings.teach(chosen)
         self._playing = not over[0]
-        info = {"training_loss": float(self.trainings.loss[0])}
-        if over[0]:
-            info["validation_accuracy"] = float(self.trainings.accuracy[0])
-        return self.trainings.observation()[0], float(reward[0]), bool(over[0]), False, info
+        return self.trainings.observation()[0], float(reward[0]), bool(over[0]), False, self._info()
+
+    def _info(self) -> dict[str, Any]:
+        return {key: values[0] for key, values in told(self.trainings).items()}
 
     def render(self) -> Any:
         """One line of text.
@@ -151,7 +156,7 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
         return self.trainings.line(0)
 
 
-class NeuralMixupVectorEnv(VectorEnv[Floats, Any, Any]):
+class NeuralMixupVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
     """The vector environment of ``NeuralMixupEnv``: the learners are trained as one stack.
 
     With the same seed, sub-environment i has the networks, mini-batches and rewards of a single environment seeded
@@ -161,6 +166,7 @@ class NeuralMixupVectorEnv(VectorEnv[Floats, Any, Any]):
         num_envs: number B of sub-environments.
         render_mode: ``ansi`` (``render`` gives a tuple with a line each) or None.
         autoreset_mode: ``next_step``, ``same_step`` or ``disabled``.
+        max_episode_steps: truncate episodes after so many steps (None: never).
         **spec: the training, see ``NeuralMixupEnv``.
     """
 
@@ -171,124 +177,32 @@ class NeuralMixupVectorEnv(VectorEnv[Floats, Any, Any]):
         num_envs: int = 1,
         render_mode: str | None = None,
         autoreset_mode: str | AutoresetMode = "next_step",
+        max_episode_steps: int | None = None,
         **spec: Any,
     ) -> None:
-        _check_render_mode(render_mode)
-        positive("num_envs", num_envs, integer=True)
-        self.autoreset_mode = lookup_autoreset_mode(autoreset_mode)
-        self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
-        self.num_envs, self.render_mode, self.task = num_envs, render_mode, MixupSpec(**spec)
+        check_render_mode(render_mode, RENDER_MODES)
+        self.render_mode, self.task = render_mode, MixupSpec(**spec)
+        spaces = action_space(self.task), observation_space()
+        super().__init__(num_envs, *spaces, autoreset_mode, max_episode_steps)
         self.trainings = Trainings(self.task, load_images(self.task)[0], num_envs)
-        self.single_action_space, self.single_observation_space = action_space(self.task), observation_space()
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._generators: list[np.random.Generator] = []
-        self._over = np.zeros(num_envs, dtype=np.bool_)
-        self._started = False
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Floats, dict[str, Any]]:
-        """Start a training in every sub-environment, or in those of ``options["reset_mask"]``.
+    def _start(self, rows: Ints, keys: Keys) -> None:
+        self.trainings.start(rows.tolist(), [_seed(key) for key in keys])
 
-        Args:
-            seed: sub-environment i is seeded with seed + i (or with the i-th entry of a list); None goes on
-                with the generators there are.
-            options: ``reset_mask``, (B,) bool, as in Gymnasium's vector environments.
+    def _checked(self, actions: Any) -> Array:
+        return coefficients(self.task, actions, self.num_envs)
 
-        Raises:
-            ValueError: a list of seeds or a mask that does not fit, or an unknown option.
-            RuntimeError: a mask before the first reset.
-        """
-        options = dict(options or {})
-        mask = options.pop("reset_mask", None)
-        check_options(options)
-        super().reset(seed=int(seed) if isinstance(seed, INTEGERS) else None)
-        chosen = np.ones(self.num_envs, dtype=np.bool_) if mask is None else np.asarray(mask)
-        if chosen.shape != (self.num_envs,) or chosen.dtype != np.bool_ or not chosen.any():
-            raise ValueError(f"reset_mask must be ({self.num_envs},) bool with a True entry, got {mask!r}")
-        if mask is not None and not self._started:
-            raise RuntimeError("call reset() without a mask first")
-        if seed is not None or not self._generators:
-            seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, INTEGERS) else seed
-            seeds = [None] * self.num_envs if seeds is None else list(seeds)
-            if len(seeds) != self.num_envs:
-                raise ValueError(f"a list of seeds must have {self.num_envs} entries, got {len(seeds)}")
-            fresh = [np_random(own)[0] for own in seeds]
-            old = self._generators or fresh
-            self._generators = [new if c else kept for new, kept, c in zip(fresh, old, chosen, strict=True)]
-        self._start(chosen)
-        self._started = True
-        return self.trainings.observation(), {}
+    def _advance(self, actions: Array) -> tuple[Array, Bools]:
+        return self.trainings.teach(actions)
 
-    def step(self, actions: Any) -> tuple[Floats, npt.NDArray[np.float64], Bools, Bools, dict[str, Any]]:
-        """One step of every sub-environment, with the autoreset of the chosen mode.
+    def _observe(self) -> Floats:
+        return self.trainings.observation()
 
-        Raises:
-            ValueError: an action outside the action space.
-            TypeError: actions that are not integers where integers are needed.
-            RuntimeError: before the first reset, or (mode ``disabled``) a sub-environment's episode is over.
-            FloatingPointError: a training diverged.
-        """
-        if not self._started:
-            raise RuntimeError("call reset() before step()")
-        chosen = coefficients(self.task, actions, self.num_envs)
-        starting = self._over.copy()
-        if starting.any() and self.autoreset_mode is AutoresetMode.DISABLED:
-            raise RuntimeError(f"sub-environments {np.flatnonzero(starting)} are over: reset them by reset_mask")
-        reward, over = np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=np.bool_)
-        if not starting.all():
-            reward, over = self.trainings.teach(chosen)
-        if starting.any():  # mode next_step: this step only starts their episodes
-            self._start(starting)
-            reward[starting], over[starting] = 0.0, False
-        info: dict[str, Any] = {}
-        self._tell(info, over, ~starting)
-        self._over = over.copy()
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and over.any():
-            self._restart(info, over)
-        return self.trainings.observation(), reward, over, np.zeros_like(over), info
+    def _info(self) -> dict[str, Array]:
+        return told(self.trainings)
 
-    def render(self) -> tuple[str, ...] | None:
-        """A line of text for every sub-environment.
+    def _elapsed(self) -> Ints:
+        return self.trainings.t
 
-        Raises:
-            RuntimeError: before the first reset.
-        """
-        if self.render_mode is None:
-            gym.logger.warn("render() was called without a render_mode; pass render_mode='ansi' to make_vec()")
-            return None
-        return tuple(self.trainings.line(i) for i in range(self.num_envs))
-
-    def _start(self, chosen: Bools) -> None:
-        """New episodes for the chosen sub-environments, each from its generator."""
-        rows = np.flatnonzero(chosen).tolist()
-        self.trainings.start(rows, [_episode_seed(self._generators[i]) for i in rows])
-        self._over = self._over & ~chosen
-
-    def _tell(self, info: dict[str, Any], over: Bools, stepped: Bools) -> None:
-        """Add what the step showed, with Gymnasium's masks."""
-        info["training_loss"], info["_training_loss"] = self.trainings.loss.copy(), stepped.copy()
-        if over.any():
-            info["validation_accuracy"] = np.where(over, self.trainings.accuracy, 0.0)
-            info["_validation_accuracy"] = over.copy()
-
-    def _restart(self, info: dict[str, Any], over: Bools) -> None:
-        """Mode ``same_step``: keep what the ended episodes showed last, then start new ones."""
-        last, seen = np.full(self.num_envs, None, dtype=object), self.trainings.observation()
-        for i in np.flatnonzero(over):
-            last[i] = seen[i].copy()
-        final = {key: value for key, value in info.items() if not key.startswith("_")}
-        info["final_obs"], info["_final_obs"] = last, over.copy()
-        info["final_info"] = final | {f"_{key}": over.copy() for key in final}
-        info["_final_info"] = over.copy()
-        self._start(over)
-
-
-def _episode_seed(rng: np.random.Generator) -> int:
-    return int(rng.integers(_SEEDS))
-
-
-def _check_render_mode(render_mode: str | None) -> None:
-    if render_mode not in (None, "ansi"):
-        raise ValueError(f"render_mode must be None or ansi, got {render_mode!r}")
+    def _frame(self, i: int) -> str:
+        return self.trainings.line(i)

@@ -25,5 +25,5 @@ class PerformativeEnv(TeachEnv):
     """
 
 
-class PerformativeVectorEnv(TeachVectorEnv):
-    """The vector environment of ``PerformativeEnv``."""
+PerformativeVectorEnv = TeachVectorEnv
+"""The vector environment of ``PerformativeEnv``: the same class for all media, since the task decides the medium."""

@@ -23,5 +23,5 @@ class PerturbEnv(TeachEnv):
     """
 
 
-class PerturbVectorEnv(TeachVectorEnv):
-    """The vector environment of ``PerturbEnv``."""
+PerturbVectorEnv = TeachVectorEnv
+"""The vector environment of ``PerturbEnv``: the same class for all media, since the task decides the medium."""

@@ -22,5 +22,5 @@ class SelectEnv(TeachEnv):
     """
 
 
-class SelectVectorEnv(TeachVectorEnv):
-    """The vector environment of ``SelectEnv``."""
+SelectVectorEnv = TeachVectorEnv
+"""The vector environment of ``SelectEnv``: the same class for all media, since the task decides the medium."""

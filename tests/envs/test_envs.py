@@ -18,6 +18,7 @@ from teach_gym.core.observe import layout, observe
 from teach_gym.core.task import reset, step
 from teach_gym.envs.base import TeachEnv
 from teach_gym.registration import env_id
+from teach_gym.teachers import make_teacher
 
 every = pytest.mark.parametrize("which", VARIANTS)
 FLAVOURS = [(which, False) for which in VARIANTS] + [(which, True) for which in continuous_variants()]
@@ -74,6 +75,7 @@ def test_spaces_types_and_flags_of_every_id(name: str) -> None:
         assert type(reward) is float and type(terminated) is bool
         kind = np.dtype(env.unwrapped.task.spec.dtype).type
         assert type(info.get("distance")) is (kind if env.unwrapped.task.tells_distance else type(None))
+        assert {np.asarray(value).dtype for value in info.values()} == {np.dtype(kind)}
 
 
 @flavours
@@ -89,11 +91,13 @@ def test_spaces_types_and_flags_of_every_flavour(which: str, continuous: bool) -
         assert env.observation_space.contains(observation)
         assert type(reward) is float and type(terminated) is bool and type(info["distance"]) is np.float64
     assert len(trajectory) == task.spec.budget + 1 or trajectory[-1][4]["distance"] < task.spec.tolerance
-    for _, _, _, _, info in trajectory[1:]:
-        assert set(info) == {"distance", "label", "features"}
+    for _, _, _, _, info in trajectory:
+        assert list(info) == ["label", "features", "distance"]
         assert info["features"].shape == (task.spec.batch_size, task.d)
         assert info["label"].shape == (task.spec.batch_size, task.k)
-    assert set(trajectory[0][4]) == {"distance"}
+    shown = [np.isfinite(info["features"]).all() and np.isfinite(info["label"]).all() for *_, info in trajectory]
+    assert shown == [False] + [True] * (len(trajectory) - 1)
+    assert np.isnan(trajectory[0][4]["features"]).all() and np.isnan(trajectory[0][4]["label"]).all()
 
 
 @flavours
@@ -262,12 +266,16 @@ BAD_ACTIONS: list[tuple[bool, Any, type[Exception], str]] = [
     (False, 1.0, TypeError, "integers.*float"),
     (False, "1", TypeError, "integers"),
     (False, None, TypeError, "integers"),
-    (False, np.array([1]), ValueError, "shape"),
-    (False, [0, 1], ValueError, "shape"),
-    (True, np.nan, ValueError, "shape"),
+    (False, np.array([[1]]), ValueError, r"shape \(\), or \(1,\) as a batch of one, got \(1, 1\)"),
+    (False, [0, 1], ValueError, r"got \(2,\)"),
+    (False, np.array([5]), ValueError, r"\[0, 5\).*5"),
+    (False, np.array([1.0]), TypeError, "integers.*float"),
+    (True, np.nan, ValueError, r"got \(\)"),
+    (True, np.array([[[np.nan]]]), ValueError, "finite.*nan"),
     (True, np.array([[np.nan]]), ValueError, "finite.*nan"),
     (True, np.array([[np.inf]]), ValueError, "finite.*inf"),
-    (True, np.zeros((2, 1)), ValueError, r"\(1, 1, 1\).*\(1, 2, 1\)"),
+    (True, np.zeros((2, 1)), ValueError, r"shape \(1, 1\), or \(1, 1, 1\) as a batch of one, got \(2, 1\)"),
+    (True, np.zeros((2, 1, 1)), ValueError, r"got \(2, 1, 1\)"),
     (True, 0.5, ValueError, "shape"),
     (True, "a", (ValueError, TypeError), "a"),
 ]
@@ -292,6 +300,28 @@ def test_any_integer_is_an_action(kind: Any) -> None:
     env.reset(seed=0)
     clean.reset(seed=0)
     np.testing.assert_array_equal(env.step(kind(3))[0], clean.step(3)[0])
+
+
+def test_the_action_of_a_teacher_is_an_action(name: str) -> None:
+    """A teacher acts on batches; its batch of one fits the single environment."""
+    env, clean = (gym.make(env_id(name), budget=4) for _ in range(2))
+    for teacher in (make_teacher("greedy"), make_teacher("passive")):
+        env.reset(seed=1)
+        clean.reset(seed=1)
+        action = teacher(env.unwrapped.task, env.unwrapped.state)
+        assert action.shape == (1,)
+        np.testing.assert_array_equal(env.step(action)[0], clean.step(int(action[0]))[0])
+
+
+@pytest.mark.parametrize("which", continuous_variants())
+def test_a_batch_of_one_is_an_action_of_the_continuous_flavour(which: str) -> None:
+    env, clean = (TeachEnv(**variant(which, continuous=True)) for _ in range(2))
+    env.reset(seed=1)
+    clean.reset(seed=1)
+    actions = [env.action_space.sample()[None], make_teacher("passive")(env.task, env.state)]
+    for action in actions:
+        assert action.shape == (1, *env.action_space.shape)
+        np.testing.assert_array_equal(env.step(action)[0], clean.step(action[0])[0])
 
 
 def test_continuous_actions_outside_the_box_are_projected() -> None:

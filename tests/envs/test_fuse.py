@@ -16,10 +16,11 @@ from teach_gym.core.build import make_task
 from teach_gym.core.observe import layout
 from teach_gym.core.rewards import HOLDOUT_REWARDS, REWARDS
 from teach_gym.core.state import Task, TeachState
-from teach_gym.envs import fuse
+from teach_gym.envs import fuse, symbols
 from teach_gym.envs.base import TeachEnv
-from teach_gym.envs.fuse import Symbol, Tape, UntraceableError, trace
+from teach_gym.envs.fuse import trace
 from teach_gym.envs.stepper import ArrayStepper, ProgramStepper
+from teach_gym.envs.symbols import SCOPE, Symbol, Tape, UntraceableError
 from teach_gym.registration import task_kwargs
 
 MANY = 20_000
@@ -194,11 +195,11 @@ def test_traced_functions_have_numpys_values(function: Any) -> None:
     second = {np.dot: (values[0][::-1].copy(),), np.einsum: ()}.get(function, ())
     first = ("ij->i",) if function is np.einsum else ()
     tape = Tape(100)
-    symbols = tape.inputs("x", (4,))
-    out = function(*first, symbols, *second)
+    traced = tape.inputs("x", (4,))
+    out = function(*first, traced, *second)
     out = np.reshape(out, (1, -1)) if isinstance(out, np.ndarray) else np.array([[out]], dtype=object)
-    source, _ = fuse._write(tape, {"x": symbols}, {"out": out})
-    scope = dict(fuse.SCOPE)
+    source, _ = fuse._write(tape, {"x": traced}, {"out": out})
+    scope = dict(SCOPE)
     exec(source, scope)
     np.testing.assert_allclose(scope["step"](values[0].tolist()), np.ravel(function(*first, values, *second)))
 
@@ -206,8 +207,8 @@ def test_traced_functions_have_numpys_values(function: Any) -> None:
 def test_numbers_that_are_not_finite_have_numpys_values() -> None:
     for x in (0.0, -1.0, math.inf, math.nan, 2.0):
         with np.errstate(all="ignore"):
-            np.testing.assert_equal(fuse._log(x), float(np.log(x)))
-    assert fuse._power(1e200, 2.0) == math.inf and fuse._power(0.5, 3.0) == 0.125
+            np.testing.assert_equal(symbols._log(x), float(np.log(x)))
+    assert symbols._power(1e200, 2.0) == math.inf and symbols._power(0.5, 3.0) == 0.125
 
 
 def test_a_constant_among_symbols_is_computed() -> None:

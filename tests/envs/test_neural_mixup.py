@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode, VectorEnv
 from scipy import stats
 from torch.func import functional_call
 from torch.nn import functional
@@ -400,7 +401,7 @@ def test_vector_env_equals_single_envs_over_episodes() -> None:
         observation, reward, over, cut, info = env.step(row)
         if t == HORIZON:  # next_step: the step after the end only starts new episodes
             close(observation, [one.reset()[0] for one in singles])
-            assert not reward.any() and not over.any() and not info["_training_loss"].any()
+            assert not reward.any() and not over.any() and np.isnan(info["training_loss"]).all()
             continue
         for i, one in enumerate(singles):
             seen, gained, ended, _, told = one.step(row[i])
@@ -432,6 +433,36 @@ def test_autoreset_in_the_same_step_and_disabled() -> None:
     with pytest.raises(RuntimeError, match=r"\[0\] are over"):
         env.step(row)
     assert env.reset(options={"reset_mask": over})[0][0].tolist() == [0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("mode", ["next_step", "same_step", "disabled"])
+def test_autoreset_limits_and_infos_are_gymnasiums(mode: str) -> None:
+    n, kwargs = 3, {**SMALL, "max_episode_steps": 5}
+    mine = gym.make_vec(ID, n, autoreset_mode=mode, **kwargs)
+    assert VectorEnv in type(mine.unwrapped).__bases__
+    theirs = gym.make_vec(ID, n, "sync", vector_kwargs={"autoreset_mode": AutoresetMode[mode.upper()]}, **kwargs)
+    pairs = [tuple(e.reset(seed=4) for e in (mine, theirs))]
+    for t in range(12):
+        pairs.append(tuple(e.step(np.arange(n)) for e in (mine, theirs)))
+        assert pairs[-1][0][3].any() == (t % (6 if mode == "next_step" else 5) == 4)
+        if mode == "disabled" and pairs[-1][0][3].any():
+            pairs.append(tuple(e.reset() for e in (mine, theirs)))
+    for ours, expected in pairs:
+        for a, b in zip(ours[:-1], expected[:-1], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
+        assert set(ours[-1]) == set(expected[-1])
+        for key in ("training_loss", "validation_accuracy", "_training_loss", "_validation_accuracy"):
+            np.testing.assert_allclose(ours[-1][key], expected[-1][key], rtol=1e-3, atol=0.05)
+
+
+def test_infos_at_reset_and_step_have_the_same_entries() -> None:
+    env = make()
+    _, first = env.reset(seed=0)
+    _, _, _, _, second = env.step(1)
+    assert list(first) == list(second) == ["training_loss", "validation_accuracy"]
+    assert np.isnan(first["training_loss"]) and np.isfinite(second["training_loss"])
+    assert {value.dtype for info in (first, second) for value in info.values()} == {np.dtype("float64")}
+    assert first["validation_accuracy"] == second["validation_accuracy"] == env.unwrapped.trainings.look()[1][0]
 
 
 def test_nothing_depends_on_the_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -483,7 +514,7 @@ def test_text_frames() -> None:
         ({"validation": 104}, ValueError, r"validation split must be in \[1, 103\], got 104"),
         ({"epochs": 1.5}, TypeError, "epochs must be an integer"),
         ({"device": "tpu9"}, ValueError, "unknown device 'tpu9'"),
-        ({"render_mode": "human"}, ValueError, "render_mode must be None or ansi, got 'human'"),
+        ({"render_mode": "human"}, ValueError, "render_mode must be None or one of ansi, got 'human'"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*render")
@@ -497,8 +528,9 @@ def test_wrong_actions_and_calls() -> None:
     with pytest.raises(RuntimeError, match="reset"):
         env.step(0)
     env.reset(seed=0)
-    for action, error in ((3, ValueError), (-1, ValueError), (0.5, TypeError), ([1, 1], ValueError)):
-        with pytest.raises(error, match="actions must"):
+    bad = ((3, ValueError, "3"), (-1, ValueError, "-1"), (0.5, TypeError, "float"), ([1, 1], ValueError, r"\(2,\)"))
+    for action, error, named in bad:
+        with pytest.raises(error, match=f"action.* must .*{named}"):
             env.step(action)
     box = make(continuous=True).unwrapped
     box.reset(seed=0)

@@ -9,13 +9,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from conftest import VARIANTS, continuous_variants, variant
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from teach_gym.envs.base import TeachEnv
 from teach_gym.envs.label import LabelVectorEnv
 from teach_gym.envs.vector import TeachVectorEnv
 from teach_gym.registration import env_id, task_kwargs
 
+ID = env_id("LabelMoons")
 MODES = ["next_step", "same_step", "disabled"]
 modes = pytest.mark.parametrize("mode", MODES)
 FLAVOURS = [(which, False) for which in VARIANTS] + [(which, True) for which in continuous_variants()]
@@ -38,7 +39,7 @@ def test_sub_env_i_is_the_single_env_seeded_seed_plus_i(which: str, continuous: 
     singles = [TeachEnv(**kwargs) for _ in range(n)]
     vector.action_space.seed(0)
     observations, info = vector.reset(seed=seed)
-    over, nobody = [False] * n, np.zeros(n, dtype=bool)
+    over = [False] * n
     for i, env in enumerate(singles):
         observation, single_info = env.reset(seed=seed + i)
         np.testing.assert_allclose(observations[i], observation, rtol=1e-6)
@@ -50,7 +51,8 @@ def test_sub_env_i_is_the_single_env_seeded_seed_plus_i(which: str, continuous: 
         for i, env in enumerate(singles):
             if over[i]:
                 env.reset()
-                assert rewards[i] == 0.0 and not terminated[i] and not info.get("_label", nobody)[i]
+                assert rewards[i] == 0.0 and not terminated[i]
+                assert np.isnan(info["label"][i]).all() and np.isnan(info["features"][i]).all()
                 over[i] = False
             else:
                 _, reward, over[i], _, single_info = env.step(actions[i])
@@ -255,7 +257,70 @@ def test_bad_masks(mask: Any) -> None:
         mine.reset(options={"speed": 1})
 
 
+@modes
+@pytest.mark.parametrize("limit", [1, 3, 7, 1_000_000])
+def test_a_limit_of_steps_is_gymnasiums_time_limit(mode: str, limit: int) -> None:
+    """Staggered ends by the tolerance, truncations, and both at once at the budget of 7."""
+    n, kwargs = 4, staggered(max_episode_steps=limit)
+    mine = gym.make_vec(ID, n, autoreset_mode=mode, **kwargs)
+    vector_kwargs = {"autoreset_mode": AutoresetMode[mode.upper()]}
+    theirs = gym.make_vec(ID, n, "sync", vector_kwargs=vector_kwargs, **kwargs)
+    mine.reset(seed=7)
+    theirs.reset(seed=7)
+    rng = np.random.default_rng(0)
+    cut = 0
+    for _ in range(25):
+        actions = rng.integers(5, size=n)
+        step, expected = mine.step(actions), theirs.step(actions)
+        same_step(step, expected, n)
+        over = step[2] | step[3]
+        cut += int(step[3].sum())
+        if mode == "disabled" and over.any():
+            a, b = (e.reset(options={"reset_mask": over.copy()}) for e in (mine, theirs))
+            np.testing.assert_allclose(a[0], b[0], rtol=1e-6)
+            same_info(a[1], b[1], n)
+    assert (cut > 0) == (limit <= 7)
+
+
+@pytest.mark.parametrize(("limit", "kind"), [(0, ValueError), (-1, ValueError), (2.5, TypeError), ("x", TypeError)])
+def test_bad_limits_of_steps(limit: Any, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match=f"max_episode_steps.*{limit}"):
+        TeachVectorEnv(num_envs=2, max_episode_steps=limit, **variant("label-grid"))
+
+
+def test_infos_at_reset_and_step_have_the_same_entries(name: str) -> None:
+    """Arrays of the task's dtype with the batch first; nan where no example was shown yet."""
+    env = gym.make_vec(env_id(name), num_envs=3, budget=1)
+    task = env.unwrapped.task
+    _, first = env.reset(seed=0)
+    _, _, _, _, second = env.step(np.zeros(3, dtype=int))
+    _, _, _, _, third = env.step(np.zeros(3, dtype=int))  # all start again
+    assert list(first) == list(second) == list(third)
+    assert ("distance" in first) == task.tells_distance
+    shapes = {
+        "label": (3, task.spec.batch_size, task.k),
+        "features": (3, task.spec.batch_size, task.d),
+        "distance": (3,),
+    }
+    for info, shown in ((first, False), (second, True), (third, False)):
+        for key in filter(shapes.__contains__, info):
+            assert info[key].shape == shapes[key] and info[key].dtype == task.spec.dtype and info[f"_{key}"].all()
+            assert np.isfinite(info[key]).all() == (shown or key == "distance")
+
+
 # ------------------------------------------------------------------------------------------------- spaces, arrays
+
+
+def test_the_vector_class_of_every_id_has_gymnasiums_among_its_direct_bases(name: str) -> None:
+    """Libraries such as skrl tell environments apart by their direct bases."""
+    assert VectorEnv in type(gym.make_vec(env_id(name), num_envs=2).unwrapped).__bases__
+
+
+def test_rewards_have_one_type_in_all_steps() -> None:
+    for dtype in ("float32", "float64"):
+        env = TeachVectorEnv(num_envs=2, **variant("label-grid", dtype=dtype, budget=2))
+        env.reset(seed=0)
+        assert [env.step(np.zeros(2, dtype=int))[1].dtype for _ in range(4)] == [np.dtype(dtype)] * 4
 
 
 @modes

@@ -36,6 +36,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormali
 from teach_gym.core.randomness import Streams
 from teach_gym.envs.vector import TeachVectorEnv
 from teach_gym.integrations.sb3.vec_env import TeachVecEnv
+from teach_gym.registration import env_id
 from teach_gym.sb3 import PolicyTeacher, make_vec_env
 from teach_gym.teachers import Teacher, make_teacher
 
@@ -70,6 +71,20 @@ def test_equals_dummy_vec_env_of_single_envs(which: str, continuous: bool) -> No
             assert ours.reset_infos[i]["distance"] == pytest.approx(theirs.reset_infos[i]["distance"], rel=1e-9)
         ends.append(tuple(d))
     assert len(set(ends)) > 3, "the episodes were not staggered"
+
+
+def test_a_limit_of_steps_truncates_as_in_a_dummy_vec_env() -> None:
+    ours = make_vec_env("LabelMoons", 2, max_episode_steps=3, budget=3 * 2)
+    theirs = DummyVecEnv([lambda: gym.make(env_id("LabelMoons"), max_episode_steps=3, budget=3 * 2)] * 2)
+    for env in (ours, theirs):
+        env.seed(5)
+        env.reset()
+    for t in range(7):
+        (_, _, done, infos), (_, _, done2, infos2) = (env.step(np.array([1, 2])) for env in (ours, theirs))
+        np.testing.assert_array_equal(done, done2)
+        cut = [info["TimeLimit.truncated"] for info in infos]
+        assert cut == [info["TimeLimit.truncated"] for info in infos2] == [t % 3 == 2] * 2
+        assert {type(value) for value in cut} == {bool}
 
 
 def test_arrays_and_infos_are_never_reused() -> None:

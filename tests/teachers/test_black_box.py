@@ -379,7 +379,7 @@ def test_omniscient_tasks_remember_nothing() -> None:
 def test_the_registered_tasks_are_black_boxes(name: str) -> None:
     env = gym.make(env_id(name), budget=3)
     seen, info = env.reset(seed=0)
-    assert info == {} and not {"w", "difference"} & {b.name for b in env.unwrapped.layout}
+    assert list(info) == ["label", "features"] and not {"w", "difference"} & {b.name for b in env.unwrapped.layout}
     assert env.observation_space.contains(seen) and TASKS[name]["reward"] in HOLDOUT_REWARDS
 
 

@@ -28,13 +28,14 @@ class TeachVecEnv(VecEnv):  # type: ignore[misc]
     Each step returns arrays of its own: observations (B, O) float32 with the batch axis fastest in memory, rewards
     (B,) float32, dones (B,) bool. Sub-environments start again within the step that ends their episode.
 
-    The info of a sub-environment holds ``distance`` (unless the task is a black box) and ``TimeLimit.truncated``
-    (always False: the budget is part of the task and the observation), at an episode's end also
-    ``terminal_observation``, (O,) float32; the teaching examples are left out. Each step makes a dictionary of its own
-    for every sub-environment. SB3 would allow the running ones to share one: its algorithms and buffers only read
-    infos, ``VecNormalize`` writes to those of ended episodes, ``VecMonitor`` copies these, ``HerReplayBuffer`` keeps
-    references. But then none could have its own distance, and a wrapper that adds an entry to each info would write
-    them all to one place; the dictionaries cost a few per cent of training at 1,024 sub-environments, less below.
+    The info of a sub-environment holds ``distance`` (unless the task is a black box) and ``TimeLimit.truncated`` (True
+    only where ``max_episode_steps`` ends an episode: the budget is part of the task and the observation), at an
+    episode's end also ``terminal_observation``, (O,) float32; the teaching examples are left out. Each step makes a
+    dictionary of its own for every sub-environment. SB3 would allow the running ones to share one: its algorithms and
+    buffers only read infos, ``VecNormalize`` writes to those of ended episodes, ``VecMonitor`` copies these,
+    ``HerReplayBuffer`` keeps references. But then none could have its own distance, and a wrapper that adds an entry to
+    each info would write them all to one place; the dictionaries cost a few per cent of training at 1,024
+    sub-environments, less below.
 
     Args:
         env: the environment, made with ``autoreset_mode="same_step"``.
@@ -80,8 +81,10 @@ class TeachVecEnv(VecEnv):  # type: ignore[misc]
             ValueError: an action outside the action space.
             RuntimeError: before the first reset.
         """
-        observation, reward, done, _, info = self.env.step(self._actions)
-        infos = self._infos(info, **{"TimeLimit.truncated": False})
+        observation, reward, terminated, truncated, info = self.env.step(self._actions)
+        infos, done = self._infos(info, **{"TimeLimit.truncated": False}), terminated | truncated
+        for i in np.flatnonzero(truncated & ~terminated).tolist():
+            infos[i]["TimeLimit.truncated"] = True
         for i in np.flatnonzero(done).tolist():
             if "distance" in info:
                 self.reset_infos[i] = {"distance": infos[i]["distance"]}

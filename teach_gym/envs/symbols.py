@@ -1,0 +1,188 @@
+"""Arrays of symbols: numpy's functions record on a tape what they do to the entries, as lines of Python."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+
+TEMPLATES: dict[np.ufunc, str] = {
+    np.tanh: "tanh({})",
+    np.sqrt: "sqrt({})",
+    np.log: "log({})",
+    np.exp: "exp({})",
+    np.power: "power({}, {})",
+    np.minimum: "min({}, {})",
+    np.maximum: "max({}, {})",
+    np.less: "{} < {}",
+    np.greater: "{} > {}",
+    np.greater_equal: "{} >= {}",
+    np.bitwise_or: "{} or {}",
+}
+"""What array functions are in Python, entry by entry. Arithmetic goes by the operators of ``Symbol``."""
+
+ARITHMETIC = (np.add, np.subtract, np.multiply, np.true_divide, np.negative, np.matmul)
+"""Array functions that call nothing but those operators."""
+
+
+class UntraceableError(TypeError):
+    """The step branches on values, uses a function that symbols lack, or is too long; numpy runs it as it is."""
+
+
+class Tape:
+    """The operations of a step in the order in which they were carried out, equal ones recorded once.
+
+    Args:
+        limit: most operations.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.operations: dict[str, Symbol] = {}
+
+    def record(self, template: str, *operands: Any) -> Symbol:
+        """The symbol of an operation.
+
+        Args:
+            template: its Python, with a field for each operand.
+            *operands: symbols and numbers.
+
+        Raises:
+            UntraceableError: the tape is full.
+        """
+        text = template.format(*(o.name if isinstance(o, Symbol) else repr(float(o)) for o in operands))
+        known = self.operations.get(text)
+        if known is None:
+            if len(self.operations) == self.limit:
+                raise UntraceableError(f"the step has more than {self.limit} operations")
+            known = Symbol(self, f"v{len(self.operations)}", tuple(o for o in operands if isinstance(o, Symbol)))
+            self.operations[text] = known
+        return known
+
+    def inputs(self, name: str, shape: tuple[int, ...]) -> Symbols:
+        """An array of fresh symbols ``name_0``, ``name_1``, ... in C order, with a batch axis of one: (1, *shape)."""
+        flat = np.empty(math.prod(shape), dtype=object)
+        flat[:] = [Symbol(self, f"{name}_{i}") for i in range(len(flat))]
+        return flat.reshape((1, *shape)).view(Symbols)
+
+
+class Symbol:
+    """A number that a program computes: an input, or an operation on other symbols."""
+
+    __slots__ = ("name", "operands", "tape")
+
+    def __init__(self, tape: Tape, name: str, operands: tuple[Symbol, ...] = ()) -> None:
+        self.tape, self.name, self.operands = tape, name, operands
+
+    def __add__(self, other: Any) -> Symbol:
+        return self if _is(other, 0) else self.tape.record("{} + {}", self, other)
+
+    def __radd__(self, other: Any) -> Symbol:
+        return self if _is(other, 0) else self.tape.record("{} + {}", other, self)
+
+    def __sub__(self, other: Any) -> Symbol:
+        return self if _is(other, 0) else self.tape.record("{} - {}", self, other)
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return self.tape.record("{} - {}", other, self)
+
+    def __mul__(self, other: Any) -> Symbol:
+        return self if _is(other, 1) else self.tape.record("{} * {}", self, other)
+
+    def __rmul__(self, other: Any) -> Symbol:
+        return self if _is(other, 1) else self.tape.record("{} * {}", other, self)
+
+    def __truediv__(self, other: Any) -> Symbol:
+        return self if _is(other, 1) else self.tape.record("{} / {}", self, other)
+
+    def __rtruediv__(self, other: Any) -> Symbol:
+        return self.tape.record("{} / {}", other, self)
+
+    def __neg__(self) -> Symbol:
+        return self.tape.record("-{}", self)
+
+    def _refuse(self, *others: Any) -> NoReturn:
+        raise UntraceableError("the step needs the value of a number")
+
+    def __getattr__(self, name: str) -> Callable[..., NoReturn]:
+        """Refuse what numpy calls for its entrywise functions where the array's type is lost, such as ``rint``."""
+        if isinstance(getattr(np, name, None), np.ufunc):
+            return self._refuse
+        raise AttributeError(f"a symbol has no {name!r}")
+
+    __bool__ = __int__ = __float__ = __index__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = _refuse
+
+
+def _is(other: Any, number: int) -> bool:
+    return not isinstance(other, Symbol) and other == number
+
+
+class Symbols(np.ndarray[Any, np.dtype[np.object_]]):
+    """An array of symbols and numbers, on which numpy's functions record what they do."""
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: Any, *inputs: Any, **options: Any) -> Any:
+        """Carry out an array function entry by entry.
+
+        Raises:
+            UntraceableError: neither arithmetic nor in ``TEMPLATES``.
+        """
+        if "out" in options:
+            options["out"] = _plain(options["out"])
+        entrywise = ufunc if ufunc in ARITHMETIC else _entrywise(ufunc)
+        return _symbols(getattr(entrywise, method)(*_plain(inputs), **options))
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        """Keep the type through functions that build arrays, such as ``concatenate`` and ``einsum``."""
+        return _symbols(super().__array_function__(function, types, arguments, options))
+
+
+def _plain(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(a.view(np.ndarray) if isinstance(a, Symbols) else a for a in arrays)
+
+
+def _symbols(result: Any) -> Any:
+    return result.view(Symbols) if isinstance(result, np.ndarray) and result.dtype == object else result
+
+
+def _entrywise(ufunc: np.ufunc) -> np.ufunc:
+    """The array function that records an operation for each entry, or computes it where no symbol is involved."""
+    template = TEMPLATES.get(ufunc)
+    if template is None:
+        raise UntraceableError(f"symbols have no {ufunc.__name__}")
+
+    def entry(*operands: Any) -> Any:
+        tapes = [o.tape for o in operands if isinstance(o, Symbol)]
+        return tapes[0].record(template, *operands) if tapes else ufunc(*operands)
+
+    found: np.ufunc = np.frompyfunc(entry, ufunc.nin, 1, identity=None)
+    return found
+
+
+def _log(x: float) -> float:
+    """The logarithm with numpy's values where it is not finite."""
+    if x > 0.0:
+        return math.log(x)
+    return -math.inf if x == 0.0 else math.nan
+
+
+def _power(base: float, exponent: float) -> float:
+    """A power with numpy's value where it overflows."""
+    try:
+        return math.pow(base, exponent)
+    except OverflowError:
+        return math.inf
+
+
+SCOPE: dict[str, Any] = {
+    "tanh": math.tanh,
+    "sqrt": math.sqrt,
+    "log": _log,
+    "exp": math.exp,
+    "power": _power,
+    "inf": math.inf,
+    "nan": math.nan,
+}
+"""The names that programs use."""
