@@ -29,6 +29,7 @@ EXTRAS = {
     "agents": ("torch", "stable-baselines3", "wandb", "tensorboard", "PyYAML"),
     "plots": ("matplotlib",),
     "ray": ("ray",),
+    "minari": ("minari",),
 }
 """The optional dependencies of ``pyproject.toml`` that users install, by extra."""
 

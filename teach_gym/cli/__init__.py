@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from teach_gym.cli.benchmark import bench, report
 from teach_gym.cli.listing import data, doctor, list_
 from teach_gym.cli.output import PROGRAM, say
-from teach_gym.cli.teaching import play, render, reproduce
+from teach_gym.cli.teaching import play, record, render, reproduce
 from teach_gym.errors import lookup_name
 from teach_gym.versions import __version__
 
@@ -21,6 +21,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "report": report,
     "render": render,
     "play": play,
+    "record": record,
     "reproduce": reproduce,
     "data": data,
     "doctor": doctor,

@@ -95,6 +95,45 @@ def play(
     return 0
 
 
+def record(
+    task: Positional[str],
+    teacher: Positional[str] = "greedy",
+    /,
+    *,
+    episodes: int = 100,
+    seed: int = 0,
+    name: str | None = None,
+    out: Path | None = None,
+    data_dir: DataDir = None,
+) -> int:
+    """Record a teacher's episodes as a Minari data set, for offline reinforcement learning.
+
+    Args:
+        task: A task, as LabelMoons or LabelMoons:continuous=True.
+        teacher: A teacher, as greedy or imt; its examples become the nearest actions.
+        episodes: Number of episodes.
+        seed: Seed of the first episode; the others follow.
+        name: The data set's id (default: teach_gym/TASK-TEACHER-v0).
+        out: Folder of Minari's data sets (default: Minari's own).
+        data_dir: Data folder.
+    """
+    import gymnasium as gym
+
+    from teach_gym.calls import parse_call
+    from teach_gym.integrations.minari import record_dataset
+    from teach_gym.registration import env_id
+    from teach_gym.teachers import make_teacher
+
+    set_data_dir(data_dir)
+    short, changes = parse_call(task, "task")
+    chosen = make_teacher(teacher)
+    flavour = "-continuous" if changes.get("continuous") else ""
+    found = name or f"teach_gym/{short}{flavour}-{chosen.name}-v0"
+    data = record_dataset(gym.make(env_id(short), **changes), chosen, found, episodes=episodes, seed=seed, folder=out)
+    print(f"{data.total_episodes} episodes, {data.total_steps} steps: minari.load_dataset({found!r})")
+    return 0
+
+
 def reproduce(
     name: Positional[str] = "",
     /,
