@@ -45,6 +45,8 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
     """
     path = Path(path)
     make_folder(path.parent)
+    if "\0" in path.name:
+        raise ValueError(f"a path must not hold the character NUL, got {str(path)!r}")
     if path.exists() and not path.is_file():
         raise FileExistsError(f"cannot write {str(path)!r}: it is there and is no regular file")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import numpy.typing as npt
 from teach_gym.benchmark.score import Paired, task_score
 from teach_gym.benchmark.suite import PASSIVE, REFERENCE, cached_task, evaluation_seeds, task_spec
 from teach_gym.core.state import Task
-from teach_gym.errors import number, positive
 from teach_gym.files import write_text
 from teach_gym.teachers import Teacher, make_teacher, teach_episodes
 from teach_gym.teachers.weights import read_kind
@@ -79,11 +78,11 @@ class Evaluation:
 
     Raises:
         TypeError: seeds that are no integers.
-        ValueError: no seed, a negative one, or one given twice.
+        ValueError: no seed, a negative one, one given twice, or too many.
     """
 
-    def __init__(self, task: Task, seeds: int | Sequence[int]) -> None:
-        self.task, self.seeds = task, _checked(seeds)
+    def __init__(self, task: Task, seeds: int | Iterable[int]) -> None:
+        self.task, self.seeds = task, evaluation_seeds(seeds)
         self.references = {name: self.final_distances(make_teacher(name)) for name in (PASSIVE, REFERENCE)}
 
     def final_distances(self, teacher: Teacher) -> Floats:
@@ -114,20 +113,7 @@ class Evaluation:
         }
 
 
-def _checked(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    """The evaluation seeds."""
-    if not isinstance(seeds, Sequence | np.ndarray):
-        positive("seeds", seeds, integer=True)
-        return evaluation_seeds(int(seeds))
-    for seed in seeds:
-        number("a seed", seed, integer=True)
-    found = tuple(int(seed) for seed in seeds)
-    if not found or min(found) < 0 or len(set(found)) < len(found):
-        raise ValueError(f"seeds must be a number of seeds, or one or more different integers >= 0, got {seeds!r}")
-    return found
-
-
-def evaluate(teacher: str | Path | Teacher, task: str | Task, seeds: int | Sequence[int] = 10) -> TeacherScore:
+def evaluate(teacher: str | Path | Teacher, task: str | Task, seeds: int | Iterable[int] = 10) -> TeacherScore:
     """Score a teacher on a task: 0 is plain SGD on random examples, 1 the greedy oracle of the task's medium.
 
     >>> evaluate("greedy", "LabelMoons", 3).score

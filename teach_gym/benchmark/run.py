@@ -1,14 +1,14 @@
-"""Carrying out runs: one row of results per run, written so that a killed benchmark can be taken up again."""
+"""Carrying out runs: one row of results per run, written so that a killed benchmark can be resumed."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any
 
 from teach_gym.benchmark.execute import Failure, Outcome, attempt
 from teach_gym.benchmark.processes import cpus, in_processes
+from teach_gym.benchmark.progress import track
 from teach_gym.benchmark.rows import Row
 from teach_gym.benchmark.store import Store
 from teach_gym.benchmark.suite import Run
@@ -53,15 +53,15 @@ def run_suite(
 ) -> list[Row]:
     """Carry out the runs that the results file does not have yet, and return the rows of all of them.
 
-    A row is on disk before it counts, and only this process writes. Killed at any moment and called again it
-    goes on where it was. Scripts that use the ``process`` executor need the usual ``if __name__ == "__main__":``.
+    A row is on disk before it counts, and only this process writes. Killed at any moment and called again, it
+    resumes. Scripts that use the ``process`` executor need the usual ``if __name__ == "__main__":``.
 
     Args:
         runs: what to run, see ``teach_gym.benchmark.suite.expand``.
         out: the results file, JSON lines; rows of other runs in it are left alone.
         executor: a key of ``EXECUTORS``.
         workers: number of processes, with ``ray`` of tasks at a time (default: one per CPU of this machine).
-        progress: show a progress bar on a terminal.
+        progress: show on standard error how far it has come.
 
     Returns:
         One row per run, in the order of ``runs``.
@@ -70,8 +70,9 @@ def run_suite(
         ValueError: unknown executor, or a number of workers that is not positive.
         WorkerError: a worker process died.
         RunError: some runs raised an exception; the others are done.
+        NotADirectoryError: the folder of the results file is a file.
         BlockingIOError: another process is writing the results file.
-        DamagedDataError: the results file is not what a benchmark writes.
+        DamagedDataError: the results file is not what a benchmark writes, or a row was changed.
         ImportError: the executor is ``ray``, which is not installed.
     """
     carry_out = lookup_name("executor", executor, EXECUTORS)
@@ -81,16 +82,15 @@ def run_suite(
         rows = {row["id"]: row for row in store.rows}
         todo = [run for run in runs if run.id not in rows]
         failures = []
-        bar = _progress_bar(len(runs), len(runs) - len(todo), progress)
-        with bar, contextlib.closing(carry_out(todo, workers)) as outcomes:
+        shown = track(len(runs), len(runs) - len(todo), unit="run", label="benchmark", shown=progress)
+        with shown as bar, contextlib.closing(carry_out(todo, workers)) as outcomes:
             for run, outcome in outcomes:
                 if isinstance(outcome, Failure):
                     failures.append((run, outcome))
                 else:
                     store.append(outcome)
                     rows[run.id] = outcome
-                bar.set_postfix_str(f"{run.task} {run.teacher}", refresh=False)
-                bar.update()
+                bar.step(f"{run.task} {run.teacher}")
     if failures:
         run, first = failures[0]
         raise RunError(
@@ -98,9 +98,3 @@ def run_suite(
             f"{first.message}"
         ) from RunError(first.trace)
     return [rows[run.id] for run in runs]
-
-
-def _progress_bar(total: int, done: int, progress: bool) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, initial=done, unit="run", disable=None if progress else True, dynamic_ncols=True)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teach_gym.benchmark.rows import Digests, run_id
 from teach_gym.calls import format_call, parse_call
-from teach_gym.errors import check_known
+from teach_gym.errors import check_known, number, positive
 from teach_gym.files import sha256
 from teach_gym.pretrained import find
 from teach_gym.registration import TASKS, short_name, task_kwargs
@@ -34,9 +34,28 @@ FIRST_SEED = 1000
 """Evaluation seeds start here, so that tuning on small seeds does not tune on them."""
 
 
-def evaluation_seeds(n: int) -> tuple[int, ...]:
-    """The first n evaluation seeds."""
-    return tuple(range(FIRST_SEED, FIRST_SEED + n))
+MOST_SEEDS = 100_000
+
+
+def evaluation_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
+    """Evaluation seeds: as they are given, or the first ones of that number.
+
+    Raises:
+        TypeError: not an integer, or not integers.
+        ValueError: a number that is not positive or above ``MOST_SEEDS``; no seed, a negative one, or one given twice.
+    """
+    if not isinstance(seeds, Iterable):
+        positive("the number of seeds", seeds, integer=True)
+        if seeds > MOST_SEEDS:
+            raise ValueError(f"the number of seeds must be at most {MOST_SEEDS:,}, got {seeds!r}")
+        return tuple(range(FIRST_SEED, FIRST_SEED + int(seeds)))
+    found = tuple(seeds)
+    for seed in found:
+        number("a seed", seed, integer=True)
+    if not found or min(found) < 0 or len(set(found)) < len(found):
+        listed = ", ".join(map(str, found)) or "none"
+        raise ValueError(f"seeds must be one or more different integers >= 0, got {listed}")
+    return tuple(int(seed) for seed in found)
 
 
 @dataclass(frozen=True)
@@ -160,13 +179,10 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         ValueError: not of that form, negative, repeated or none.
     """
     try:
-        numbers = tuple(int(part) for part in text.split(",") if part.strip())
+        numbers = [int(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
         raise ValueError(f"seeds must be a number such as 10 or a list such as 3,4,7, got {text!r}") from error
-    seeds = numbers if "," in text else evaluation_seeds(numbers[0]) if numbers else ()
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds must be one or more different integers >= 0, got {text!r}")
-    return seeds
+    return evaluation_seeds(numbers if "," in text or not numbers else numbers[0])
 
 
 def task_spec(text: str) -> tuple[str, str]:

@@ -46,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (ValueError, TypeError, OSError, ImportError, ArithmeticError, RuntimeError) as error:
+    except (ValueError, TypeError, OSError, ImportError, ArithmeticError, RuntimeError, MemoryError) as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        say("error: " + " ".join(str(error).split()))
+        say("error: " + (" ".join(str(error).split()) or type(error).__name__))
         return 2
 
 
@@ -59,6 +59,8 @@ def _run(argv: list[str]) -> int:
     if argv == ["--version"]:
         print(PROGRAM, __version__)
         return 0
+    if any("\0" in argument for argument in argv):
+        raise ValueError(f"an argument must not hold the character NUL, got {argv!r}")
     if argv and not argv[0].startswith("-"):
         lookup_name("command", argv[0], COMMANDS)
     code: int = tyro.extras.subcommand_cli_from_dict(

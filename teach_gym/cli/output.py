@@ -34,4 +34,6 @@ def set_data_dir(folder: Path | None) -> None:
     from teach_gym.data.datasets import DATA_VARIABLE
 
     if folder is not None:
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(f"data folder {str(folder)!r} is no folder")
         os.environ[DATA_VARIABLE] = str(folder.expanduser())

@@ -32,7 +32,7 @@ def render(
         fps: Frames a second.
         data_dir: Data folder.
     """
-    from teach_gym.benchmark.suite import cached_task, task_spec
+    from teach_gym.benchmark.suite import cached_task, evaluation_seeds, task_spec
     from teach_gym.render.frame import animate, save_animation
     from teach_gym.render.player import record, scene, write_player
     from teach_gym.teachers import lesson, make_teacher
@@ -40,7 +40,7 @@ def render(
     set_data_dir(data_dir)
     label, spec = task_spec(task)
     built, short = cached_task(spec), label.partition(":")[0]
-    chosen = [make_teacher(text) for text in teachers]
+    chosen, seed = [make_teacher(text) for text in teachers], evaluation_seeds(seed)
     single = len(chosen) == len(seed) == 1
     path = Path(f"{short}-{chosen[0].name}.gif" if single else f"{short}.html") if out is None else out
 

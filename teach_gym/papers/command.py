@@ -9,6 +9,7 @@ from typing import Any
 from teach_gym.benchmark.charts import load_matplotlib
 from teach_gym.benchmark.processes import cpus
 from teach_gym.errors import DataNotFoundError, lookup_name
+from teach_gym.files import make_folder
 from teach_gym.papers import EXPERIMENTS, experiment
 from teach_gym.papers.engine import run_experiment
 from teach_gym.papers.report import verdict_lines
@@ -44,6 +45,7 @@ def reproduce(
     """
     lookup_name("experiment", name, {ALL: "", **EXPERIMENTS})
     load_matplotlib()
+    make_folder(out)
     missing = 0
     how: dict[str, Any] = {"scale": scale, "seeds": seeds, "panels": panels}
     how["workers"] = cpus() if workers is None else workers

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teach_gym.benchmark.processes import in_processes
+from teach_gym.benchmark.progress import track
 from teach_gym.benchmark.suite import FIRST_SEED
 from teach_gym.errors import DamagedDataError, lookup_name, positive
 from teach_gym.files import write_text, writing
@@ -165,7 +166,7 @@ def run_experiment(
             all).
         workers: processes that carry out units of work; with 1 this process does. More than one need the usual
             ``if __name__ == "__main__":`` in scripts, and an experiment whose ``run`` survives pickling.
-        progress: show a progress bar on a terminal.
+        progress: show on standard error how far it has come.
         figures: draw the figures, which needs matplotlib.
 
     Returns:
@@ -218,23 +219,13 @@ def _on_panels(units: list[Unit], panels: Sequence[str]) -> list[Unit]:
 
 
 def _carry_out(experiment: Experiment, units: Sequence[Unit], parts: Path, workers: int, progress: bool) -> None:
-    from tqdm import tqdm
-
     todo = [unit for unit in units if not _rows_path(parts, unit).is_file()]
     complete = functools.partial(_complete, experiment.run, experiment.checkpoints, parts)
     calls = in_processes(complete, todo, workers) if workers > 1 else ((unit, complete(unit)) for unit in todo)
-    bar = tqdm(
-        total=len(units),
-        initial=len(units) - len(todo),
-        unit="unit",
-        desc=experiment.name,
-        disable=None if progress else True,
-        dynamic_ncols=True,
-    )
-    with bar, contextlib.closing(calls):
+    shown = track(len(units), len(units) - len(todo), unit="unit", label=experiment.name, shown=progress)
+    with shown as bar, contextlib.closing(calls):
         for unit, _ in calls:
-            bar.set_postfix_str(f"{unit.panel} {unit.method}".strip(), refresh=False)
-            bar.update()
+            bar.step(f"{unit.panel} {unit.method}".strip())
 
 
 def _complete(run: Callable[..., Result], checkpoints: bool, parts: Path, unit: Unit) -> None:

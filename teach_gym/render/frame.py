@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from teach_gym.core.state import Example, Task, TeachState, Transition
-from teach_gym.errors import lookup_name, positive
+from teach_gym.errors import lookup_name, number
 from teach_gym.files import writing
 from teach_gym.render.canvas import INK, MUTED, RULE, Canvas, short
 from teach_gym.render.film import Film
@@ -99,6 +99,9 @@ def _frame(task: Task, state: TeachState, film: Film) -> npt.NDArray[np.uint8]:
 # ------------------------------------------------------------------------------------------------------- animation
 
 
+_FPS = (0.01, 50.0)
+
+
 def animate(task: Task, first: TeachState, transitions: Iterable[Transition]) -> list[npt.NDArray[np.uint8]]:
     """Frames of a lesson: one at reset and one after each step.
 
@@ -125,10 +128,11 @@ def save_animation(frames: Sequence[npt.NDArray[np.uint8]], path: str | Path, fp
     Args:
         frames: uint8 (rows, columns, 3) each, at least one.
         path: where to; its suffix, .gif or .png, is the format.
-        fps: frames a second (GIF).
+        fps: frames a second (GIF), from 0.01 to 50: a GIF counts hundredths of a second, and viewers slow down one
+            that is faster.
 
     Raises:
-        ValueError: another suffix, no frames, or ``fps`` not positive.
+        ValueError: another suffix, no frames, or ``fps`` out of range.
     """
     path = Path(path)
     kind = path.suffix.lower()
@@ -136,7 +140,9 @@ def save_animation(frames: Sequence[npt.NDArray[np.uint8]], path: str | Path, fp
         raise ValueError(f"cannot write {str(path)!r}: the suffix must be .gif or .png, got {path.suffix!r}")
     if not frames:
         raise ValueError("no frames to write; give at least one")
-    positive("fps", fps)
+    number("fps", fps)
+    if not _FPS[0] <= fps <= _FPS[1]:
+        raise ValueError(f"fps must lie in [{_FPS[0]:g}, {_FPS[1]:g}], got {fps!r}")
     with writing(path) as file:
         if kind == ".png":
             Image.fromarray(frames[-1]).save(file, "PNG", optimize=True)
@@ -148,5 +154,5 @@ def _write_gif(frames: Sequence[npt.NDArray[np.uint8]], file: Any, fps: float) -
     """All frames with one palette (that of the last frame), so that colours do not flicker."""
     palette = Image.fromarray(frames[-1]).quantize(255, dither=Image.Dither.NONE)
     images = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
-    duration = max(round(1000 / fps), 20)
+    duration = round(1000 / fps)
     images[0].save(file, "GIF", save_all=True, append_images=images[1:], duration=duration, loop=0, optimize=False)

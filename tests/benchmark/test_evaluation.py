@@ -82,9 +82,10 @@ def test_a_diverged_learner_is_infinitely_far() -> None:
 @pytest.mark.parametrize(
     ("seeds", "error", "message"),
     [
-        (0, ValueError, "seeds must be > 0"),
-        (2.5, TypeError, "seeds must be an integer"),
-        (True, TypeError, "seeds must be an integer"),
+        (0, ValueError, "number of seeds must be > 0"),
+        (2.5, TypeError, "number of seeds must be an integer"),
+        (10**12, ValueError, "at most 100,000"),
+        (True, TypeError, "number of seeds must be an integer"),
         ([], ValueError, "one or more different integers"),
         ([1, 1], ValueError, "one or more different integers"),
         ([-1], ValueError, "one or more different integers"),

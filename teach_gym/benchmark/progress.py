@@ -1,0 +1,115 @@
+"""How far a long piece of work has come: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Protocol
+
+INTERVAL = 20.0
+"""Seconds between two lines where standard error is no terminal, such as a pipe or a log file."""
+
+
+class Progress(Protocol):
+    """Counts what is done."""
+
+    def step(self, what: str) -> None:
+        """One more is done.
+
+        Args:
+            what: what it was, in a few words.
+        """
+
+
+def track(total: int, done: int, *, unit: str, label: str = "", shown: bool = True) -> AbstractContextManager[Progress]:
+    """Show on standard error how far the work in a ``with`` statement has come.
+
+    Args:
+        total: how many pieces of work there are.
+        done: how many of them were done before.
+        unit: what they are called, such as ``run``.
+        label: what the work is called.
+        shown: show anything at all.
+    """
+    if not shown or sys.stderr.isatty():
+        return _Bar(total, done, unit, label, shown)
+    return Lines(total, done, unit, label)
+
+
+class _Bar:
+    """A progress bar on a terminal."""
+
+    def __init__(self, total: int, done: int, unit: str, label: str, shown: bool) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            total=total, initial=done, unit=unit, desc=label or None, disable=not shown, dynamic_ncols=True
+        )
+
+    def step(self, what: str) -> None:
+        """One more is done."""
+        self._bar.set_postfix_str(what, refresh=False)
+        self._bar.update()
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._bar.close()
+
+
+class Lines:
+    """A line every ``interval`` seconds, and one at the end if there was any before.
+
+    Args:
+        total: how many pieces of work there are.
+        done: how many of them were done before.
+        unit: what they are called.
+        label: what the work is called.
+        interval: seconds between two lines.
+        clock: tells the time in seconds.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        done: int,
+        unit: str,
+        label: str = "",
+        *,
+        interval: float = INTERVAL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.total, self.done, self.unit, self.label = total, done, unit, label
+        self._interval, self._clock, self._began, self._last = interval, clock, clock(), ""
+        self._over, self._printed = threading.Event(), False
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def step(self, what: str) -> None:
+        """One more is done."""
+        self.done, self._last = self.done + 1, what
+
+    def line(self) -> str:
+        """What is said now."""
+        seconds = round(self._clock() - self._began)
+        label, last = self.label and f"{self.label}: ", self._last and f"; last: {self._last}"
+        return f"{label}{self.done} of {self.total} {self.unit}s done, {seconds} s{last}"
+
+    def _watch(self) -> None:
+        while not self._over.wait(self._interval):
+            self._printed = True
+            print(self.line(), file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Lines:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._over.set()
+        self._thread.join()
+        if self._printed and kind is None:
+            print(self.line(), file=sys.stderr, flush=True)
