@@ -70,6 +70,7 @@ papers: $(VENV)/.test  ## docs/results/papers.md, blackbox.md: the papers' exper
 
 calibrate: $(VENV)/.bench
 	$(BIN)/python -m tools.calibrate --out docs/results/calibration.json
+	$(BIN)/python -m tools.thresholds
 
 agents: $(VENV)/.test  ## docs/results/agents.md: trains all agents (hours; a second call goes on; MNIST needs the data)
 	$(BIN)/python agents/scoreboard.py --out runs/agents --page docs/results/agents.md

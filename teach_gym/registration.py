@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 from teach_gym.errors import lookup_name
 
 NAMESPACE = "teach_gym"
 VERSION = "v0"
+MAX_EPISODE_STEPS = 1_000_000
+"""Steps after which a registered environment truncates. It is above any budget, which ends an episode before: the
+number is there for libraries that need one. Give ``max_episode_steps`` to ``gym.make`` for another."""
+THRESHOLDS_FILE = Path(__file__).with_name("thresholds.json")
 
 _MOONS: dict[str, Any] = {
     "pool": "half_moons",
@@ -190,11 +196,17 @@ def task_kwargs(name: str) -> dict[str, Any]:
     return copy.deepcopy(TASKS[short_name(name)])
 
 
+def reward_thresholds() -> dict[str, float]:
+    """The mean return of the greedy oracle by short name, measured by ``python -m tools.thresholds``."""
+    found: dict[str, float] = json.loads(THRESHOLDS_FILE.read_text(encoding="utf-8"))
+    return found
+
+
 def register_all() -> None:
     """Register every task with Gymnasium."""
     from gymnasium.envs.registration import register
 
-    entries = {}
+    entries, thresholds = {}, reward_thresholds()
     for name in TASKS:
         kwargs = task_kwargs(name)
         medium = kwargs["medium"]
@@ -205,4 +217,6 @@ def register_all() -> None:
             entry_point=f"{entry}Env",
             vector_entry_point=f"{entry}VectorEnv",
             kwargs=kwargs,
+            max_episode_steps=MAX_EPISODE_STEPS,
+            reward_threshold=thresholds.get(name),
         )

@@ -8,10 +8,12 @@ import sys
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
+from gymnasium.wrappers import TimeAwareObservation, TimeLimit
 
 import teach_gym
-from teach_gym.registration import NEURAL_TASKS, TASKS, env_id, task_kwargs
+from teach_gym.registration import MAX_EPISODE_STEPS, NEURAL_TASKS, TASKS, env_id, task_kwargs
 
 FIRST_NAMES = """
     LabelRegression LabelMoons LabelGaussian LabelDigits LabelDigits10 LabelDigitsMLP LabelMNIST MixupMoons
@@ -42,7 +44,28 @@ def test_specs_are_strings_and_plain_json(name: str) -> None:
     assert json.loads(json.dumps(spec.kwargs)) == spec.kwargs == TASKS[name]
     again = gym.envs.registration.EnvSpec.from_json(spec.to_json())
     assert again.kwargs == spec.kwargs and again.id == spec.id
-    assert spec.max_episode_steps is None
+    assert spec.max_episode_steps == MAX_EPISODE_STEPS > 1000 * spec.kwargs["budget"]
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_a_limit_of_steps_comes_from_gymnasiums_wrapper(name: str, limit: int | None) -> None:
+    """Libraries read an integer limit from the specification; it never ends an episode that has a budget."""
+    env = gym.make(env_id(name), budget=5, max_episode_steps=limit)
+    assert isinstance(env, TimeLimit) and env.spec is not None
+    assert env.spec.max_episode_steps == (limit or MAX_EPISODE_STEPS)
+    aware = TimeAwareObservation(env, flatten=True, normalize_time=False)
+    observation, _ = aware.reset(seed=0)
+    assert aware.observation_space.contains(observation) and observation[-1] == 0
+    ends = [aware.step(0)[2:4] for _ in range(limit or 5)]
+    assert ends[-1] == ((False, True) if limit else (True, False)) and set(ends[:-1]) == {(False, False)}
+
+
+def test_vector_environments_take_a_limit_of_steps() -> None:
+    env = gym.make_vec(env_id("LabelMoons"), 3, max_episode_steps=10)
+    assert env.spec is not None and env.unwrapped.max_episode_steps == 10
+    assert gym.make_vec(env_id("LabelMoons"), 3).unwrapped.max_episode_steps == MAX_EPISODE_STEPS
+    env.reset(seed=0)
+    assert [env.step(np.zeros(3, dtype=int))[3].all() for _ in range(10)] == [False] * 9 + [True]
 
 
 def test_made_envs_know_their_spec_and_medium(name: str) -> None:

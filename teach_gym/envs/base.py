@@ -129,7 +129,8 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
     A learner drawn at random (``init``, ``init_scale``) and the pool rows of the whole episode.
 
     ## Episode end
-    Terminated when the distance falls below ``tolerance`` or the budget is spent; never truncated by itself. A
+    Terminated when the distance falls below ``tolerance`` or the budget is spent. Truncated only by ``gym.make``'s
+    limit of steps, which is above any budget unless you give another as ``max_episode_steps``. A
     black-box task (``observation="black_box"``) never ends by the distance; its pictures, made for people, show the
     target. With ``steps_to_accuracy`` the episode ends at the accuracy ``zeta``.
 
