@@ -5,33 +5,19 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+from importlib import metadata
+from typing import TYPE_CHECKING
 
 from teach_gym.versions import __version__, version_of
 
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
 Table = tuple[list[str], list[list[str]]]
 
-DEPENDENCIES = (
-    "gymnasium",
-    "numpy",
-    "array-api-compat",
-    "scikit-learn",
-    "scipy",
-    "Pillow",
-    "tyro",
-    "threadpoolctl",
-    "tqdm",
-    "Jinja2",
-    "safetensors",
-)
-EXTRAS = {
-    "torch": ("torch",),
-    "vision": ("torch", "torchvision"),
-    "agents": ("torch", "stable-baselines3", "wandb", "tensorboard", "PyYAML"),
-    "plots": ("matplotlib",),
-    "ray": ("ray",),
-    "minari": ("minari",),
-}
-"""The optional dependencies of ``pyproject.toml`` that users install, by extra."""
+DISTRIBUTION = "teach_gym"
+MAINTAINERS = ("test", "dev", "docs", "all")
+"""The extras that users have no need of."""
 
 
 def findings() -> dict[str, Table]:
@@ -46,22 +32,51 @@ def findings() -> dict[str, Table]:
         ["GPU", gpu()],
         ["data folder", str(datasets.data_dir().resolve())],
     ]
-    dependencies = [[name, version_of(name) or "missing: pip install teach_gym"] for name in DEPENDENCIES]
-    extras = []
-    for extra, distributions in EXTRAS.items():
-        for name in distributions:
-            extras.append([extra, name, version_of(name) or f"missing: pip install 'teach_gym[{extra}]'"])
     data = []
     for name in datasets.DATASETS:
         problems = datasets.check(name)
         missing = f"missing: teach-gym data {name}" if all(p.startswith("missing") for p in problems) else problems[0]
         data.append([name, missing if problems else "found, checksums right"])
+    return {"System": (["What", "Found"], system), **packages(), "Data": (["Data set", "State"], data)}
+
+
+def packages() -> dict[str, Table]:
+    """The requirements and extras of the installed distribution, with the versions found."""
+    from packaging.requirements import Requirement
+
+    try:
+        about = metadata.metadata(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        unknown = f"not known: {DISTRIBUTION} is not installed as a package (pip install .)"
+        return {"Dependencies": (["Package", "Version"], [["all", unknown]])}
+    requirements = [Requirement(line) for line in about.get_all("Requires-Dist") or ()]
+    needed = [r for r in requirements if _applies(r, "")]
+    extras = [
+        [extra, r.name, _state(r, f"'{DISTRIBUTION}[{extra}]'")]
+        for extra in about.get_all("Provides-Extra") or ()
+        if extra not in MAINTAINERS
+        for r in requirements
+        if r not in needed and _applies(r, extra)
+    ]
     return {
-        "System": (["What", "Found"], system),
-        "Dependencies": (["Package", "Version"], dependencies),
+        "Dependencies": (["Package", "Version"], [[r.name, _state(r, DISTRIBUTION)] for r in needed]),
         "Extras": (["Extra", "Package", "Version"], extras),
-        "Data": (["Data set", "State"], data),
     }
+
+
+def _applies(requirement: Requirement, extra: str) -> bool:
+    """Whether a requirement is one of an extra (empty: of the package itself) on this machine."""
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
+def _state(requirement: Requirement, wanted: str) -> str:
+    """The version found, or what to do about it."""
+    found = version_of(requirement.name)
+    if found is None:
+        return f"missing: pip install {wanted}"
+    if not requirement.specifier.contains(found, prereleases=True):
+        return f"{found}, but {requirement.specifier} is needed: pip install --upgrade {wanted}"
+    return found
 
 
 def gpu() -> str:

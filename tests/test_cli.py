@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,6 @@ import teach_gym
 from teach_gym.benchmark.store import read_rows
 from teach_gym.cli import COMMANDS, main
 from teach_gym.data.datasets import DATA_VARIABLE
-from teach_gym.doctor import DEPENDENCIES, EXTRAS
 from teach_gym.registration import TASKS, env_id
 from teach_gym.teachers import TEACHERS
 
@@ -189,30 +189,51 @@ def test_data_check_of_what_is_there(capsys: pytest.CaptureFixture[str]) -> None
     assert "all files are right" in capsys.readouterr().out
 
 
-def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+METADATA = """\
+Metadata-Version: 2.4
+Name: teach_gym
+Version: 0.1.0
+Requires-Dist: numpy>=2
+Requires-Dist: gymnasium<0.9
+Requires-Dist: nowhere-to-be-found>=1
+Requires-Dist: winonly; sys_platform == 'no such system'
+Provides-Extra: plots
+Requires-Dist: Matplotlib>=3; extra == 'plots'
+Requires-Dist: no-such-drawer[big]>=3; extra == 'plots'
+Provides-Extra: test
+Requires-Dist: pytest; extra == 'test'
+"""
+
+
+def test_doctor_tells_the_requirements_of_the_installed_distribution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from teach_gym import doctor
 
     monkeypatch.setattr(doctor, "gpu", lambda: "one abacus")
-    monkeypatch.setattr(doctor, "version_of", lambda name: None if name in ("ray", "wandb") else "1.2.3")
+    monkeypatch.setattr(
+        doctor.metadata,
+        "metadata",
+        lambda name: metadata.PathDistribution(tmp_path).metadata,
+    )
+    (tmp_path / "METADATA").write_text(METADATA)
     assert main(["doctor"]) == 0
-    output = capsys.readouterr().out
-    assert teach_gym.__version__ in output and "one abacus" in output and "mnist" in output
-    assert "pip install 'teach_gym[ray]'" in output and "pip install 'teach_gym[agents]'" in output
-    assert "pip install 'teach_gym[plots]'" not in output
+    output = " ".join(capsys.readouterr().out.split())
+    assert f"teach_gym {teach_gym.__version__}" in output and "one abacus" in output and "mnist" in output
+    versions = {name: metadata.version(name) for name in ("numpy", "gymnasium")}
+    assert f"numpy {versions['numpy']} " in output
+    assert f"gymnasium {versions['gymnasium']}, but <0.9 is needed: pip install --upgrade teach_gym" in output
+    assert "nowhere-to-be-found missing: pip install teach_gym " in output
+    assert "plots no-such-drawer missing: pip install 'teach_gym[plots]'" in output and "plots Matplotlib" in output
+    assert "winonly" not in output and "pytest" not in output
 
 
-def test_doctor_knows_the_dependencies_of_the_project() -> None:
-    tomllib = pytest.importorskip("tomllib")
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+def test_doctor_without_an_installed_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    from teach_gym import doctor
 
-    def names(lines: list[str]) -> set[str]:
-        return {line.split(">")[0].split("[")[0].strip() for line in lines}
-
-    assert set(DEPENDENCIES) == names(project["dependencies"])
-    users = set(project["optional-dependencies"]) - {"test", "docs", "dev", "all"}
-    assert {extra: set(found) for extra, found in EXTRAS.items()} == {
-        extra: names(project["optional-dependencies"][extra]) for extra in users
-    }
+    monkeypatch.setattr(doctor, "DISTRIBUTION", "no-such-distribution")
+    _, rows = doctor.packages()["Dependencies"]
+    assert len(rows) == 1 and "is not installed as a package" in rows[0][1]
 
 
 def test_python_m_teach_gym() -> None:
