@@ -15,7 +15,6 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
 import teach_gym
-from teach_gym.benchmark.evaluation import Evaluation
 from teach_gym.sb3 import PolicyTeacher, make_vec_env
 
 parser = argparse.ArgumentParser(description="Train PPO against the greedy oracle.")
@@ -41,12 +40,11 @@ model = PPO(
 )
 model.learn(args.steps)
 
-evaluation = Evaluation(task, args.episodes)
 oracles = ["greedy", *(["anticipating"] if task.update.momentum else [])]
 teachers = {name: teach_gym.make_teacher(name) for name in oracles} | {"PPO": PolicyTeacher(model)}
 print(f"{args.task}, {args.episodes} episodes: final distance, score with its 95 % interval (0: plain SGD, 1: greedy)")
 for name, teacher in teachers.items():
-    found = evaluation(teacher)
-    print("{:12s} {distance_agent:6.3f}  {score:6.3f} [{score_low:.3f}, {score_high:.3f}]".format(name, **found))
-verdict = "beats" if found["score_low"] > 1 else "does not beat"
+    found = teach_gym.evaluate(teacher, task, args.episodes)
+    print(f"{name:12s} {found.distance:6.3f}  {found.score:6.3f} [{found.low:.3f}, {found.high:.3f}]")
+verdict = "beats" if found.low > 1 else "does not beat"
 print(f"after {model.num_timesteps:,} steps PPO {verdict} the greedy oracle")

@@ -7,9 +7,6 @@ make a task for the oracles, an id of your own for Gymnasium, and variations of 
 import gymnasium as gym
 
 import teach_gym
-from teach_gym.benchmark.evaluation import Evaluation
-from teach_gym.core.build import build
-from teach_gym.core.observe import layout
 
 fields = {
     "learner": "softmax",
@@ -25,16 +22,11 @@ fields = {
     "budget": 40,
 }
 
-spec = teach_gym.TaskSpec(**fields)  # checked; unknown names and values out of range say what is allowed
-task = build(spec)  # make_task(**fields) does both
-print(f"{task.size} parameters, {task.n_actions} actions; what an agent sees:")
-for block in layout(task):
-    print(f"  {block.name:10s} {block.start:3d}:{block.start + block.size:<3d} {block.meaning}")
-
-evaluation = Evaluation(task, seeds=100)
+task = teach_gym.make_task(**fields)  # checked: unknown names and values out of range say what is allowed
+print(f"{task.size} parameters, {task.n_actions} actions")
 for name in ("random", "passive", "greedy", "anticipating"):
-    found = evaluation(teach_gym.make_teacher(name))
-    print("{:12s} score {score:6.3f} [{score_low:.3f}, {score_high:.3f}]".format(name, **found))
+    found = teach_gym.evaluate(name, task, seeds=100)
+    print(f"{name:12s} score {found.score:6.3f} [{found.low:.3f}, {found.high:.3f}]")
 
 gym.register(
     "MixupClusters-v0",
@@ -43,7 +35,9 @@ gym.register(
     kwargs=fields,
 )
 env = gym.make("MixupClusters-v0", continuous=True, reward="log_progress")  # any coefficient instead of five
-print(f"one learner, continuous: {env.action_space}")
+print(f"one learner, continuous: {env.action_space}; what an agent sees:")
+for block in env.unwrapped.layout:
+    print(f"  {block.name:10s} {block.start:3d}:{block.start + block.size:<3d} {block.meaning}")
 envs = gym.make_vec("MixupClusters-v0", num_envs=1000, learning_rate=[0.01, 0.05])  # each learner has its own step size
 observations, info = envs.reset(seed=0)
 print(f"a thousand learners with step sizes of their own: observations {observations.shape}")

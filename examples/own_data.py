@@ -7,9 +7,6 @@ import numpy as np
 from sklearn.datasets import load_iris
 
 import teach_gym
-from teach_gym.core.randomness import Streams
-from teach_gym.core.task import reset
-from teach_gym.teachers import follow
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "iris.npz"
@@ -29,8 +26,8 @@ with tempfile.TemporaryDirectory() as folder:
 
 for name in ("passive", "greedy", "imt"):
     teacher = teach_gym.make_teacher(name)
-    state = reset(task, Streams.from_seeds(range(100)))  # a hundred learners at once
-    for _ in range(task.spec.budget):
-        state = follow(task, state, teacher).state
+    state, transitions = teach_gym.lesson(task, teacher, seeds=range(100))  # a hundred learners at once
+    for transition in transitions:
+        state = transition.state
     left = (state.distance / state.initial_distance).mean()
     print(f"{name:8s} {100 * (1 - left):5.1f} per cent of the distance removed")

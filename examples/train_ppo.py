@@ -6,7 +6,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
-from teach_gym.benchmark.evaluation import Evaluation
+import teach_gym
 from teach_gym.sb3 import PolicyTeacher, make_vec_env, save_policy
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -23,9 +23,9 @@ model = PPO(
 model.learn(args.steps, log_interval=20)
 
 task = env.get_attr("task")[0]
-result = Evaluation(task, seeds=200)(PolicyTeacher(model))
+result = teach_gym.evaluate(PolicyTeacher(model), task, seeds=200)
 print("||w - w*|| at the end of 200 episodes: ", end="")
-print("passive {distance_passive:.3f}, greedy {distance_greedy:.3f}, PPO {distance_agent:.3f}".format(**result))
-print("score {score:.3f} [{score_low:.3f}, {score_high:.3f}]; 0: passive, 1: greedy oracle".format(**result))
-save_policy(model, args.out, task.spec, **result)
+print(f"passive {result.distance_passive:.3f}, greedy {result.distance_greedy:.3f}, PPO {result.distance:.3f}")
+print(f"score {result.score:.3f} [{result.low:.3f}, {result.high:.3f}]; 0: passive, 1: greedy oracle")
+save_policy(model, args.out, task.spec, score=result.score)
 print(f"now: teach-gym bench --tasks {args.task} --teachers agent:{args.out}")

@@ -13,6 +13,7 @@ from teach_gym.registration import TASKS, env_id, register_all
 from teach_gym.versions import __version__
 
 if TYPE_CHECKING:
+    from teach_gym.benchmark.evaluation import evaluate
     from teach_gym.core.build import make_task
     from teach_gym.core.randomness import Streams
     from teach_gym.core.spec import TaskSpec
@@ -33,6 +34,7 @@ __all__ = [
     "Transition",
     "__version__",
     "env_id",
+    "evaluate",
     "follow",
     "lesson",
     "load_teacher",
@@ -51,6 +53,7 @@ _LAZY = {
     "TeachState": "teach_gym.core.state",
     "Teacher": "teach_gym.teachers",
     "Transition": "teach_gym.core.state",
+    "evaluate": "teach_gym.benchmark.evaluation",
     "follow": "teach_gym.teachers",
     "lesson": "teach_gym.teachers",
     "load_teacher": "teach_gym.teachers.agent",
