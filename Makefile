@@ -7,23 +7,28 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 SEEDS ?= 10
 
+export PYTHONUNBUFFERED = 1
+
 COMMA := ,
 
-.PHONY: agents bench test test-slow lint docs site results papers speed calibrate clean
+.PHONY: help agents bench test test-slow lint docs site results papers speed calibrate clean
+
+help:  ## the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | awk -F '\t' '{printf "make %-10s %s\n", $$1, $$2}'
 
 define install
 	@test -x $(BIN)/python || { (command -v uv >/dev/null && uv venv -q --python $(PYTHON) $(VENV)) || $(PYTHON) -m venv $(VENV); }
-	@if command -v uv >/dev/null; then uv pip install -q --python $(BIN)/python -e '.[$(1)]'; \
-	 else $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[$(1)]'; fi
+	@if command -v uv >/dev/null; then uv pip install --python $(BIN)/python -e '.[$(1)]'; \
+	 else $(BIN)/python -m pip install --disable-pip-version-check -e '.[$(1)]'; fi
 	@touch $@
 endef
 
 $(VENV)/.bench: pyproject.toml
-	@echo "setting up $(VENV) for the benchmark"
+	@echo "setting up $(VENV) for the benchmark: about 150 MB to download, a minute or two; once only"
 	$(call install,plots)
 
 $(VENV)/.test: pyproject.toml
-	@echo "setting up $(VENV) for the tests (torch, torchvision and stable-baselines3: some gigabytes, minutes)"
+	@echo "setting up $(VENV) for the tests: torch, Stable-Baselines3 and others, some GB to download, minutes; once only"
 	$(call install,test)
 
 $(VENV)/.site: pyproject.toml
@@ -35,15 +40,18 @@ $(VENV)/.dev: pyproject.toml
 	$(call install,dev)
 
 bench: $(VENV)/.bench  ## oracles and baselines on the embedded data, with a report
+	@echo "running the benchmark with $(SEEDS) seeds: a minute or two on 2 CPUs; make bench again resumes"
 	$(BIN)/teach-gym bench --seeds $(SEEDS) --out $(OUT)
 
 test: $(VENV)/.test  ## the default tests
+	@echo "running the default tests on all CPUs: about 4 minutes on 2 CPUs; each dot is a test"
 	$(BIN)/python -m pytest -n auto
 
 test-slow: $(VENV)/.test  ## the long ones
+	@echo "running the tests marked slow, one after the other: half an hour or more"
 	$(BIN)/python -m pytest -m slow
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -58,6 +66,7 @@ site: $(VENV)/.site  ## the documentation site, in site/
 	@echo "open site/index.html"
 
 results: $(VENV)/.bench  ## docs/results/benchmark.md: all tasks, 10 seeds, teachers timed without contention
+	@echo "running all tasks on one CPU: about half an hour; make results again resumes"
 	$(BIN)/teach-gym bench full --seeds 10 --executor serial --out runs/full
 	(printf '# Benchmark\n\n`teach-gym bench full --seeds 10 --executor serial`\n\n'; cat runs/full/report.md) \
 	  > docs/results/benchmark.md
@@ -68,15 +77,15 @@ papers: $(VENV)/.test  ## docs/results/papers.md, blackbox.md: the papers' exper
 	  $(BIN)/python -m teach_gym.papers.report runs/papers-laptop --page $$page \
 	    --command 'teach-gym reproduce all --scale laptop' || exit; done
 
-calibrate: $(VENV)/.bench
+calibrate: $(VENV)/.bench  ## docs/results/calibration.json: what passive and greedy remove of the distance
 	$(BIN)/python -m tools.calibrate --out docs/results/calibration.json
 	$(BIN)/python -m tools.thresholds
 
-agents: $(VENV)/.test  ## docs/results/agents.md: trains all agents (hours; a second call goes on; MNIST needs the data)
+agents: $(VENV)/.test  ## docs/results/agents.md: trains all agents (hours; a second call resumes; MNIST needs the data)
 	$(BIN)/python agents/scoreboard.py --out runs/agents --page docs/results/agents.md
 
-speed: $(VENV)/.test
+speed: $(VENV)/.test  ## docs/results/speed.md: speed as ratios, measured on this machine
 	$(BIN)/python -m tools.speed --out docs/results/speed.md
 
-clean:
+clean:  ## remove the environment, results and caches
 	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache

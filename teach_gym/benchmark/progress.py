@@ -63,7 +63,7 @@ class _Bar:
 
 
 class Lines:
-    """A line every ``interval`` seconds, and one at the end if there was any before.
+    """A line every ``interval`` seconds, and a last one if more was done since; short work is not mentioned.
 
     Args:
         total: how many pieces of work there are.
@@ -86,7 +86,9 @@ class Lines:
     ) -> None:
         self.total, self.done, self.unit, self.label = total, done, unit, label
         self._interval, self._clock, self._began, self._last = interval, clock, clock(), ""
-        self._over, self._printed = threading.Event(), False
+        self._over = threading.Event()
+        self._said: int | None = None
+        """How much was done when the last line was written."""
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def step(self, what: str) -> None:
@@ -101,8 +103,11 @@ class Lines:
 
     def _watch(self) -> None:
         while not self._over.wait(self._interval):
-            self._printed = True
-            print(self.line(), file=sys.stderr, flush=True)
+            self._say()
+
+    def _say(self) -> None:
+        self._said = self.done
+        print(self.line(), file=sys.stderr, flush=True)
 
     def __enter__(self) -> Lines:
         self._thread.start()
@@ -111,5 +116,5 @@ class Lines:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._over.set()
         self._thread.join()
-        if self._printed and kind is None:
-            print(self.line(), file=sys.stderr, flush=True)
+        if self._said not in (None, self.done):
+            self._say()
