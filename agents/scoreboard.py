@@ -2,27 +2,23 @@
 
     python agents/scoreboard.py --out runs/agents --page docs/results/agents.md
 
-Trainings are processes of their own, two at a time; one that was finished is not repeated, one that was killed goes on
-from its last checkpoint. Trainings have the seeds 1, 2, ...; settings are to be tuned with seed 0 and the evaluation
-seeds of the training scripts (1000, 1001, ...). Agents are scored here on seeds of their own.
+Trainings (agents/trainings.py) are processes of their own, two at a time; one that was finished is not repeated, one
+that was killed is resumed. They have the seeds 1, 2, ...; settings are to be tuned with seed 0 and the evaluation seeds
+of the trainings (1000, 1001, ...). Agents are scored here on seeds of their own.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-import signal
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tyro
-from tqdm import tqdm
+from trainings import HEADLINE, Args, Training, carry_out, done, plan
 
 from teach_gym.benchmark.report import markdown_table
 from teach_gym.benchmark.score import Estimate, Paired, training_score
@@ -35,145 +31,12 @@ from teach_gym.teachers import make_teacher, teach_episodes
 from teach_gym.teachers.agent import Agent, publish
 
 HERE = Path(__file__).parent
-HEADLINE = ("LabelMoons", "LabelDigits", "LabelMNIST", "SelectMoons", "PerturbMoons", "LabelMomentum", "SelectMomentum")
-"""The tasks with several training seeds, and those on which generalisation is tested."""
-DISCRETE = tuple(name for name, kwargs in TASKS.items() if kwargs.get("observation", "omniscient") == "omniscient")
-CONTINUOUS = tuple(name for name in DISCRETE if TASKS[name]["medium"] in ("label", "mixup", "perturb"))
-LOOKAHEAD = {"observation": "lookahead", "reward": "log_progress"}
-UPDATES = {"LabelDigits10": 60, "MixupDigits10": 60, "LabelDigitsMLP": 30}
-"""REINFORCE's updates on the tasks whose steps cost most."""
-POOLS = list(range(1, 9))
-"""Pool seeds of the trainings over many pools; the task's own, 0, and the held-out ones are not among them."""
 POLICY = "policy.safetensors"
 FIRST_SEED = 20_000
 """The scoreboard's evaluation seeds start here."""
 SMALL = 8
 """Learners with at most so many parameters get four times the evaluation episodes."""
 HELD_OUT = (100, 101, 102, 103, 104)
-
-
-class Training(NamedTuple):
-    """One training: algorithm, task and seed; ``varied`` ones draw pool and learning rate anew for every learner."""
-
-    algo: str
-    task: str
-    seed: int
-    varied: bool = False
-
-    def folder(self, out: Path) -> Path:
-        """The folder of the run."""
-        return out / self.algo / f"{self.task}{'-varied' if self.varied else ''}-{self.seed}"
-
-    def changes(self) -> dict[str, Any]:
-        """The fields of the task that are not as registered."""
-        if not self.varied:
-            return {}
-        rate = TASKS[self.task]["learning_rate"]
-        return {"learning_rate": [round(rate / 2, 6), round(rate * 2, 6)], "pool_seed": POOLS}
-
-    def command(self, out: Path, quick: bool = False) -> list[str]:
-        """What carries it out; a quick one shows that everything works and teaches the agent nothing."""
-        changes = {**self.changes(), **(LOOKAHEAD if self.algo == "reinforce" else {})}
-        if self.algo == "reinforce":
-            script, short = "reinforce.py", ["--updates", "2"]
-            options = (
-                f"--updates {UPDATES.get(self.task, 150)} --gamma 0.9 --learning-rate 0.01 --eval-every 150".split()
-            )
-        else:
-            script, short, options = "train_sb3.py", ["--steps", "4000"], ["--algo", self.algo]
-        if quick:
-            options += [*short, "--num-envs", "16", "--eval-episodes", "10"]
-        options += ["--task", format_call(self.task, changes), "--seed", str(self.seed), "--no-progress", "--resume"]
-        return [f"agents/{script}", *options, "--out", str(self.folder(out))]
-
-
-@dataclass
-class Args:
-    """Train all agents and write the scoreboard."""
-
-    out: Path = Path("runs/agents")
-    """Folder of the trainings."""
-    page: Path | None = None
-    """The page to write; it is printed if none is given."""
-    seeds: int = 5
-    """Training seeds of the headline tasks."""
-    other_seeds: int = 1
-    """Training seeds of the other tasks."""
-    episodes: int = 5000
-    """Evaluation episodes of each agent; four times as many for learners with few parameters, which cost little."""
-    tasks: tuple[str, ...] = ()
-    """Only these tasks."""
-    algos: tuple[str, ...] = ("ppo", "dqn", "reinforce", "sac")
-    """Only these algorithms."""
-    workers: int = 2
-    """Trainings at a time."""
-    quick: bool = False
-    """Train for a moment only, to try the command."""
-    publish: bool = False
-    """Put PPO's agents of the headline tasks, those of seed 1, into the package (``teach_gym.load_teacher``)."""
-    train: bool = True
-    """Carry out the trainings that are missing; otherwise score those there are."""
-
-
-def plan(args: Args) -> list[Training]:
-    """All trainings, the headline tasks first."""
-    found = []
-    for task in (*HEADLINE, *(name for name in DISCRETE if name not in HEADLINE)):
-        if args.tasks and task not in args.tasks:
-            continue
-        for algo in args.algos:
-            if algo == "sac" and task not in CONTINUOUS:
-                continue
-            many = task in HEADLINE and algo != "sac"
-            found += [Training(algo, task, seed) for seed in range(1, 1 + (args.seeds if many else args.other_seeds))]
-        if task in HEADLINE and "ppo" in args.algos:
-            found.append(Training("ppo", task, 1, varied=True))
-    return found
-
-
-def done(training: Training, out: Path) -> bool:
-    """Whether a training is finished."""
-    return (training.folder(out) / "score.json").exists()
-
-
-def carry_out(trainings: Sequence[Training], args: Args) -> None:
-    """Run the trainings that are not finished.
-
-    Raises:
-        RuntimeError: some failed; the others are finished.
-    """
-    todo = [training for training in trainings if not done(training, args.out)]
-    running: set[subprocess.Popen[str]] = set()
-
-    def run(training: Training) -> str:
-        process = subprocess.Popen(
-            [sys.executable, *training.command(args.out, args.quick)],
-            cwd=HERE.parent,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        running.add(process)
-        error = process.communicate()[1]
-        running.discard(process)
-        return "" if process.returncode == 0 else error.strip().splitlines()[-1] if error else str(process.returncode)
-
-    failures = []
-    bar = tqdm(total=len(trainings), initial=len(trainings) - len(todo), unit="training")
-    with bar, ThreadPoolExecutor(args.workers) as pool:
-        futures = {pool.submit(run, training): training for training in todo}
-        try:
-            for future in as_completed(futures):
-                if future.result():
-                    failures.append((futures[future], future.result()))
-                bar.update()
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in tuple(running):
-                process.send_signal(signal.SIGTERM)
-            raise
-    if failures:
-        raise RuntimeError(f"{len(failures)} trainings failed, first {failures[0][0]}: {failures[0][1]}")
 
 
 class Board:
@@ -270,7 +133,7 @@ def publish_headline(board: Board) -> None:
         t for t in board.trainings if t.algo == "ppo" and t.task in HEADLINE and t.seed == 1 and not t.varied
     ):
         found = board.score(board.agents([training]), training.task)
-        command = " ".join(["python", *training.command(Path("runs/agents"))]).replace(" --no-progress --resume", "")
+        command = " ".join(["teach-gym", *training.command(Path("runs/agents"))])
         name = f"ppo/{env_id(training.task).partition('/')[2]}"
         episodes = len(board.seeds(task_spec(training.task)[1]))
         card = {"score": found.value, "low": found.low, "high": found.high, "episodes": episodes}

@@ -1,12 +1,13 @@
-"""A sweep over settings and seeds of a training script, carried out by Ray Tune.
+"""A sweep over settings and seeds of a training, carried out by Ray Tune.
 
-    python agents/tune.py reinforce:updates=300 --grid "learning_rate=[3e-3,1e-2],gamma=[0.8,0.95]" --seeds 5
-    python agents/tune.py train_sb3:algo=ppo,steps=100_000 --task SelectMoons --seeds 5
+    python agents/tune.py reinforce:steps=500_000 --grid "learning_rate=[3e-3,1e-2],gamma=[0.8,0.95]" --seeds 5
+    python agents/tune.py ppo:steps=100_000 --task SelectMoons --grid "gamma=[0.5,0.9]" --seeds 5
 
-The script is a file beside this one (or any path) with ``Args`` and ``train``; ``name:argument=value,...`` fixes
-arguments for all trials, ``--grid`` lists those that vary. Every setting is trained with every seed, each trial in a
-folder of its own, and the table gives the mean over all seeds with its interval. Started again, the sweep goes on;
-more seeds or more values may be added to it. See docs/ray.md.
+What is trained is an algorithm of `teach-gym train`, with its arguments and hyper-parameters, or a script of your own
+with ``Args`` and ``train``. ``name:argument=value,...`` fixes arguments for all trials, ``--grid`` lists those that
+vary. Every setting is trained with every seed, each trial in a folder of its own, and the table gives the mean over all
+seeds with its interval. Start the same command again to resume a sweep; more seeds or values may be added. See
+docs/ray.md.
 """
 
 from __future__ import annotations
@@ -23,15 +24,16 @@ from teach_gym.benchmark.suite import task_spec
 from teach_gym.benchmark.summary import MISSING, number
 from teach_gym.calls import parse_call
 from teach_gym.files import write_text
-from teach_gym.integrations.tune import Line, Sweep, SweepError, run_sweep, table
+from teach_gym.training.ray_sweep import SweepError, run_sweep
+from teach_gym.training.sweep import Line, Sweep, table
 
 
 @dataclass
 class Args:
-    """Sweep over settings and seeds of a training script."""
+    """Sweep over settings and seeds of a training."""
 
-    script: tyro.conf.Positional[str]
-    """A training script with the arguments of all trials: reinforce, or reinforce:updates=300,num_envs=128."""
+    program: tyro.conf.Positional[str]
+    """An algorithm or the path of a training script, with arguments of all trials: ppo:steps=100_000,num_envs=128."""
     task: str = "LabelMoons"
     """A registered task, with changes if wanted: LabelMoons:budget=40,learning_rate=0.5."""
     grid: str = ""
@@ -47,7 +49,7 @@ class Args:
     gpus: float = 0
     """GPUs of a trial, also a fraction."""
     out: Path | None = None
-    """The sweep's folder; runs/tune/<script>-<task> if none is given."""
+    """The sweep's folder; runs/tune/<program>-<task> if none is given."""
 
 
 def sweep_of(args: Args) -> Sweep:
@@ -56,12 +58,11 @@ def sweep_of(args: Args) -> Sweep:
     Raises:
         ValueError: not of the form that is asked for.
     """
-    name, fixed = parse_call(args.script, "script")
-    path = Path(name) if name.endswith(".py") else Path(__file__).with_name(f"{name}.py")
+    name, fixed = parse_call(args.program, "program")
     _, grid = parse_call(f"grid:{args.grid}" if args.grid else "grid", "grid")
     if args.seeds < 1:
         raise ValueError(f"seeds must be >= 1, got {args.seeds!r}")
-    return Sweep(path, task_spec(args.task)[0], tuple(range(args.seeds)), fixed, grid)
+    return Sweep(name, task_spec(args.task)[0], tuple(range(args.seeds)), fixed, grid)
 
 
 def to_markdown(lines: Sequence[Line], metric: str) -> str:
@@ -79,7 +80,7 @@ def main() -> int:
     args = tyro.cli(Args)
     try:
         sweep = sweep_of(args)
-        out = args.out or Path("runs/tune") / f"{sweep.script.stem}-{sweep.task.replace(':', '-')}"
+        out = args.out or Path("runs/tune") / f"{sweep.name}-{sweep.task.replace(':', '-')}"
         code = 0
         try:
             run_sweep(sweep, out, workers=args.workers, cpus=args.cpus, gpus=args.gpus)
@@ -92,7 +93,7 @@ def main() -> int:
         print(to_markdown(lines, args.metric))
         return code
     except KeyboardInterrupt:
-        print("tune: interrupted; started again, the sweep goes on where it was", file=sys.stderr)
+        print("tune: interrupted; start the same command again to resume the sweep", file=sys.stderr)
         return 130
     except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"tune: error: {error}", file=sys.stderr)

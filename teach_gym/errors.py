@@ -104,3 +104,24 @@ def positive(what: str, value: Any, *, integer: bool = False) -> None:
     number(what, value, integer=integer)
     if not 0 < float(value) < float("inf"):
         raise ValueError(f"{what} must be > 0 and finite, got {value!r}")
+
+
+def within(what: str, value: Any, interval: str, *, integer: bool = False) -> None:
+    """Check that a number lies in an interval.
+
+    Args:
+        what: the name of the value, for messages.
+        value: the value.
+        interval: as in mathematics: ``[0, 1]``, ``(0, 1]`` or ``[1, inf)``; nan lies in none.
+        integer: whether it must be an integer.
+
+    Raises:
+        TypeError: not a number (not an integer).
+        ValueError: outside the interval.
+    """
+    number(what, value, integer=integer)
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    above = value >= low if interval[0] == "[" else value > low
+    below = value <= high if interval[-1] == "]" else value < high
+    if not (above and below):
+        raise ValueError(f"{what} must lie in {interval}, got {value!r}")

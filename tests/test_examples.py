@@ -137,13 +137,9 @@ def test_readme_way_from_a_clone_to_an_agent_in_the_report(tmp_path: Path) -> No
     lines = re.sub(r" +#.*", "", block[1].replace("\\\n", " ")).splitlines()
     install, train, bench = (shlex.split(line) for line in lines)
     assert install[:2] == ["pip", "install"]
-    assert train[:2] == ["python", "agents/train_sb3.py"]
-    assert bench[:2] == ["teach-gym", "bench"]
-    for command in (
-        [sys.executable, str(ROOT / train[1]), *train[2:]],
-        [sys.executable, "-m", "teach_gym", *bench[1:]],
-    ):
-        subprocess.run(command, cwd=tmp_path, check=True, timeout=900)
+    assert (train[:2], bench[:2]) == (["teach-gym", "train"], ["teach-gym", "bench"])
+    for command in (train, bench):
+        subprocess.run([sys.executable, "-m", "teach_gym", *command[1:]], cwd=tmp_path, check=True, timeout=900)
     report = (tmp_path / "runs" / "ppo" / "report" / "report.md").read_text(encoding="utf-8")
     score = re.search(r"LabelMomentum \| agent:\S+ \| (\S+) \[", report)
     assert score is not None

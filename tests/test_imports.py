@@ -21,7 +21,7 @@ FOLDERS = (
     ("envs",),
     ("benchmark",),
     ("integrations",),
-    ("sb3",),
+    ("sb3", "training"),
     ("play",),
     ("papers",),
     ("doctor",),

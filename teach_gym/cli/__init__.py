@@ -10,6 +10,7 @@ from teach_gym.cli.benchmark import bench, report
 from teach_gym.cli.listing import data, doctor, list_
 from teach_gym.cli.output import PROGRAM, say
 from teach_gym.cli.teaching import play, record, render, reproduce
+from teach_gym.cli.training import train
 from teach_gym.errors import lookup_name
 from teach_gym.versions import __version__
 
@@ -19,6 +20,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "list": list_,
     "bench": bench,
     "report": report,
+    "train": train,
     "render": render,
     "play": play,
     "record": record,
@@ -41,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        say("interrupted; start the same command again to resume a benchmark or an experiment")
+        say("interrupted; start the same command again (train: with --resume) to continue")
         return 130
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

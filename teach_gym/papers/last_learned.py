@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib.util
-import io
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -56,47 +49,23 @@ class RowByRow(Teacher):
         return Example(task.x[best][:, None], task.y[best][:, None])
 
 
-def reinforce() -> ModuleType:
-    """The package's policy-gradient agent, ``agents/reinforce.py`` of the repository.
-
-    Raises:
-        ImportError: the file is not there, as where the package was installed without its repository.
-    """
-    path = Path(__file__).parents[2] / "agents" / "reinforce.py"
-    if not path.is_file():
-        raise ImportError(
-            "the policy gradient of last-fig12 is agents/reinforce.py of the repository, which is no part of the "
-            "installed package: clone the repository and install it with `pip install -e .[agents]`"
-        )
-    name = "teach_gym_agents_reinforce"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # its dataclasses look their module up
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return sys.modules[name]
-
-
 def train_policies(unit: Unit, settings: Mapping[str, Any]) -> list[Teacher]:
     """A policy-gradient teacher for each seed, trained one after the other on the unit's task."""
-    from teach_gym.teachers.agent import Agent
+    import torch
 
-    module = reinforce()
-    task = "LabelMNIST:" + ",".join(f"{name}={value!r}" for name, value in unit.settings["task"].items())
-    updates = settings["updates"]
-    quiet = {"eval_every": updates, "eval_episodes": 1, "checkpoint_every": updates, "progress": False}
+    from teach_gym.envs.vector import TeachVectorEnv
+    from teach_gym.teachers.agent import Agent
+    from teach_gym.training.reinforce import PolicyGradient, Reinforce
+
+    torch.set_num_threads(1)
+    how = Reinforce(**settings)
+    env = TeachVectorEnv(how.n_envs, **unit.settings["task"])
     teachers: list[Teacher] = []
     for seed in unit.seeds:
-        with tempfile.TemporaryDirectory() as folder:
-            out, said = Path(folder) / "run", io.StringIO()
-            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-                module.train(module.Args(task=task, seed=seed, out=out, **quiet, **settings))
-            teachers.append(Agent(out / "policy.safetensors"))
+        training = PolicyGradient(env, how, seed)
+        for _ in range(how.updates):
+            training.learn()
+        teachers.append(Agent(network=training.network(), spec=env.task.spec))
     return teachers
 
 
@@ -214,7 +183,7 @@ def settings(
         ROWS: {**method("imt"), "row_by_row": True},
         IMT: method("imt"),
         **{name: unroll(int(name.split()[1]), iterations, learners) for name in UNROLLED},
-        LEARNED[-1]: {**method("agent"), "train": {"updates": updates, "num_envs": 2 * learners}},
+        LEARNED[-1]: {**method("agent"), "train": {"updates": updates, "n_envs": 2 * learners}},
     }
     return {"seeds": seeds, "panels": {PANEL: {"task": task, "methods": methods}}}
 
@@ -235,14 +204,15 @@ FIG12 = Experiment(
     title="Learned teachers of a logistic learner: unrolled 20 and 100 steps, policy gradient, against SGD and IMT",
     source="LAST, Figure 12",
     notes="The paper's settings are not in its main text; these are the package's LabelMNIST (24 projected features, "
-    "learning rate 0.05), on which every seed trains its own teachers. All learned teachers are perceptrons with two "
-    "hidden layers of 64 units that see x, y, w and w - w*. The unrolled ones give a label in [0, 1] and are trained "
-    "on the first 20 or 100 steps of fresh learners; the policy gradient (agents/reinforce.py) picks among the "
-    "task's labels and is trained on whole episodes. Time is that of teacher and learner, one learner after the other "
-    "in one thread; training comes on top and is shown by itself (ten unrolled teachers are trained at once, their "
-    "time is shared out). 'Significantly faster' is tested as the seconds until a fifth of the initial distance is "
-    "gone. The paper's picture, IMT last in time, is that of an IMT that tries the rows one by one; as one matrix "
-    "product, which is how the package has it, IMT over 1,000 rows costs less than a small network called from Python.",
+    "learning rate 0.05), on which every seed trains its own teachers. All learned teachers are perceptrons with "
+    "two hidden layers of 64 units that see x, y, w and w - w*. The unrolled ones give a label in [0, 1] and are "
+    "trained on the first 20 or 100 steps of fresh learners; the policy gradient (`teach_gym.training.reinforce`) "
+    "picks among the task's labels and is trained on whole episodes. Time is that of teacher and learner, one "
+    "learner after the other in one thread; training comes on top and is shown by itself (ten unrolled teachers "
+    "are trained at once, their time is shared out). 'Significantly faster' is tested as the seconds until a fifth "
+    "of the initial distance is gone. The paper's picture, IMT last in time, is that of an IMT that tries the rows "
+    "one by one; as one matrix product, which is how the package has it, IMT over 1,000 rows costs less than a "
+    "small network called from Python.",
     scales={
         "smoke": settings(2, 4, 2, 1, 2, {**SMALL_DIGITS, "target_options": {"l2": 0.1}}),
         "laptop": settings(10, 100, 500, 150),

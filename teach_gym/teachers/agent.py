@@ -144,7 +144,7 @@ def load_teacher(name: str | Path) -> Agent:
 
     Args:
         name: a pretrained teacher such as ``ppo/LabelMoons-v0`` (``teach_gym.pretrained.index()`` lists them with
-            their scores), or the path of a file that ``agents/train_sb3.py`` or ``agents/reinforce.py`` wrote.
+            their scores), or the path of a file that ``teach-gym train`` wrote.
 
     Raises:
         FileNotFoundError: no such file and no such name; the message lists the names.

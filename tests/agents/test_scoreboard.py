@@ -15,7 +15,8 @@ pytest.importorskip("stable_baselines3")
 sys.path.insert(0, str(Path(__file__).parents[2] / "agents"))
 
 import scoreboard
-from scoreboard import CONTINUOUS, DISCRETE, HEADLINE, Args, Board, Training, carry_out, page, plan, words
+from scoreboard import Board, page, words
+from trainings import CONTINUOUS, DISCRETE, HEADLINE, Args, Training, carry_out, plan
 
 from teach_gym.benchmark.score import Estimate, Paired, task_score
 from teach_gym.benchmark.suite import cached_task, task_spec
@@ -59,7 +60,7 @@ def test_trainings_are_carried_out_once_and_scored_on_seeds_of_their_own(tmp_pat
     text = page(board, args)
     assert f"{np.mean(each):.3f}" in text and "| LabelMoons |" in text and "{" not in text
     steps = json.loads(scores[0].read_text())["steps"]
-    assert steps == 2 * 16 * 60
+    assert steps == 5 * 16 * 60, "4,000 steps in whole updates"
 
 
 def test_failed_trainings_are_named(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import SHORT_SUITE
+from process_cases import descendants, wait_for
 
 from teach_gym.benchmark.execute import Failure
 from teach_gym.benchmark.run import RunError, run_suite
@@ -45,28 +45,6 @@ def ray() -> Iterator[Any]:
 def lasting(rows: list[Row]) -> list[Row]:
     """The rows without what differs from one time to the next."""
     return [{key: value for key, value in row.items() if key != "timing"} for row in rows]
-
-
-def descendants(ancestor: int, title: str) -> list[int]:
-    """The processes below a process whose command line holds ``title``."""
-    table = subprocess.run(["ps", "-wweo", "pid,ppid,stat,args"], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 3) for line in table.splitlines()[1:]]
-    family, grown = {ancestor}, True
-    while grown:
-        more = {int(pid) for pid, parent, *_ in rows if int(parent) in family} - family
-        family, grown = family | more, bool(more)
-    return [
-        int(pid) for pid, _, stat, args in rows if int(pid) in family - {ancestor} and title in args and "Z" not in stat
-    ]
-
-
-def wait_for(condition: Callable[[], Any], seconds: float) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    return condition()
 
 
 def lines(path: Path) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,7 @@ def small(budget: int = 12, iterations: int = 2, updates: int = 1, **digits: Any
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_imt_row_by_row_gives_the_examples_of_imt(momentum: float) -> None:
     unit = small(momentum=momentum)[last_learned.ROWS]
-    for task, state, _ in last_learned.single_cohorts(unit):
+    for task, state in last_learned.single_cohorts(unit):
         fast, slow = make_teacher("imt"), RowByRow()
         for _ in range(6):
             wanted, found = example_of(task, state, fast(task, state)), slow(task, state)
@@ -55,7 +54,7 @@ def test_row_by_row_of_a_batch_is_that_of_its_runs() -> None:
     unit = small()[last_learned.ROWS]
     [both] = last_learned.cohorts(unit)
     found = RowByRow()(both.task, both.state)
-    for i, (task, state, _) in enumerate(last_learned.single_cohorts(unit)):
+    for i, (task, state) in enumerate(last_learned.single_cohorts(unit)):
         alone = RowByRow()(task, state)
         assert np.array_equal(found.x[i], alone.x[0]) and np.array_equal(found.y[i], alone.y[0])
 
@@ -121,12 +120,6 @@ def test_seconds_to_the_target_are_those_of_the_first_iteration_that_meets_it(mo
         first = next((t for t, value in enumerate(curve) if value <= 0.8 * curve[0]), np.inf)
         assert seconds == first
     assert np.isfinite(found).any() and "training_seconds" not in {row.metric for row in last_learned.run(unit).rows}
-
-
-def test_without_the_agents_folder_the_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(last_learned, "__file__", str(tmp_path / "teach_gym" / "papers" / "last_learned.py"))
-    with pytest.raises(ImportError, match=r"agents/reinforce\.py.*clone the repository"):
-        last_learned.reinforce()
 
 
 # ---------------------------------------------------------------------------------------------------- DHT, Figure 4

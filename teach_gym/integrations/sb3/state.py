@@ -1,4 +1,4 @@
-"""The state of a training with Stable-Baselines3 as plain tensors and numbers, so that it can go on in a new process.
+"""The state of a training with Stable-Baselines3 as plain tensors and numbers, so that another process can resume it.
 
 SB3's own ``save`` pickles; a checkpoint here is read with ``weights_only=True``. Environments are not saved:
 ``restart`` begins new episodes, with all randomness made from (seed, step). A training that restarts at each of its
@@ -7,6 +7,7 @@ checkpoints is therefore the same, to the last bit on the CPU, whether or not it
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ COUNTERS = (
     "exploration_rate",
 )
 """The plain numbers that SB3's algorithms keep about their progress, where an algorithm has them."""
+EPISODE = ("r", "l")
+"""What SB3 logs of an ended episode: its return and its length."""
 LARGEST_BUFFER = 64 * 2**20
 """Bytes up to which a replay buffer is part of the checkpoint."""
 _MOMENTS = ("mean", "var", "count")
@@ -32,14 +35,18 @@ def model_state(model: BaseAlgorithm) -> tuple[dict[str, Any], dict[str, float]]
 
     Returns:
         Tensors in dictionaries: parameters of the policy, states of its optimizers, the entropy coefficient of SAC,
-        the statistics of ``VecNormalize``, and the filled part of the replay buffer if that is at most
-        ``LARGEST_BUFFER`` bytes. And the counters.
+        the statistics of ``VecNormalize``, the returns and lengths of the last episodes that ``VecMonitor`` saw, and
+        the filled part of the replay buffer if that is at most ``LARGEST_BUFFER`` bytes. And the counters.
     """
     names = model._get_torch_save_params()[1]
     tensors: dict[str, Any] = {
         "parameters": model.get_parameters(),
         "variables": {name: getattr(model, name).detach() for name in names},
     }
+    if model.ep_info_buffer:
+        tensors["episodes"] = {
+            name: torch.from_numpy(np.array([episode[name] for episode in model.ep_info_buffer])) for name in EPISODE
+        }
     normalize = model.get_vec_normalize_env()
     if normalize is not None:
         found = (name for name in ("obs_rms", "ret_rms") if hasattr(normalize, name))
@@ -61,7 +68,7 @@ def restore_model(model: BaseAlgorithm, tensors: dict[str, Any], counters: dict[
     Returns:
         Whether everything is as it was; False for an off-policy model whose replay buffer was too large for the
         checkpoint. Its buffer starts empty, and it collects ``learning_starts`` steps with random actions, as at the
-        beginning of a training, before it goes on learning.
+        beginning of a training, before it learns again.
     """
     model.set_parameters(tensors["parameters"], device=model.device)
     for name, value in tensors["variables"].items():
@@ -72,6 +79,8 @@ def restore_model(model: BaseAlgorithm, tensors: dict[str, Any], counters: dict[
             _set_moments(getattr(normalize, name), moments)
     for name, value in counters.items():
         setattr(model, name, value)
+    model.ep_info_buffer = deque(_episodes(tensors.get("episodes", {})), maxlen=model._stats_window_size)
+    model.ep_success_buffer = deque(maxlen=model._stats_window_size)
     buffer = getattr(model, "replay_buffer", None)
     if buffer is None:
         return True
@@ -90,14 +99,29 @@ def restart(model: BaseAlgorithm, seed: int, step: int) -> None:
 
     The seeds of the environments lie above 2^30: no training episode is an evaluation episode.
     """
-    word = int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
-    model.set_random_seed((word >> 2) + 2**30)
+    reseed(model, seed, step)
     assert model.env is not None
     model._last_obs = model.env.reset()
     model._last_episode_starts = np.ones(model.env.num_envs, dtype=bool)
     normalize = model.get_vec_normalize_env()
     if normalize is not None:
         model._last_original_obs = normalize.get_original_obs()
+
+
+def reseed(model: BaseAlgorithm, seed: int, step: int) -> None:
+    """Seed every random generator from (seed, step), and draw anew what exploration keeps between steps."""
+    word = int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+    model.set_random_seed((word >> 2) + 2**30)
+    if getattr(model, "action_noise", None) is not None:
+        model.action_noise.reset()
+    if model.use_sde:
+        getattr(model, "actor", model.policy).reset_noise(model.n_envs)
+
+
+def _episodes(columns: dict[str, Any]) -> list[dict[str, Any]]:
+    """The last episodes, one dictionary each, with the numbers' own types."""
+    arrays = [values.numpy() for values in columns.values()]
+    return [dict(zip(columns, values, strict=True)) for values in zip(*arrays, strict=True)]
 
 
 def _moments(statistics: Any) -> dict[str, Any]:

@@ -1,0 +1,142 @@
+"""The trainings of the scoreboard: which there are, and carrying out those that are missing.
+
+Trainings are processes of their own; one that was finished is not repeated, one that was killed is resumed.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from teach_gym.calls import format_call
+from teach_gym.registration import TASKS
+
+HEADLINE = ("LabelMoons", "LabelDigits", "LabelMNIST", "SelectMoons", "PerturbMoons", "LabelMomentum", "SelectMomentum")
+"""The tasks with several training seeds, and those on which generalisation is tested."""
+DISCRETE = tuple(name for name, kwargs in TASKS.items() if kwargs.get("observation", "omniscient") == "omniscient")
+CONTINUOUS = tuple(name for name in DISCRETE if TASKS[name]["medium"] in ("label", "mixup", "perturb"))
+POOLS = list(range(1, 9))
+"""Pool seeds of the trainings over many pools; the task's own, 0, and the held-out ones are not among them."""
+
+
+class Training(NamedTuple):
+    """One training: algorithm, task and seed; ``varied`` ones draw pool and learning rate anew for every learner."""
+
+    algo: str
+    task: str
+    seed: int
+    varied: bool = False
+
+    def folder(self, out: Path) -> Path:
+        """The folder of the run."""
+        return out / self.algo / f"{self.task}{'-varied' if self.varied else ''}-{self.seed}"
+
+    def changes(self) -> dict[str, Any]:
+        """The fields of the task that are not as registered."""
+        if not self.varied:
+            return {}
+        rate = TASKS[self.task]["learning_rate"]
+        return {"learning_rate": [round(rate / 2, 6), round(rate * 2, 6)], "pool_seed": POOLS}
+
+    def command(self, out: Path, quick: bool = False) -> list[str]:
+        """Arguments of teach-gym; a quick training shows that everything works and teaches the agent nothing."""
+        words = ["train", format_call(self.task, self.changes()), "--algo", self.algo, "--seed", str(self.seed)]
+        if quick:
+            words += ["--steps", "4000", "--num-envs", "16", "--eval-episodes", "10"]
+        return [*words, "--out", str(self.folder(out))]
+
+
+@dataclass
+class Args:
+    """Train all agents and write the scoreboard."""
+
+    out: Path = Path("runs/agents")
+    """Folder of the trainings."""
+    page: Path | None = None
+    """The page to write; it is printed if none is given."""
+    seeds: int = 5
+    """Training seeds of the headline tasks."""
+    other_seeds: int = 1
+    """Training seeds of the other tasks."""
+    episodes: int = 5000
+    """Evaluation episodes of each agent; four times as many for learners with few parameters, which cost little."""
+    tasks: tuple[str, ...] = ()
+    """Only these tasks."""
+    algos: tuple[str, ...] = ("ppo", "dqn", "reinforce", "sac")
+    """Only these algorithms."""
+    workers: int = 2
+    """Trainings at a time."""
+    quick: bool = False
+    """Train for a moment only, to try the command."""
+    publish: bool = False
+    """Put PPO's agents of the headline tasks, those of seed 1, into the package (``teach_gym.load_teacher``)."""
+    train: bool = True
+    """Carry out the trainings that are missing; otherwise score those there are."""
+
+
+def plan(args: Args) -> list[Training]:
+    """All trainings, the headline tasks first."""
+    found = []
+    for task in (*HEADLINE, *(name for name in DISCRETE if name not in HEADLINE)):
+        if args.tasks and task not in args.tasks:
+            continue
+        for algo in args.algos:
+            if algo == "sac" and task not in CONTINUOUS:
+                continue
+            many = task in HEADLINE and algo != "sac"
+            found += [Training(algo, task, seed) for seed in range(1, 1 + (args.seeds if many else args.other_seeds))]
+        if task in HEADLINE and "ppo" in args.algos:
+            found.append(Training("ppo", task, 1, varied=True))
+    return found
+
+
+def done(training: Training, out: Path) -> bool:
+    """Whether a training is finished."""
+    return (training.folder(out) / "score.json").exists()
+
+
+def carry_out(trainings: Sequence[Training], args: Args) -> None:
+    """Run the trainings that are not finished.
+
+    Raises:
+        RuntimeError: some failed; the others are finished.
+    """
+    todo = [training for training in trainings if not done(training, args.out)]
+    running: set[subprocess.Popen[str]] = set()
+
+    def run(training: Training) -> str:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "teach_gym", *training.command(args.out, args.quick), "--no-progress", "--resume"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        running.add(process)
+        error = process.communicate()[1]
+        running.discard(process)
+        return "" if process.returncode == 0 else error.strip().splitlines()[-1] if error else str(process.returncode)
+
+    failures = []
+    bar = tqdm(total=len(trainings), initial=len(trainings) - len(todo), unit="training")
+    with bar, ThreadPoolExecutor(args.workers) as pool:
+        futures = {pool.submit(run, training): training for training in todo}
+        try:
+            for future in as_completed(futures):
+                if future.result():
+                    failures.append((futures[future], future.result()))
+                bar.update()
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in tuple(running):
+                process.send_signal(signal.SIGTERM)
+            raise
+    if failures:
+        raise RuntimeError(f"{len(failures)} trainings failed, first {failures[0][0]}: {failures[0][1]}")

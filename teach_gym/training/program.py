@@ -1,0 +1,237 @@
+"""The training program: ``teach-gym train``, for every algorithm.
+
+The run's folder holds ``config.json``; ``progress.csv``, the algorithm's own curves and the score; checkpoints;
+``policy.safetensors``, which the benchmark takes as the teacher ``agent:PATH``; and ``score.json``. Every evaluation
+writes a checkpoint. A run that was killed at any moment and is resumed gives the same policy, to the last bit on the
+CPU, and the same ``progress.csv`` as one that was never interrupted, but for the columns that measure time (``seconds``
+and ``time/...``). The exception are replay buffers above 64 MiB: they are not saved, and are filled anew with random
+actions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from tqdm import tqdm
+
+from teach_gym.benchmark.evaluation import Evaluation, write_score
+from teach_gym.benchmark.suite import task_spec
+from teach_gym.calls import format_call, parse_call
+from teach_gym.core.spec import TaskSpec
+from teach_gym.core.state import Task
+from teach_gym.integrations.zoo import mapping, parse_overrides, read_hyperparams
+from teach_gym.records.runlog import RunLog
+from teach_gym.teachers.agent import Agent, save_agent
+from teach_gym.teachers.perceptron import Network
+from teach_gym.training.args import ALGORITHMS, NOT_IN_CONFIG, TrainArgs
+
+POLICY = "policy.safetensors"
+"""The file of the trained policy, as it was at the last evaluation."""
+CONTINUOUS = {"sac": True, "td3": True, "dqn": False, "reinforce": False}
+"""Whether an algorithm's actions are continuous; the others take both kinds."""
+
+
+class Trainer(Protocol):
+    """A training under way; the step is the number of teaching steps taken, all environments together."""
+
+    @property
+    def task(self) -> Task:
+        """The task that is trained on."""
+
+    @property
+    def total(self) -> int:
+        """Teaching steps of the whole training."""
+
+    @property
+    def step(self) -> int:
+        """Teaching steps taken."""
+
+    def run(self, log: RunLog, every: int, pause: Callable[[], None], advance: Callable[[int], object]) -> None:
+        """Train to the end.
+
+        Args:
+            log: where scalars go.
+            every: ``pause`` is to be called whenever so many steps were taken, but not at the end.
+            pause: evaluates and writes a checkpoint.
+            advance: is told of every few steps taken.
+        """
+
+    def network(self) -> Network:
+        """What the policy does without sampling."""
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What decides how the training continues: tensors, and plain numbers."""
+
+    def restore(self, tensors: dict[str, Any], numbers: dict[str, Any]) -> str:
+        """Continue from a ``state``; returns a remark on what was lost, or an empty text."""
+
+
+class Plan(NamedTuple):
+    """A training whose arguments were checked.
+
+    Attributes:
+        task: the task as text, in its canonical spelling.
+        spec: the task.
+        values: the hyper-parameters as they were given, for the records.
+        make: makes the trainer.
+    """
+
+    task: str
+    spec: TaskSpec
+    values: dict[str, Any]
+    make: Callable[[], Trainer]
+
+
+def hyperparams_file(algo: str) -> Path:
+    """The package's file of hyper-parameters of an algorithm, in the format of RL Baselines3 Zoo."""
+    return Path(str(resources.files("teach_gym.training") / "hyperparams" / f"{algo}.yml"))
+
+
+def chosen_hyperparams(args: TrainArgs) -> dict[str, Any]:
+    """The task's hyper-parameters from the YAML file, with the changes of the command line.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a file of that format, or a change that cannot be read.
+    """
+    short = parse_call(task_spec(args.task)[0], "task")[0]
+    given = {"n_timesteps": args.steps, "n_envs": args.num_envs}
+    given = {name: value for name, value in given.items() if value is not None}
+    found = read_hyperparams(args.hyperparams or hyperparams_file(args.algo), short)
+    return {**found, **parse_overrides(args.overrides), **given}
+
+
+def chosen_task(algo: str, text: str, env_kwargs: Mapping[str, Any]) -> tuple[str, TaskSpec]:
+    """The task to train on: canonical spelling and spec.
+
+    Algorithms for continuous actions get the continuous flavour; changes in the task's text go before ``env_kwargs``.
+
+    Raises:
+        ValueError: unknown task, a value out of range, or actions that the algorithm cannot choose.
+        TypeError: unknown field.
+    """
+    short, changes = parse_call(task_spec(text)[0], "task")
+    wanted = CONTINUOUS.get(algo)
+    changes = {**({"continuous": True} if wanted else {}), **env_kwargs, **changes}
+    name, spec_json = task_spec(format_call(short, changes))
+    spec = TaskSpec.from_json(spec_json)
+    if wanted is not None and spec.continuous != wanted:
+        kind = "continuous" if wanted else "discrete"
+        fitting = [other for other in ALGORITHMS if CONTINUOUS.get(other, spec.continuous) == spec.continuous]
+        raise ValueError(f"{algo} needs {kind} actions, got task {name!r}; it can be taught by {', '.join(fitting)}")
+    return name, spec
+
+
+def plan(args: TrainArgs) -> Plan:
+    """Check the arguments of a training; nothing is built or written.
+
+    Raises:
+        ValueError: unknown task or hyper-parameter, a value out of range, or actions that the algorithm cannot choose.
+        TypeError: a hyper-parameter of the wrong type.
+        FileNotFoundError: no such file of hyper-parameters.
+        ImportError: a package that the algorithm needs is missing; the message names the extra.
+    """
+    values = chosen_hyperparams(args)
+    task, spec = chosen_task(args.algo, args.task, mapping("env_kwargs", values.get("env_kwargs", {})))
+    make: Callable[[], Trainer]
+    if args.algo == "reinforce":
+        from teach_gym.training.reinforce import reinforce_settings, start
+
+        make = functools.partial(start, task, reinforce_settings(values, spec.budget), args.seed, args.device)
+    else:
+        from teach_gym.integrations.sb3.hyperparams import sb3_hyperparams
+        from teach_gym.integrations.sb3.trainer import Sb3Trainer
+
+        make = functools.partial(Sb3Trainer, task, sb3_hyperparams(args.algo, values), args.seed, args.device)
+    return Plan(task, spec, values, make)
+
+
+class Milestones:
+    """Evaluations: each logs the score and writes the policy and a checkpoint.
+
+    Args:
+        trainer: the training.
+        evaluation: scores its policy.
+        log: the run's records.
+        say: prints a line.
+
+    Attributes:
+        result: the last evaluation.
+        seconds: CPU time of the training so far, without the evaluations.
+    """
+
+    def __init__(self, trainer: Trainer, evaluation: Evaluation, log: RunLog, say: Callable[[str], None]) -> None:
+        self.trainer, self.evaluation, self.log, self.say = trainer, evaluation, log, say
+        self.result: dict[str, float] = {}
+        self.seconds, self._since = 0.0, time.process_time()
+
+    def __call__(self) -> None:
+        """Evaluate."""
+        self.seconds += time.process_time() - self._since
+        step, network, log = self.trainer.step, self.trainer.network(), self.log
+        assert log.spec is not None
+        self.result = self.evaluation(Agent(network=network, spec=log.spec))
+        log.log(step, **self.result, seconds=self.seconds)
+        self.say("step {}: score {score:.3f} [{score_low:.3f}, {score_high:.3f}]".format(step, **self.result))
+        save_agent(log.folder / POLICY, network, log.spec, step=step, **log.config, **self.result)
+        tensors, numbers = self.trainer.state()
+        log.checkpoint(step, tensors, numbers=numbers, seconds=self.seconds, result=self.result)
+        self._since = time.process_time()
+
+    def restore(self) -> str:
+        """Continue from the last checkpoint, if there is one; in words, what was found."""
+        found = self.log.restored
+        if found is None:
+            return "no checkpoint to resume from, starting at step 0"
+        remark = self.trainer.restore(found.tensors, found.state["numbers"])
+        self.result, self.seconds = found.state["result"], found.state["seconds"]
+        return f"resuming after step {found.step}{remark and ', '}{remark}"
+
+
+def train(args: TrainArgs) -> dict[str, float]:
+    """Train, or resume, and return the last evaluation, also written to ``score.json``.
+
+    Raises:
+        ValueError: unknown task or hyper-parameter, a value out of range, actions that the algorithm cannot choose, or
+            (resuming) a folder with another run.
+        TypeError: a hyper-parameter of the wrong type.
+        FileExistsError: the folder holds a run and ``resume`` is not set.
+        FileNotFoundError: no such file of hyper-parameters, or the task's data is not there.
+        ImportError: a package that the algorithm needs is missing; the message names the extra.
+    """
+    chosen = plan(args)
+    import torch
+
+    torch.set_num_threads(args.threads)
+    try:
+        trainer = chosen.make()
+    except ValueError as error:
+        raise ValueError(f"{args.algo} cannot be trained on task {chosen.task!r}: {error}") from error
+    trainer.network()  # a policy that cannot be saved is refused now, not after the first evaluation
+    every = args.eval_every or max(1, trainer.total // 10)
+    config = {key: value for key, value in dataclasses.asdict(args).items() if key not in NOT_IN_CONFIG}
+    config |= {"task": chosen.task, "eval_every": every, "hyperparams": chosen.values}
+    out = args.out or Path("runs") / args.algo / f"{chosen.task.replace(':', '-')}-{args.seed}"
+    evaluation = Evaluation(trainer.task, args.eval_episodes)
+    options: dict[str, Any] = {"resume": args.resume, "tensorboard": args.tensorboard, "wandb": args.wandb}
+    quiet = None if args.progress else True  # None: only on a terminal
+    bar = tqdm(total=trainer.total, disable=quiet, unit="step", unit_scale=True, dynamic_ncols=True)
+    with RunLog(out, config, spec=chosen.spec, **options) as log, bar:
+        milestones = Milestones(trainer, evaluation, log, lambda line: bar.write(line, file=sys.stderr))
+        if args.resume:
+            bar.write(f"{out}: {milestones.restore()} of {trainer.total}", file=sys.stderr)
+            bar.update(trainer.step)
+        if trainer.step < trainer.total:
+            trainer.run(log, every, milestones, bar.update)
+            milestones()
+    about = {"algo": args.algo, "task": chosen.task, "seed": args.seed, **milestones.result}
+    about |= {"episodes": args.eval_episodes, "steps": trainer.step, "seconds": milestones.seconds}
+    write_score(out / "score.json", about)
+    return milestones.result

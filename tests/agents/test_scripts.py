@@ -1,0 +1,39 @@
+"""The short training scripts run, and the teachers that they write teach as well as they say."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("stable_baselines3")
+pytest.importorskip("yaml")
+
+from teach_gym.benchmark.evaluation import Evaluation
+from teach_gym.core.build import build
+from teach_gym.teachers.agent import Agent
+
+AGENTS = Path(__file__).parents[2] / "agents"
+SMALL = {
+    "reinforce.py": ["--task", "LabelMoons:budget=6", "--updates", "3", "--n-envs", "8"],
+    "train_sb3.py": ["--task", "LabelMoons:budget=6", "--overrides", "n_envs=4", "n_steps=6", "batch_size=24"],
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_scripts(name: str, tmp_path: Path) -> None:
+    options = SMALL[name] + (["n_timesteps=240"] if name == "train_sb3.py" else [])
+    command = [sys.executable, str(AGENTS / name), *options, "--out", "agent.safetensors"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == 0, done.stderr
+    printed = re.search(r"score (\S+) \[", done.stdout)
+    assert (
+        printed is not None and "teach-gym bench --tasks LabelMoons --teachers agent:agent.safetensors" in done.stdout
+    )
+    agent = Agent(path=tmp_path / "agent.safetensors")
+    assert agent.spec is not None
+    assert Evaluation(build(agent.spec), 200)(agent)["score"] == pytest.approx(float(printed[1]), abs=2e-3)
+    assert len((AGENTS / name).read_text().splitlines()) < 70
