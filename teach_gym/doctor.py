@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from teach_gym.errors import DataNotFoundError
+from teach_gym.registration import NEURAL_TASKS, TASKS, env_id, task_kwargs
 from teach_gym.versions import __version__, version_of
 
 if TYPE_CHECKING:
@@ -32,12 +35,39 @@ def findings() -> dict[str, Table]:
         ["GPU", gpu()],
         ["data folder", str(datasets.data_dir().resolve())],
     ]
-    data = []
+    data = datasets_found()
+    tasks = [[env_id(name), _task_state(name, data)] for name in (*TASKS, *NEURAL_TASKS)]
+    return {
+        "System": (["What", "Found"], system),
+        **packages(),
+        "Data": (["Data set", "State"], [list(row) for row in data.items()]),
+        "Tasks": (["Task", "State"], tasks),
+    }
+
+
+def datasets_found() -> dict[str, str]:
+    """The state of the data sets by name; it starts with "found" where all is well."""
+    from teach_gym.data import datasets
+
+    data = {}
     for name in datasets.DATASETS:
         problems = datasets.check(name)
         missing = f"missing: teach-gym data {name}" if all(p.startswith("missing") for p in problems) else problems[0]
-        data.append([name, missing if problems else "found, checksums right"])
-    return {"System": (["What", "Found"], system), **packages(), "Data": (["Data set", "State"], data)}
+        data[name] = missing if problems else "found, checksums right"
+    try:
+        data["cifar10_jpeg"] = f"found: {datasets.cifar10_jpeg()}"
+    except DataNotFoundError as error:
+        data["cifar10_jpeg"] = f"missing: {error}"
+    return data
+
+
+def _task_state(name: str, data: Mapping[str, str]) -> str:
+    """Whether a task's environment can be made here, by the states of the data sets."""
+    pool = task_kwargs(name)["pool"]
+    lacking = [] if data.get(pool, "found").startswith("found") else [f"data set {pool}"]
+    if name in NEURAL_TASKS and version_of("torch") is None:
+        lacking.insert(0, f"torch: pip install '{DISTRIBUTION}[torch]'")
+    return f"missing: {', '.join(lacking)}" if lacking else "ready"
 
 
 def packages() -> dict[str, Table]:

@@ -169,10 +169,8 @@ TASKS: dict[str, dict[str, Any]] = {
 }
 """Every registered task by its short name; ``teach_gym/<name>-v0`` is the id."""
 
-NEURAL_TASKS: dict[str, tuple[str, dict[str, Any]]] = {
-    "BlackBoxMixupCIFAR10": ("teach_gym.envs.neural_mixup:NeuralMixup", {"pool": "cifar10_jpeg", "epochs": 50}),
-}
-"""Tasks with networks as learners, which need torch: short name -> (start of the entry points, their arguments)."""
+NEURAL_TASKS: dict[str, dict[str, Any]] = {"BlackBoxMixupCIFAR10": {"pool": "cifar10_jpeg", "epochs": 50}}
+"""The tasks whose learner is a network, which need torch: short name -> arguments of ``NeuralMixupEnv``."""
 
 
 def env_id(name: str) -> str:
@@ -187,13 +185,30 @@ def short_name(name: str) -> str:
         ValueError: no such task; the message names the closest.
     """
     short = name.split(":")[-1].removeprefix(f"{NAMESPACE}/").removesuffix(f"-{VERSION}")
-    lookup_name("task", short, TASKS)
+    lookup_name("task", short, TASKS | NEURAL_TASKS)
     return short
 
 
 def task_kwargs(name: str) -> dict[str, Any]:
-    """The task arguments of a short name or id, as a copy; see ``short_name``."""
-    return copy.deepcopy(TASKS[short_name(name)])
+    """The arguments of the environment of a short name or id, as a copy; see ``short_name``."""
+    short = short_name(name)
+    return copy.deepcopy((TASKS | NEURAL_TASKS)[short])
+
+
+def spec_kwargs(name: str) -> dict[str, Any]:
+    """The fields of ``TaskSpec`` of a short name or id, as a copy.
+
+    Raises:
+        ValueError: no such task, or one whose learner is a network, which no ``TaskSpec`` describes.
+    """
+    short = short_name(name)
+    if short in NEURAL_TASKS:
+        raise ValueError(
+            f"the learner of {short!r} is a network: it has no teaching state, which make_task, the oracles, the "
+            f"benchmark and teach_gym.sb3 need. Its environment is gym.make({env_id(short)!r}); teachers of such "
+            "learners are compared by `teach-gym reproduce dht-table1`"
+        )
+    return task_kwargs(short)
 
 
 def reward_thresholds() -> dict[str, float]:
@@ -206,16 +221,15 @@ def register_all() -> None:
     """Register every task with Gymnasium."""
     from gymnasium.envs.registration import register
 
-    entries, thresholds = {}, reward_thresholds()
-    for name in TASKS:
+    thresholds = reward_thresholds()
+    for name in (*TASKS, *NEURAL_TASKS):
         kwargs = task_kwargs(name)
-        medium = kwargs["medium"]
-        entries[name] = f"teach_gym.envs.{medium}:{medium.capitalize()}", kwargs
-    for name, (entry, kwargs) in (entries | copy.deepcopy(NEURAL_TASKS)).items():
+        medium = kwargs.get("medium")
+        entry = f"{medium}:{medium.capitalize()}" if medium else "neural_mixup:NeuralMixup"
         register(
             id=env_id(name),
-            entry_point=f"{entry}Env",
-            vector_entry_point=f"{entry}VectorEnv",
+            entry_point=f"teach_gym.envs.{entry}Env",
+            vector_entry_point=f"teach_gym.envs.{entry}VectorEnv",
             kwargs=kwargs,
             max_episode_steps=MAX_EPISODE_STEPS,
             reward_threshold=thresholds.get(name),

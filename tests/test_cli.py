@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -12,7 +13,7 @@ import teach_gym
 from teach_gym.benchmark.store import read_rows
 from teach_gym.cli import COMMANDS, main
 from teach_gym.data.datasets import DATA_VARIABLE
-from teach_gym.registration import TASKS, env_id
+from teach_gym.registration import NEURAL_TASKS, TASKS, env_id
 from teach_gym.teachers import TEACHERS
 
 HEAVY = ("torch", "torchvision", "stable_baselines3", "wandb", "matplotlib", "sklearn", "scipy", "PIL", "pygame", "ray")
@@ -226,6 +227,23 @@ def test_doctor_tells_the_requirements_of_the_installed_distribution(
     assert "nowhere-to-be-found missing: pip install teach_gym " in output
     assert "plots no-such-drawer missing: pip install 'teach_gym[plots]'" in output and "plots Matplotlib" in output
     assert "winonly" not in output and "pytest" not in output
+
+
+def test_doctor_says_which_tasks_can_be_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from teach_gym import doctor
+
+    monkeypatch.setattr(doctor, "gpu", lambda: "one abacus")
+    monkeypatch.setattr(doctor, "version_of", lambda name: None if name == "torch" else "1.2.3")
+    monkeypatch.setenv("TEACH_GYM_DATA", str(tmp_path))
+    assert main(["doctor"]) == 0
+    states = dict(re.findall(r"^teach_gym/(\w+)-v0 +(.*)$", capsys.readouterr().out, flags=re.MULTILINE))
+    assert set(states) == {*TASKS, *NEURAL_TASKS}
+    assert states["LabelMoons"] == "ready" and states["LabelMNIST"] == "missing: data set mnist"
+    assert states["BlackBoxMixupCIFAR10"] == "missing: torch: pip install 'teach_gym[torch]', data set cifar10_jpeg"
+    (tmp_path / "cifar10-jpeg.tar.xz").touch()
+    assert doctor.findings()["Data"][1][-1][1] == f"found: {tmp_path / 'cifar10-jpeg.tar.xz'}"
 
 
 def test_doctor_without_an_installed_distribution(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -13,7 +17,12 @@ import pytest
 from gymnasium.wrappers import TimeAwareObservation, TimeLimit
 
 import teach_gym
-from teach_gym.registration import MAX_EPISODE_STEPS, NEURAL_TASKS, TASKS, env_id, task_kwargs
+from teach_gym.benchmark.suite import SUITES, task_spec
+from teach_gym.cli import main
+from teach_gym.core.build import make_task
+from teach_gym.registration import MAX_EPISODE_STEPS, NEURAL_TASKS, TASKS, env_id, spec_kwargs, task_kwargs
+
+ROOT = Path(__file__).parents[1]
 
 FIRST_NAMES = """
     LabelRegression LabelMoons LabelGaussian LabelDigits LabelDigits10 LabelDigitsMLP LabelMNIST MixupMoons
@@ -90,6 +99,60 @@ def test_task_kwargs_by_name_id_and_module_spelling(name: str) -> None:
     kwargs["medium"] = "changed"
     kwargs.setdefault("pool_options", {})["n"] = -1
     assert task_kwargs(name)["medium"] != "changed" and task_kwargs(name).get("pool_options", {}).get("n") != -1
+
+
+REGISTERED = sorted(
+    i.removeprefix("teach_gym/").removesuffix("-v0") for i in gym.registry if i.startswith("teach_gym/")
+)
+
+
+@pytest.fixture(scope="module")
+def listings() -> dict[str, str]:
+    """What names tasks: the outputs of commands and the pages of the repository."""
+    outputs = {}
+    for command in ("list", "doctor"):
+        with contextlib.redirect_stdout(io.StringIO()) as captured:
+            assert main([command]) == 0
+        outputs[f"teach-gym {command}"] = captured.getvalue()
+    pages = ("README.md", "docs/environments/README.md", "docs/gallery.md")
+    return outputs | {page: (ROOT / page).read_text(encoding="utf-8") for page in pages}
+
+
+@pytest.mark.parametrize("registered", REGISTERED)
+def test_every_registered_task_is_in_every_page_and_command(registered: str, listings: dict[str, str]) -> None:
+    page = (ROOT / "docs" / "environments" / f"{registered}.md").read_text(encoding="utf-8")
+    missing = [what for what, text in listings.items() if not re.search(rf"\b{registered}\b", text)]
+    assert missing == [] and page.startswith(f"# {registered}\n")
+    assert gym.spec(env_id(registered)).kwargs == task_kwargs(registered)
+
+
+@pytest.mark.parametrize("registered", REGISTERED)
+def test_the_benchmark_takes_every_registered_task_or_says_why_not(registered: str) -> None:
+    if registered in TASKS:
+        assert registered in SUITES["full"].tasks and task_spec(registered)[0] == registered
+        return
+    for taken_by in (make_task, spec_kwargs, task_spec):
+        with pytest.raises(ValueError, match=rf"'{registered}' is a network.*gym\.make\('{env_id(registered)}'\)"):
+            taken_by(registered)
+
+
+@pytest.mark.parametrize("registered", NEURAL_TASKS)
+def test_tasks_with_networks_name_the_extra_where_torch_is_missing(registered: str) -> None:
+    code = f"""
+import sys
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, NoTorch())
+import gymnasium as gym, teach_gym
+for make in (gym.make, gym.make_vec):
+    try:
+        make({env_id(registered)!r})
+    except ImportError as error:
+        print(error)
+"""
+    assert python(code).count("need torch: pip install 'teach_gym[torch]'") == 2
 
 
 def test_unknown_names() -> None:

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from teach_gym.core.build import make_task
+from teach_gym.core.media import CONTINUOUS_MEDIA
 from teach_gym.core.observe import OBSERVATIONS, layout
 from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Task
 from teach_gym.envs.base import action_space, observation_space
 from teach_gym.errors import DataNotFoundError
 from teach_gym.files import write_text
-from teach_gym.registration import NEURAL_TASKS, TASKS, env_id, task_kwargs
+from teach_gym.registration import NEURAL_TASKS, TASKS, env_id, spec_kwargs
 
 FOLDER = Path("docs/environments")
 HEADINGS = (
@@ -107,7 +108,7 @@ def neural_page(name: str) -> str:
     from teach_gym.neural.mixup_spec import MixupSpec
 
     summary, sections = _sections((inspect.getdoc(neural_mixup.NeuralMixupEnv) or "").partition("\nArgs:")[0])
-    spec = MixupSpec(**NEURAL_TASKS[name][1])
+    spec = MixupSpec(**NEURAL_TASKS[name])
     facts = [
         ("id", f"`{env_id(name)}`"),
         ("learner", f"network `{spec.network}`"),
@@ -126,16 +127,17 @@ def index(calibration: Calibration | None = None) -> str:
     """The table of all registered tasks, made from their arguments alone (no data is read)."""
     rows = []
     for name in TASKS:
-        spec = TaskSpec(**task_kwargs(name))
+        settled = TaskSpec(**spec_kwargs(name))
         room = (calibration or {}).get(name, {})
         numbers = [f"{room[t]['mean']:.0f} %" if t in room else "" for t in ("passive", "greedy")]
         link = f"[{name}]({name}.md)"
-        rows.append([link, spec.medium, spec.pool, spec.learner, spec.budget, spec.learning_rate, *numbers])
-    rows += [
-        [f"[{name}]({name}.md)", "mixup", spec["pool"], "CNN", f"{spec['epochs']} epochs", "Adam", "", ""]
-        for name, (_, spec) in NEURAL_TASKS.items()
-    ]
-    head = ["task", "medium", "pool", "learner", "budget", "learning rate", "plain SGD", "greedy"]
+        actions = "discrete, Box" if settled.medium in CONTINUOUS_MEDIA else "discrete"
+        parts = [settled.medium, settled.pool, settled.learner, actions, settled.budget, settled.learning_rate]
+        rows.append([link, *parts, *numbers])
+    for name, spec in NEURAL_TASKS.items():
+        budget = f"{spec['epochs']} epochs"
+        rows.append([f"[{name}]({name}.md)", "mixup", spec["pool"], "CNN", "discrete, Box", budget, "Adam", "", ""])
+    head = ["task", "medium", "pool", "learner", "actions", "budget", "learning rate", "plain SGD", "greedy"]
     intro = (
         "Every task is registered with Gymnasium as `teach_gym/<task>-v0`. The last two columns are the share of the "
         "initial distance to the target that is removed within the budget."
@@ -237,7 +239,7 @@ def _continuous(task: Task) -> list[str]:
     """The bounds of the continuous flavour, runs of equal ones together."""
     if task.medium.low is None:
         return ["There is no `continuous=True` flavour."]
-    box: Any = action_space(dataclasses.replace(task, spec=dataclasses.replace(task.spec, continuous=True)))
+    box: Any = action_space(task, continuous=True)
     pairs = list(zip(box.low.ravel().tolist(), box.high.ravel().tolist(), strict=True))
     starts = [i for i, pair in enumerate(pairs) if i == 0 or pair != pairs[i - 1]]
     ends = [*starts[1:], len(pairs)]

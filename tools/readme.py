@@ -9,7 +9,7 @@ from pathlib import Path
 
 from teach_gym.core.build import make_task
 from teach_gym.files import write_text
-from teach_gym.registration import TASKS
+from teach_gym.registration import NEURAL_TASKS, TASKS
 from tools.docs import read_calibration
 
 
@@ -28,6 +28,11 @@ def task_table(root: Path) -> str:
             f"| [`{name}`](docs/environments/{name}.md) | {spec.medium} | {learner} | {spec.pool} | {task.size} | "
             f"{task.n_actions} | {spec.budget} | {room['passive']['mean']:.0f} % | {room['greedy']['mean']:.0f} % |"
         )
+    lines += [
+        f"| [`{name}`](docs/environments/{name}.md) | mixup | network | {kwargs['pool']} | | 3 | "
+        f"{kwargs['epochs']} epochs | | |"
+        for name, kwargs in NEURAL_TASKS.items()
+    ]
     return "\n".join(lines)
 
 

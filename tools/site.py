@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from teach_gym.files import write_text
-from teach_gym.registration import NEURAL_TASKS, TASKS
+from teach_gym.registration import NEURAL_TASKS, TASKS, task_kwargs
 from teach_gym.teachers import TEACHERS, teacher_class
 
 DOCS = Path("docs")
@@ -56,7 +56,7 @@ def gallery(docs: Path) -> str:
 
 
 def _facts(name: str) -> str:
-    kwargs = TASKS.get(name) or NEURAL_TASKS[name][1]
+    kwargs = task_kwargs(name)
     parts = [str(kwargs[key]).replace("_", " ") for key in ("learner", "pool") if key in kwargs]
     return " on ".join(parts) + (", black-box" if name.startswith("BlackBox") else "")
 

@@ -19,7 +19,7 @@ from teach_gym.calls import format_call, parse_call
 from teach_gym.errors import check_known, number, positive
 from teach_gym.files import sha256
 from teach_gym.pretrained import find
-from teach_gym.registration import TASKS, short_name, task_kwargs
+from teach_gym.registration import TASKS, short_name, spec_kwargs
 from teach_gym.teachers import Teacher, canonical_teacher, make_teacher, parse_teacher, teacher_class
 from teach_gym.versions import code_digest
 
@@ -195,7 +195,7 @@ def task_spec(text: str) -> tuple[str, str]:
     from teach_gym.core.spec import TaskSpec
 
     name, changes = parse_call(text, "task")
-    kwargs = task_kwargs(name)
+    kwargs = spec_kwargs(name)
     check_known(f"task {text!r}", changes, [part.name for part in dataclasses.fields(TaskSpec)])
     return format_call(short_name(name), changes), TaskSpec(**{**kwargs, **changes}).to_json()
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tyro.conf import Positional
 
 from teach_gym.cli.output import DataDir, set_data_dir, table
+
+if TYPE_CHECKING:
+    from teach_gym.core.spec import TaskSpec
 
 
 def list_(*, spaces: bool = False, data_dir: DataDir = None) -> int:
@@ -17,20 +22,21 @@ def list_(*, spaces: bool = False, data_dir: DataDir = None) -> int:
     import inspect
 
     from teach_gym.benchmark.suite import SUITES
+    from teach_gym.core.media import CONTINUOUS_MEDIA
     from teach_gym.core.spec import TaskSpec
-    from teach_gym.registration import NEURAL_TASKS, TASKS, env_id, task_kwargs
+    from teach_gym.registration import NEURAL_TASKS, TASKS, env_id, spec_kwargs
     from teach_gym.teachers import TEACHERS, teacher_class
 
     set_data_dir(data_dir)
     header = ["Task", "Medium", "Learner", "Pool", "Budget", "Actions"] + ["Observation"] * spaces
     tasks = []
     for name in TASKS:
-        spec = TaskSpec(**task_kwargs(name))
-        shapes = _spaces(spec) if spaces else ["Box" if spec.continuous else "Discrete"]
+        spec = TaskSpec(**spec_kwargs(name))
+        shapes = _spaces(spec) if spaces else ["Discrete, Box" if spec.medium in CONTINUOUS_MEDIA else "Discrete"]
         tasks.append([env_id(name), spec.medium, spec.learner, spec.pool, str(spec.budget), *shapes])
-    for name, (_, given) in NEURAL_TASKS.items():
-        row = [env_id(name), "mixup", "CNN", given["pool"], f"{given['epochs']} epochs", "Discrete"]
-        tasks.append(row + ["Box(3,)"] * spaces)
+    for name, given in NEURAL_TASKS.items():
+        row = [env_id(name), "mixup", "CNN", given["pool"], f"{given['epochs']} epochs"]
+        tasks.append(row + (["Discrete(3), Box()", "Box(3,)"] if spaces else ["Discrete, Box"]))
     print(table(header, tasks), end="\n\n")
     teachers = [[name, (inspect.getdoc(teacher_class(name)) or "").split("\n")[0]] for name in TEACHERS]
     print(table(["Teacher", "What it does"], teachers), end="\n\n")
@@ -39,19 +45,21 @@ def list_(*, spaces: bool = False, data_dir: DataDir = None) -> int:
     return 0
 
 
-def _spaces(spec: object) -> list[str]:
+def _spaces(spec: TaskSpec) -> list[str]:
+    """The action spaces of both flavours and the observation space, in short."""
     from teach_gym.core.build import build
-    from teach_gym.core.spec import TaskSpec
+    from teach_gym.core.media import CONTINUOUS_MEDIA
     from teach_gym.envs.base import action_space, observation_space
     from teach_gym.errors import DataNotFoundError
 
-    assert isinstance(spec, TaskSpec)
     try:
         task = build(spec)
     except DataNotFoundError:
         return ["data missing", "data missing"]
-    action, observation = action_space(task), observation_space(task)
-    return [f"Box{action.shape}" if spec.continuous else str(action), f"Box{observation.shape}"]
+    actions = str(action_space(task, continuous=False))
+    if spec.medium in CONTINUOUS_MEDIA:
+        actions += f", Box{action_space(task, continuous=True).shape}"
+    return [actions, f"Box{observation_space(task).shape}"]
 
 
 def data(name: Positional[str], /, *, check: bool = False, data_dir: DataDir = None) -> int:

@@ -22,7 +22,7 @@ from teach_gym.core.targets import make_target
 from teach_gym.core.updates import Update
 from teach_gym.data.pools import Pool, Split, make_pool
 from teach_gym.errors import lookup_name
-from teach_gym.registration import task_kwargs
+from teach_gym.registration import spec_kwargs
 
 _PRETRAINING = 100
 """Full-batch updates of the network whose soft labels the label medium's ``p='pretrained'`` mixes with."""
@@ -65,7 +65,7 @@ def make_task(name: str | None = None, /, **changes: Any) -> Task:
         ValueError: unknown name, a value out of range, or parts that do not fit each other.
         DataNotFoundError: the pool's data is not there.
     """
-    registered = {} if name is None else task_kwargs(name)
+    registered = {} if name is None else spec_kwargs(name)
     return build(TaskSpec(**{**registered, **changes}))
 
 

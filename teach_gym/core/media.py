@@ -257,6 +257,9 @@ def mixed(setting: Setting, *, n_sources: int = 4, **label_options: Any) -> Medi
     return Mixed("mixed", values, names, n_sources=n_sources, label=inner)
 
 
+CONTINUOUS_MEDIA = ("label", "mixup", "perturb", "performative")
+"""The media that have a continuous flavour; the others are choices."""
+
 MEDIA: dict[str, Callable[..., Medium]] = {
     "label": label,
     "mixup": mixup,

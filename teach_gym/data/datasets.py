@@ -18,6 +18,7 @@ import numpy.typing as npt
 from teach_gym.errors import DamagedDataError, DataNotFoundError, lookup_name
 
 DATA_VARIABLE = "TEACH_GYM_DATA"
+JPEG_TREE = "cifar10-jpeg"
 
 
 class KnownFile(NamedTuple):
@@ -128,6 +129,27 @@ def check(name: str, folder: str | Path | None = None) -> list[str]:
         except DamagedDataError as error:
             problems.append(f"damaged: {error}")
     return problems
+
+
+def cifar10_jpeg(folder: str | Path | None = None) -> Path:
+    """Where CIFAR-10's images lie as JPEG files: ``cifar10-jpeg/{train,test}/<class>/*.jpg``, or that as ``.tar.xz``.
+
+    Args:
+        folder: data folder (default: ``data_dir()``).
+
+    Raises:
+        DataNotFoundError: neither is there.
+    """
+    root = data_dir(folder)
+    tree, archive = root / JPEG_TREE, root / f"{JPEG_TREE}.tar.xz"
+    if tree.is_dir():
+        return tree
+    if archive.is_file():
+        return archive
+    raise DataNotFoundError(
+        f"no CIFAR-10 images in {str(root)!r}: expected {JPEG_TREE}/{{train,test}}/<class>/*.jpg or "
+        f"{JPEG_TREE}.tar.xz with that tree, in the folder given by data_dir or {DATA_VARIABLE}"
+    )
 
 
 def load_mnist(folder: str | Path | None = None, *, train: bool) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:

@@ -23,9 +23,17 @@ INTEGERS = (int, np.integer)
 _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
-def action_space(task: Task) -> Box | Discrete:
-    """The space of one environment's actions."""
-    if not task.spec.continuous:
+def action_space(task: Task, continuous: bool | None = None) -> Box | Discrete:
+    """The space of one environment's actions.
+
+    Args:
+        task: the task.
+        continuous: of the discrete or the continuous flavour (None: the task's own).
+
+    Raises:
+        ValueError: the medium has no continuous flavour.
+    """
+    if not (task.spec.continuous if continuous is None else continuous):
         return Discrete(task.n_actions)
     low, high = task.medium.low, task.medium.high
     if low is None or high is None:

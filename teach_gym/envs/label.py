@@ -12,10 +12,10 @@ class LabelEnv(TeachEnv):
     ## Description
     At each step an example is drawn at random from the pool, and the teacher chooses the label that the learner
     is shown with it. The label need not be the true one: the learner's gradient is linear in it, so a label steers
-    how far, and in which sense, the learner moves along the example (LAST, section 3.2).
+    how far, and in which direction, the learner moves along the example (LAST, section 3.2).
 
     ## Action space
-    Discrete: for two classes a grid of labels ({0, .25, .5, .75, 1}, LAST section 4); for more classes the weight mu
+    Discrete: for two classes ``n`` labels, evenly spaced from 0 to 1 (LAST section 4); for more classes the weight mu
     of the ground truth in mu y + (1 - mu) p; for regression the ground truth, or the learner's prediction plus an
     offset in [-r, r]. Continuous: any label of the same constraint set.
 

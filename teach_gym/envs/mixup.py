@@ -14,7 +14,7 @@ class MixupEnv(TeachEnv):
     c y1 + (1 - c) y2, and the teacher chooses the Mixup coefficient c (DHT, section 4.1).
 
     ## Action space
-    Discrete: coefficients on a grid ({0, .25, .5, .75, 1}). Continuous: any coefficient in [0, 1].
+    Discrete: ``n`` coefficients, evenly spaced from 0 to 1. Continuous: any coefficient in [0, 1].
 
     ## Observation space
     The learner's parameters, the target's difference to them, both examples and their labels, and the share of the

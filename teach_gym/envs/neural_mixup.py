@@ -5,7 +5,7 @@ This module needs torch; it is loaded when such an environment is made.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium as gym
 import numpy as np
@@ -72,7 +72,7 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
     images are involved, and what the teacher sees was measured on the mini-batches shown and on validation images.
 
     ## Action space
-    Discrete: the coefficients {0, .5, 1}. Continuous: any coefficient in [0, 1].
+    Discrete: the given ``coefficients``. Continuous: any coefficient in [0, 1].
 
     ## Observation space
     Three numbers: the share of the training that is over, the mean loss on the examples shown so far, and the best
@@ -93,6 +93,8 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
     The same entries at reset and at every step: ``training_loss``, that of the mini-batch just shown, nan at reset; and
     ``validation_accuracy`` at the last look.
 
+    Oracles do not apply: there is no ``state``, and ``trainings`` holds the network and its losses.
+
     ## Arguments
     Any field of ``teach_gym.neural.mixup.MixupSpec`` can be given to ``gym.make``, such as ``pool="cifar10"`` for the
     lossless images in torchvision's layout, ``epochs`` or ``device="cuda"``. Made-up images: ``pool="patterns"``.
@@ -111,6 +113,15 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
         self.action_space = action_space(self.task)
         self.observation_space: gym.Space[Any] = observation_space()
         self._playing = False
+
+    @property
+    def state(self) -> NoReturn:
+        """No teaching state: a network's weights are no ``TeachState``. Read ``trainings``.
+
+        Raises:
+            AttributeError: always.
+        """
+        raise AttributeError("a network has no TeachState, which oracles need; its training is in `trainings`")
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
         """Start a training with a new network and new mini-batches.

@@ -17,14 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from teach_gym.data.datasets import data_dir, load_mnist
+from teach_gym.data.datasets import cifar10_jpeg, data_dir, load_mnist
 from teach_gym.errors import DamagedDataError, DataNotFoundError, check_options, lookup_name, positive
 from teach_gym.neural.images import ImagePool, Images
 from teach_gym.neural.patterns import patterns
 
 Bytes = npt.NDArray[np.uint8]
 Parts = tuple[Images, Images, tuple[str, ...]]
-JPEG_TREE = "cifar10-jpeg"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm")
 
 
@@ -86,16 +85,8 @@ def _cifar(name: str, subfolder: str) -> Callable[[str | Path | None], Parts]:
 
 def _cifar10_jpeg(folder: str | Path | None) -> Parts:
     """CIFAR-10 as JPEG files: ``cifar10-jpeg/{train,test}/<class>/*.jpg`` or ``cifar10-jpeg.tar.xz`` with that."""
-    root = data_dir(folder)
-    tree, archive = root / JPEG_TREE, root / f"{JPEG_TREE}.tar.xz"
-    if tree.is_dir():
-        return _folder(folder, path=tree)
-    if archive.is_file():
-        return _tree(str(archive), _archive_files(archive), None)
-    raise DataNotFoundError(
-        f"no CIFAR-10 images in {str(root)!r}: expected {JPEG_TREE}/{{train,test}}/<class>/*.jpg or "
-        f"{JPEG_TREE}.tar.xz with that tree, in the folder given by data_dir or TEACH_GYM_DATA"
-    )
+    path = cifar10_jpeg(folder)
+    return _folder(folder, path=path) if path.is_dir() else _tree(str(path), _archive_files(path), None)
 
 
 def _folder(folder: str | Path | None, *, path: str | Path | None = None, size: tuple[int, int] | None = None) -> Parts:

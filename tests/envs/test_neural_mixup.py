@@ -359,11 +359,27 @@ def test_gymnasiums_checks_pass(continuous: bool) -> None:
 
 
 def test_registered_with_plain_values_and_loaded_late() -> None:
-    entry, kwargs = NEURAL_TASKS["BlackBoxMixupCIFAR10"]
-    found = gym.spec(ID)
-    assert found.entry_point == f"{entry}Env" and found.vector_entry_point == f"{entry}VectorEnv"
+    kwargs, found = NEURAL_TASKS["BlackBoxMixupCIFAR10"], gym.spec(ID)
+    assert found.entry_point == "teach_gym.envs.neural_mixup:NeuralMixupEnv"
+    assert found.vector_entry_point == "teach_gym.envs.neural_mixup:NeuralMixupVectorEnv"
     assert found.kwargs == kwargs and "BlackBoxMixupCIFAR10" not in teach_gym.TASKS
     assert MixupSpec(**kwargs).coefficients == (0.0, 0.5, 1.0) and MixupSpec(**kwargs).batch_size == 128
+
+
+def test_there_is_no_teaching_state_and_the_error_says_what_there_is() -> None:
+    env = make()
+    env.reset(seed=0)
+    with pytest.raises(AttributeError, match=r"no TeachState.*`trainings`"):
+        env.unwrapped.state  # noqa: B018
+    assert not hasattr(env.unwrapped, "state") and env.unwrapped.trainings.t[0] == 0
+
+
+def test_a_single_environment_accepts_a_batch_of_one() -> None:
+    for continuous, action in ((False, 1), (True, 0.3)):
+        env, clean = make(continuous=continuous), make(continuous=continuous)
+        env.reset(seed=0)
+        clean.reset(seed=0)
+        assert np.array_equal(env.step(np.array([action]))[0], clean.step(action)[0])
 
 
 def test_rewards() -> None:

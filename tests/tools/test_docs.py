@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import re
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 from conftest import names
 
+from teach_gym.core.build import make_task
+from teach_gym.core.media import CONTINUOUS_MEDIA, MEDIA
 from teach_gym.errors import DataNotFoundError
 from teach_gym.registration import NEURAL_TASKS, TASKS, env_id
 from tools import docs
@@ -112,7 +115,23 @@ def test_page_of_a_network_task_says_what_it_is(name: str) -> None:
     assert [h for h in re.findall(r"^## (.*)$", text, flags=re.MULTILINE) if h in docs.HEADINGS] == list(docs.HEADINGS)
     assert " ".join(repr(env.action_space).split()) in text and " ".join(repr(env.observation_space).split()) in text
     found = {row[0].strip("`"): json.loads(row[1].strip("`")) for row in rows(section(text, "Arguments"), "argument")}
-    assert NEURAL_TASKS[name][1].items() <= found.items() and set(kwargs) < set(found)
+    assert NEURAL_TASKS[name].items() <= found.items() and set(kwargs) < set(found)
+
+
+def test_actions_of_the_index_are_those_that_environments_have(name: str) -> None:
+    line = next(row for row in rows(docs.index(), "task") if row[0].startswith(f"[{name}]"))
+    task = make_task(name)
+    assert line[4] == ("discrete" if task.medium.low is None else "discrete, Box")
+    assert (task.spec.medium in CONTINUOUS_MEDIA) == (task.medium.low is not None)
+
+
+@pytest.mark.parametrize("medium", MEDIA)
+def test_descriptions_list_no_actions(medium: str) -> None:
+    """A task's options decide its grid; the table of actions is made from the task."""
+    entry = next(gym.spec(env_id(name)).entry_point for name in TASKS if TASKS[name]["medium"] == medium)
+    module, _, name = str(entry).partition(":")
+    described = getattr(importlib.import_module(module), name).__doc__
+    assert not re.search(r"\{[\d., ]+\}", described)
 
 
 def test_every_pictured_task_has_its_picture() -> None:

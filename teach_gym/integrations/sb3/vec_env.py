@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from teach_gym.core.state import take
 from teach_gym.envs.base import check_options
 from teach_gym.envs.vector import TeachVectorEnv
-from teach_gym.registration import env_id, short_name
+from teach_gym.registration import env_id, short_name, spec_kwargs
 
 Floats = npt.NDArray[np.float32]
 Indices = int | Sequence[int] | None
@@ -173,6 +173,7 @@ def make_vec_env(id: str, num_envs: int, seed: int | None = None, **kwargs: Any)
         ValueError: unknown id or a value out of range.
         TypeError: a field that a task does not have.
     """
+    spec_kwargs(id)  # refuses tasks whose learner is a network
     mode = gym.VectorizeMode.VECTOR_ENTRY_POINT
     env = gym.make_vec(env_id(short_name(id)), num_envs, mode, autoreset_mode="same_step", **kwargs)
     assert isinstance(env, TeachVectorEnv)
