@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,10 +14,10 @@ from teach_gym.core.metrics import METRICS
 from teach_gym.core.randomness import Streams
 from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Task, TeachState, Transition
-from teach_gym.core.task import advance, reset
+from teach_gym.core.task import reset
 from teach_gym.papers.curves import rows_of
 from teach_gym.papers.engine import Result, Settings, Unit, groups
-from teach_gym.teachers import Teacher, example_of, make_teacher
+from teach_gym.teachers import Clock, Teacher, make_teacher, transitions
 
 Metric = Callable[[Task, TeachState], Array]
 
@@ -98,23 +97,22 @@ def roll(
     """
     task, state = cohort
     teacher.check(task)
-    iterations = evaluation_iterations(task.spec.budget)
+    iterations, clock = evaluation_iterations(task.spec.budget), Clock()
     values: dict[str, list[Array]] = {name: [] for name in (*metrics, "seconds")}
-    spent = 0.0
+
+    def record(t: int) -> None:
+        if t in iterations:
+            for name, metric in metrics.items():
+                values[name].append(_recorded(name, metric(task, state), state))
+            values["seconds"].append(np.full(len(state.t), clock.teacher + clock.learner))
+
     with np.errstate(over="ignore", invalid="ignore"):
-        for t in range(task.spec.budget + 1):
-            if t in iterations:
-                for name, metric in metrics.items():
-                    values[name].append(_recorded(name, metric(task, state), state))
-                values["seconds"].append(np.full(len(state.t), spent))
-            if t == task.spec.budget:
-                break
-            began = time.perf_counter()
-            transition = advance(task, state, example_of(task, state, teacher(task, state)))
-            spent += time.perf_counter() - began
+        record(0)
+        for t, transition in enumerate(transitions(task, teacher, state, clock=clock), 1):
             if watch is not None:
                 watch(state, transition)
             state = transition.state
+            record(t)
     return iterations, {name: np.stack(found, axis=1) for name, found in values.items()}
 
 

@@ -9,12 +9,22 @@ from typing import Any
 from teach_gym.calls import format_call, parse_call
 from teach_gym.errors import check_known, lookup_name
 from teach_gym.pretrained import find, index
-from teach_gym.teachers.base import Choice, Teacher, example_of, follow, lesson, teach_episodes
+from teach_gym.teachers.base import (
+    Choice,
+    Clock,
+    Teacher,
+    example_of,
+    follow,
+    lesson,
+    teach_episodes,
+    transitions,
+)
 from teach_gym.teachers.weights import SUFFIX, read_kind
 
 __all__ = [
     "TEACHERS",
     "Choice",
+    "Clock",
     "Teacher",
     "canonical_teacher",
     "example_of",
@@ -24,6 +34,7 @@ __all__ = [
     "parse_teacher",
     "teach_episodes",
     "teacher_class",
+    "transitions",
 ]
 
 TEACHERS: dict[str, str] = {

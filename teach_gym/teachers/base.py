@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -132,19 +134,68 @@ def follow(task: Task, state: TeachState, teacher: Teacher) -> Transition:
     return advance(task, state, example_of(task, state, teacher(task, state)))
 
 
-def lesson(
-    task: Task, teacher: Teacher, seeds: Sequence[int] | Streams, *, steps: int | None = None
-) -> tuple[TeachState, Iterator[Transition]]:
-    """Teach B episodes: the state at reset, and the transitions, made as they are asked for.
+@dataclass
+class Clock:
+    """Seconds that the steps of a lesson took.
 
-    The transitions end with the budget, or as soon as every run has ended; a run that ended earlier goes on being
-    taught, so whoever needs its last state keeps it.
+    Attributes:
+        teacher: choosing.
+        learner: making the example and learning from it.
+    """
+
+    teacher: float = 0.0
+    learner: float = 0.0
+
+
+def transitions(
+    task: Task, teacher: Teacher, state: TeachState, *, steps: int | None = None, clock: Clock | None = None
+) -> Iterator[Transition]:
+    """Teach B runs from a state on; the one loop of teaching steps, made as they are asked for.
+
+    It ends with the budget, or as soon as every run has ended; a run that ended earlier continues to be taught, so
+    whoever needs its last state keeps it. Overflow in a learner that diverges is not reported.
+
+    Args:
+        task: the task.
+        teacher: a teacher that fits the task.
+        state: where to start.
+        steps: stop after this many steps (default: the budget).
+        clock: the seconds are added here.
+
+    Yields:
+        The steps, one after the other.
+    """
+    clock, over = clock or Clock(), arrived(task, state)
+    for _ in range(min(steps or task.spec.budget, task.spec.budget)):
+        if over.all():
+            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            began = time.perf_counter()
+            choice = teacher(task, state)
+            chosen = time.perf_counter()
+            transition = advance(task, state, example_of(task, state, choice))
+            learnt = time.perf_counter()
+        clock.teacher, clock.learner = clock.teacher + chosen - began, clock.learner + learnt - chosen
+        yield transition
+        state, over = transition.state, over | transition.terminated
+
+
+def lesson(
+    task: Task,
+    teacher: Teacher,
+    seeds: Sequence[int] | Streams,
+    *,
+    steps: int | None = None,
+    clock: Clock | None = None,
+) -> tuple[TeachState, Iterator[Transition]]:
+    """Teach B episodes: the state at reset, and the ``transitions`` from there.
 
     Args:
         task: the task.
         teacher: the teacher, which is checked against the task.
         seeds: a seed for each run, as the benchmark's, or their random streams.
         steps: stop after this many steps (default: the budget).
+        clock: the seconds of the steps are added here.
 
     Raises:
         ValueError: the teacher cannot teach the task, or ``steps`` is not positive.
@@ -152,20 +203,8 @@ def lesson(
     if steps is not None:
         positive("steps", steps, integer=True)
     teacher.check(task)
-    rng = seeds if isinstance(seeds, Streams) else Streams.from_seeds(seeds)
-    first = reset(task, rng)
-    return first, _transitions(task, teacher, first, min(steps or task.spec.budget, task.spec.budget))
-
-
-def _transitions(task: Task, teacher: Teacher, state: TeachState, steps: int) -> Iterator[Transition]:
-    over = arrived(task, state)
-    for _ in range(steps):
-        if over.all():
-            return
-        with np.errstate(over="ignore", invalid="ignore"):
-            transition = follow(task, state, teacher)
-        yield transition
-        state, over = transition.state, over | transition.terminated
+    first = reset(task, seeds if isinstance(seeds, Streams) else Streams.from_seeds(seeds))
+    return first, transitions(task, teacher, first, steps=steps, clock=clock)
 
 
 def teach_episodes(task: Task, teacher: Teacher, seeds: Sequence[int]) -> tuple[Array, Array]:
@@ -174,8 +213,8 @@ def teach_episodes(task: Task, teacher: Teacher, seeds: Sequence[int]) -> tuple[
     Learners and offered examples are those of the benchmark's runs with these seeds. An episode's end keeps its
     distance; a learner that diverged has +inf.
     """
-    first, transitions = lesson(task, teacher, seeds)
+    first, steps = lesson(task, teacher, seeds)
     final, over = first.distance, arrived(task, first)
-    for transition in transitions:
+    for transition in steps:
         final, over = np.where(over, final, transition.state.distance), over | transition.terminated
     return first.distance, np.where(np.isfinite(final), final, np.inf)
