@@ -6,12 +6,12 @@ pip install 'teach_gym[torch]'; takes a few seconds.
 import teach_gym
 from teach_gym.core.build import make_task
 from teach_gym.teachers.base import teach_episodes
-from teach_gym.teachers.learned.fit import Settings
+from teach_gym.teachers.learned.fit import TrainingSettings
 from teach_gym.teachers.learned.unrolled import train_unrolled
 
 task = make_task("PerturbMoons")
 trained = train_unrolled(  # three teachers at once: data transformations whose examples stay among the data
-    [task], seeds=range(3), settings=Settings(iterations=100, learners=8, learning_rate=0.01), output="box"
+    [task], seeds=range(3), settings=TrainingSettings(iterations=100, learners=8, learning_rate=0.01), output="box"
 )
 path = trained.save("teachers")[0]
 

@@ -12,10 +12,10 @@ from teach_gym.core.build import make_task
 from teach_gym.core.state import Task
 from teach_gym.neural.image_files import load_pool
 from teach_gym.neural.images import ImagePool, Images
-from teach_gym.neural.settings import Settings as Training
+from teach_gym.neural.settings import ImageTrainingSettings
 from teach_gym.neural.train import Trainer
 from teach_gym.registration import task_kwargs
-from teach_gym.teachers.learned.fit import Settings
+from teach_gym.teachers.learned.fit import TrainingSettings
 from teach_gym.teachers.learned.objective import Training as Objective
 from teach_gym.teachers.learned.policy import NetworkPolicy, architecture
 from teach_gym.teachers.learned.unroll import draw_episodes
@@ -52,7 +52,7 @@ def unrolled_figures(rounds: int) -> list[Figure]:
 
 
 def _iteration(task: Task, n: int) -> Callable[[], Any]:
-    settings = Settings(learners=2)
+    settings = TrainingSettings(learners=2)
     policy = NetworkPolicy(architecture(task), [task], range(n))
     step, count = Objective(task, policy, settings), itertools.count()
 
@@ -87,6 +87,8 @@ def _step(method: str, size: int, network: str, batch: int, n: int) -> Callable[
     if network == "mlp":
         train, held_out = (Images(part.pixels[:, :1], part.labels) for part in (pool.train, pool.held_out))
         pool = ImagePool("grey", train, held_out, pool.classes)
-    trainer = Trainer(Training(network=network, method=method, batch_size=batch, seeds=tuple(range(n))), pool)
+    trainer = Trainer(
+        ImageTrainingSettings(network=network, method=method, batch_size=batch, seeds=tuple(range(n))), pool
+    )
     count = itertools.count()
     return lambda: trainer.advance(next(count))

@@ -75,7 +75,7 @@ def dmixup(seeds: Sequence[int]) -> Policy:
     return lambda trainings: torch.tensor([rng.choice(trainings.spec.coefficients) for rng in rngs])
 
 
-class Teacher(nn.Module):
+class CoefficientNetwork(nn.Module):
     """S networks 3 - 128 - A with ReLU and dropout (DHT B): states (S, n, 3) -> (S, n, A).
 
     Args:
@@ -160,7 +160,7 @@ class Unrolling:
     def __init__(
         self, seeds: Sequence[int], learning_rate: float = 1e-3, exact: bool = True, rate: float | None = None
     ) -> None:
-        self.teacher, self.exact, self.rate = Teacher(seeds, 1), exact, rate
+        self.teacher, self.exact, self.rate = CoefficientNetwork(seeds, 1), exact, rate
         self.parameters = list(self.teacher.parameters())
         self.optimizer = Adam(self.parameters, learning_rate)
         self.draws = generators(seeds, VALIDATE)
@@ -189,7 +189,7 @@ class Sampling:
         keep: keep states, dropout masks and actions in ``kept``, which also switches dropout on.
     """
 
-    def __init__(self, teacher: Teacher, draws: Sequence[Any], each: int = 1, keep: bool = False) -> None:
+    def __init__(self, teacher: CoefficientNetwork, draws: Sequence[Any], each: int = 1, keep: bool = False) -> None:
         self.teacher, self.draws, self.each, self.keep = teacher, draws, each, keep
         self.kept: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -206,7 +206,7 @@ class Sampling:
         return torch.tensor(trainings.spec.coefficients, dtype=torch.float32)[action].flatten()
 
 
-def policy_loss(teacher: Teacher, kept: Sequence[tuple[Tensor, Tensor, Tensor]], returns: Tensor) -> Tensor:
+def policy_loss(teacher: CoefficientNetwork, kept: Sequence[tuple[Tensor, Tensor, Tensor]], returns: Tensor) -> Tensor:
     """Minus the mean over steps and trainings of log pi(a_t | s_t) times the weight of the training (DHT 4.1): (S,).
 
     The weight is the terminal reward R less its mean over a teacher's trainings, over their standard deviation.
@@ -253,7 +253,7 @@ def learn_policy(
     if episodes < 2:
         raise ValueError(f"episodes must be >= 2, got {episodes}: they are compared with each other")
     trainings = make(len(seeds) * episodes)
-    teacher, draws = Teacher(seeds, len(trainings.spec.coefficients), dropout), generators(seeds, LEARN)
+    teacher, draws = CoefficientNetwork(seeds, len(trainings.spec.coefficients), dropout), generators(seeds, LEARN)
     parameters = list(teacher.parameters())
     optimizer = Adam(parameters, learning_rate)
     for update in range(updates):

@@ -45,7 +45,7 @@ def torch_device(name: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ImageTrainingSettings:
     """What decides a training run; the defaults are DHT's MNIST row (section 5.2).
 
     Args:

@@ -22,7 +22,7 @@ from teach_gym.neural.image_files import load_pool
 from teach_gym.neural.images import ImagePool, accuracy, crop_and_flip, scale
 from teach_gym.neural.networks import make_network, seeded
 from teach_gym.neural.performative import Step, performative_step
-from teach_gym.neural.settings import PRECISIONS, Settings
+from teach_gym.neural.settings import PRECISIONS, ImageTrainingSettings
 from teach_gym.neural.teaching import PLAIN
 from teach_gym.records.runlog import RunLog
 
@@ -39,7 +39,7 @@ class Trainer:
         pool: its images, on the CPU or on the device.
     """
 
-    def __init__(self, settings: Settings, pool: ImagePool) -> None:
+    def __init__(self, settings: ImageTrainingSettings, pool: ImagePool) -> None:
         self.settings, self.device = settings, settings.place()
         self.pool = (pool.validation(settings.validation) if settings.validation else pool).to(self.device)
         self.n_batches = len(self.pool.train) // settings.batch_size
@@ -180,7 +180,7 @@ class Losses:
 
 
 def train(
-    settings: Settings,
+    settings: ImageTrainingSettings,
     folder: str | Path,
     *,
     pool: ImagePool | None = None,

@@ -51,10 +51,10 @@ TUNED = {**method("passive"), "train": {"factors": list(FACTORS)}}
 def learned(unit: Unit, taught: Sequence[Cohort]) -> list[Teacher]:
     """The teachers of a unit's cohorts, trained on other learners and on hold-out rows; one for each seed."""
     from teach_gym.teachers.learned.blast import train_black_box
-    from teach_gym.teachers.learned.fit import Settings
+    from teach_gym.teachers.learned.fit import TrainingSettings
 
     train = unit.settings["train"]
-    how = Settings(**{**unit.settings["training"], **unit.settings.get(train["method"], {})})
+    how = TrainingSettings(**{**unit.settings["training"], **unit.settings.get(train["method"], {})})
     tasks = [cohort.task for cohort in taught]
     shape = {**unit.settings["network"], **train["architecture"]}
     trained = train_black_box(tasks, unit.seeds, how, method=train["method"], architecture=shape, progress=False)

@@ -51,7 +51,7 @@ def _trained(settings: str, seeds: tuple[int, ...]) -> Any:
         kind,
         tasks,
         seeds,
-        fit.Settings(**training),
+        fit.TrainingSettings(**training),
         privacy=None if privacy is None else Privacy(**privacy),
         pretraining=Pretraining(**content["pretraining"]),
         records={"starts": starts, "progress": False},

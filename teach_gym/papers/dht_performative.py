@@ -59,7 +59,7 @@ def tuned_panels(panel: str, train: Mapping[str, Any], tuning: Mapping[str, Any]
 
     Args:
         panel: a key of ``RATES``.
-        train: arguments of ``teach_gym.neural.settings.Settings`` that all methods share.
+        train: arguments of ``teach_gym.neural.settings.ImageTrainingSettings`` that all methods share.
         tuning: those of the validation runs, ``validation`` among them.
         first_seeds: on how many of the seeds these are made.
     """
@@ -144,11 +144,11 @@ def run(unit: Unit, folder: Path) -> Result:
         ImportError: torch is not installed.
     """
     try:
-        from teach_gym.neural.settings import Settings as Training
+        from teach_gym.neural.settings import ImageTrainingSettings
         from teach_gym.neural.train import train
     except ImportError as error:
         raise ImportError(f"{unit.experiment} needs torch: pip install 'teach_gym[torch]'") from error
-    training = Training(**unit.settings["training"], seeds=unit.seeds)
+    training = ImageTrainingSettings(**unit.settings["training"], seeds=unit.seeds)
     resume = (folder / "config.json").is_file()
     try:
         curve = train(training, folder, resume=resume, progress=False)["curve"]

@@ -42,12 +42,12 @@ def train(unit: Unit, taught: Sequence[Cohort]) -> list[Teacher]:
     """
     if "train" not in unit.settings:
         return unit_teachers(unit, taught)
-    from teach_gym.teachers.learned.fit import Settings
+    from teach_gym.teachers.learned.fit import TrainingSettings
     from teach_gym.teachers.learned.unrolled import train_unrolled
 
     tasks = [dataclasses.replace(cohort.task, target=target) for cohort in taught for target in cohort.state.target]
     starts = np.concatenate([cohort.state.w for cohort in taught])
-    how = Settings(**unit.settings["training"], **unit.settings["train"])
+    how = TrainingSettings(**unit.settings["training"], **unit.settings["train"])
     trained = train_unrolled(
         tasks, unit.seeds, how, normalize=True, starts=starts, progress=False, **unit.settings["network"]
     )

@@ -73,11 +73,11 @@ def train_unrolls(unit: Unit, settings: Mapping[str, Any]) -> list[Teacher]:
     """An unrolled teacher for each seed, all trained at once on the unit's task (LAST Eq. 5)."""
     from teach_gym.benchmark.suite import cached_task
     from teach_gym.core.spec import TaskSpec
-    from teach_gym.teachers.learned.fit import Settings
+    from teach_gym.teachers.learned.fit import TrainingSettings
     from teach_gym.teachers.learned.unrolled import train_unrolled
 
     task = cached_task(TaskSpec(**unit.settings["task"]).to_json())
-    how, network = Settings(**settings["settings"]), settings["network"]
+    how, network = TrainingSettings(**settings["settings"]), settings["network"]
     trained = train_unrolled([task], unit.seeds, how, progress=False, **network)
     return [trained.teacher(i) for i in range(len(unit.seeds))]
 

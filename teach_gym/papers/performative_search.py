@@ -76,11 +76,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def training(variant: Mapping[str, Any], rate: float, iterations: int) -> dict[str, Any]:
-    """Arguments of ``Settings`` of a variant at a learning rate.
+    """Arguments of ``ImageTrainingSettings`` of a variant at a learning rate.
 
     Args:
-        variant: arguments of ``Settings``, and ``target_rate_factor``, the size of the steps to w* in learning rates,
-            and ``taught_part``, the part of the iterations that is taught.
+        variant: arguments of ``ImageTrainingSettings``, and ``target_rate_factor``, the size of the steps to w* in
+            learning rates, and ``taught_part``, the part of the iterations that is taught.
         rate: the learning rate.
         iterations: of the run.
     """
@@ -103,7 +103,7 @@ def settings(seeds: int, train: Mapping[str, Any], validation: int) -> dict[str,
 
     Args:
         seeds: default number of seeds; the first three are used on the validation split.
-        train: arguments of ``Settings`` that all share.
+        train: arguments of ``ImageTrainingSettings`` that all share.
         validation: training images held out.
     """
     iterations, everything = train["iterations"], CONTROLS | VARIANTS

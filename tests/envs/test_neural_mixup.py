@@ -23,8 +23,8 @@ from teach_gym.neural.image_files import load_pool
 from teach_gym.neural.images import Images, scale
 from teach_gym.neural.mixup import REWARDS, Adam, Learners, Trainings, cross_entropy
 from teach_gym.neural.mixup_policies import (
+    CoefficientNetwork,
     Sampling,
-    Teacher,
     Unrolling,
     cmixup,
     dmixup,
@@ -262,7 +262,7 @@ def test_random_coefficients_have_their_distributions() -> None:
 
 def test_policy_gradient_is_the_formula_written_out() -> None:
     seeds, n, horizon = [3, 4], 3, 5
-    teacher, draws = Teacher(seeds, 3, dropout=0.4), generators(seeds, 0)
+    teacher, draws = CoefficientNetwork(seeds, 3, dropout=0.4), generators(seeds, 0)
     rng = torch.Generator().manual_seed(0)
     kept = [
         (torch.rand((2, n, 3), generator=rng), teacher.masks(n, draws), torch.randint(3, (2, n), generator=rng))
@@ -592,10 +592,10 @@ def test_every_method_of_table_1_trains_the_same_learners() -> None:
 
 
 def test_stacked_teachers_are_single_ones() -> None:
-    both, state = Teacher([3, 4], 2), torch.rand((2, 5, 3))
+    both, state = CoefficientNetwork([3, 4], 2), torch.rand((2, 5, 3))
     assert isinstance(both.hidden, StackedLinear)
     for s, seed in enumerate((3, 4)):
-        torch.testing.assert_close(both(state)[s], Teacher([seed], 2)(state[s : s + 1])[0])
+        torch.testing.assert_close(both(state)[s], CoefficientNetwork([seed], 2)(state[s : s + 1])[0])
 
 
 @pytest.mark.slow

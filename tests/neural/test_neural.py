@@ -19,17 +19,17 @@ from torch.nn import functional
 from teach_gym.neural.images import scale
 from teach_gym.neural.networks import make_network, seeded
 from teach_gym.neural.performative import performative_step
-from teach_gym.neural.settings import METHODS, Settings
+from teach_gym.neural.settings import METHODS, ImageTrainingSettings
 from teach_gym.neural.teaching import Teaching
 from teach_gym.neural.train import Trainer, train
 
 
-def quick(**changes: Any) -> Settings:
+def quick(**changes: Any) -> ImageTrainingSettings:
     common = {"iterations": 12, "batch_size": 16, "learning_rate": 0.05, "eval_every": 5, "checkpoint_every": 4}
-    return Settings(**{**common, **changes})
+    return ImageTrainingSettings(**{**common, **changes})
 
 
-def run(settings: Settings, folder: Path, **options: Any) -> dict[str, Any]:
+def run(settings: ImageTrainingSettings, folder: Path, **options: Any) -> dict[str, Any]:
     return train(settings, folder, pool=made_pool(), progress=False, **options)
 
 
@@ -170,11 +170,11 @@ def test_stopping_and_going_on_is_the_same_run(tmp_path: Path) -> None:
 def test_a_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     rate = quick(learning_rate=0.05)
 
-    def diverge(self: Settings, t: int) -> float:
+    def diverge(self: ImageTrainingSettings, t: int) -> float:
         return 0.05 if t < 6 else 1e30
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Settings, "rate", diverge)
+        patch.setattr(ImageTrainingSettings, "rate", diverge)
         with pytest.raises(
             FloatingPointError, match=r"seed 0 became non-finite at iteration [78]; the last good .*04\.pt"
         ):
@@ -246,12 +246,12 @@ def test_target_may_be_estimated_on_other_images(seeds: tuple[int, ...]) -> None
 )
 def test_wrong_settings_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Settings(**options)
+        ImageTrainingSettings(**options)
 
 
 def test_a_batch_larger_than_the_pool_is_named() -> None:
     with pytest.raises(ValueError, match="batch_size must be <= 96 images, got 128"):
-        Trainer(Settings(), made_pool())
+        Trainer(ImageTrainingSettings(), made_pool())
 
 
 def test_a_step_works_on_any_split_network_with_any_optimizer() -> None:
@@ -271,9 +271,9 @@ def test_importing_the_package_does_not_load_torch() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_refused() -> None:
-    assert Settings(device="auto").place().type == "cpu"
+    assert ImageTrainingSettings(device="auto").place().type == "cpu"
     with pytest.raises(ValueError, match="device 'cuda': torch finds no GPU here"):
-        Settings(device="cuda")
+        ImageTrainingSettings(device="cuda")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

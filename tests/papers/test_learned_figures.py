@@ -111,7 +111,7 @@ Slow.now = 0.0  # type: ignore[attr-defined]
 
 def test_seconds_to_the_target_are_those_of_the_first_iteration_that_meets_it(monkeypatch: pytest.MonkeyPatch) -> None:
     unit = small(budget=30)["SGD"]
-    monkeypatch.setattr("teach_gym.papers.greedy.time.perf_counter", lambda: Slow.now)
+    monkeypatch.setattr("teach_gym.teachers.base.time.perf_counter", lambda: Slow.now)
     monkeypatch.setattr(last_learned, "make_teachers", lambda unit, taught: [Slow() for _ in taught])
     curves = Curves(last_learned.run(unit).rows)
     distance = curves.get(PANEL, "SGD", "distance").values

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch")
 
 from teach_gym.neural import train as training_module
-from teach_gym.neural.settings import Settings
+from teach_gym.neural.settings import ImageTrainingSettings
 from teach_gym.papers import dht_performative, performative_search
 from teach_gym.papers.curves import Curves, rows_of
 from teach_gym.papers.dht_performative import ACCURACY, MNIST, SAMPLE, SGD, TABLE2, run
@@ -34,7 +34,7 @@ def test_settings_of_every_scale_are_trainings(experiment: Experiment) -> None:
     for settings in experiment.scales.values():
         for unit in experiment.units(experiment.name, settings, range(7)):
             given = {**unit.settings["training"], "device": "cpu"}
-            made = Settings(**given, seeds=unit.seeds)
+            made = ImageTrainingSettings(**given, seeds=unit.seeds)
             assert made.iterations > 0 and 0 < len(unit.seeds) <= dht_performative.STACK
             assert (made.validation > 0) == ("validation" in unit.panel), "only validation panels hold images out"
 
@@ -42,7 +42,9 @@ def test_settings_of_every_scale_are_trainings(experiment: Experiment) -> None:
 def test_paper_scale_has_every_row_of_the_table() -> None:
     panels = TABLE2.scales["paper"]["panels"]
     assert set(dht_performative.PUBLISHED) < set(panels) and len(dht_performative.PUBLISHED) == 9
-    assert Settings(**panels[MNIST]["train"]) == Settings(), "the defaults are the paper's MNIST row"
+    assert ImageTrainingSettings(**panels[MNIST]["train"]) == ImageTrainingSettings(), (
+        "the defaults are the paper's MNIST row"
+    )
 
 
 def test_every_learner_gets_what_it_gets_alone(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from teach_gym.envs.base import action_space  # noqa: E402
 from teach_gym.errors import DamagedDataError  # noqa: E402
 from teach_gym.teachers import example_of, make_teacher  # noqa: E402
 from teach_gym.teachers.learned.blast import TrainedBlackBox, train_black_box  # noqa: E402
-from teach_gym.teachers.learned.fit import Settings  # noqa: E402
+from teach_gym.teachers.learned.fit import TrainingSettings  # noqa: E402
 from teach_gym.teachers.learned.holdout_training import DartsTraining, HoldoutTraining, PolicyGradient  # noqa: E402
 from teach_gym.teachers.learned.unroll import draw_episodes  # noqa: E402
 from teach_gym.teachers.learned.values import BlackBoxPolicy, black_box_architecture  # noqa: E402
@@ -67,7 +67,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 """Tasks and policies of every kind."""
 
-TINY = Settings(iterations=4, steps=6, learners=4, learning_rate=0.01, checkpoint_every=2)
+TINY = TrainingSettings(iterations=4, steps=6, learners=4, learning_rate=0.01, checkpoint_every=2)
 
 
 def case(name: str, **changes: Any) -> tuple[Task, dict[str, Any]]:
@@ -81,7 +81,7 @@ def policy_of(task: Task, n: int = 2, **options: Any) -> BlackBoxPolicy:
 
 
 def step_of(kind: Any, task: Task, policy: BlackBoxPolicy, learners: int = 3, **options: Any) -> Any:
-    settings = Settings(iterations=1, steps=5, learners=learners, dtype="float64")
+    settings = TrainingSettings(iterations=1, steps=5, learners=learners, dtype="float64")
     training = kind([task], policy, settings, range(policy.n), "cpu", **options)
     training.optimizer.step = lambda: None  # only its gradients and values are wanted
     return training
@@ -95,7 +95,7 @@ def states(task: Task, n: int = 6) -> TeachState:
     return reset(task, Streams.from_seeds(range(n)))
 
 
-def trained(name: str, settings: Settings = TINY, **options: Any) -> TrainedBlackBox:
+def trained(name: str, settings: TrainingSettings = TINY, **options: Any) -> TrainedBlackBox:
     task, shape = case(name)
     shape = {"hidden": (8,), **shape}
     return train_black_box([task], [0, 1], settings, architecture=shape, progress=False, **options)
@@ -124,7 +124,7 @@ def test_gradient_of_the_unrolled_holdout_loss_against_finite_differences(name: 
 def test_the_objective_is_the_holdout_loss_of_learners_taught_one_by_one() -> None:
     tasks = [make_task(**CASES["label"][0], pool_seed=seed) for seed in (0, 1)]
     policy = policy_of(tasks[0])
-    settings = Settings(iterations=1, steps=5, learners=2, dtype="float64")
+    settings = TrainingSettings(iterations=1, steps=5, learners=2, dtype="float64")
     training = HoldoutTraining(tasks, policy, settings, (0, 1), "cpu")
     training.optimizer.step = lambda: None
     episodes = draw_episodes(tasks, (0, 1), 0, learners=2, steps=5, dtype=torch.float64)
@@ -241,7 +241,7 @@ def test_policy_gradient_against_the_gradient_of_the_expected_reward() -> None:
 )
 def test_training_lowers_the_holdout_loss_below_that_of_untrained_teachers(name: str, options: dict[str, Any]) -> None:
     gradient = options.get("method") == "policy_gradient"
-    settings = Settings(
+    settings = TrainingSettings(
         iterations=150 if gradient else 60, steps=6, learners=64 if gradient else 16, learning_rate=0.02
     )
     task, shape = case(name)
@@ -387,7 +387,7 @@ def test_random_mixup_draws_from_its_distributions() -> None:
     task, _ = case("mixup")
     state = states(task, 4000)
     for teacher, law in (
-        (make_teacher("cmixup", beta=0.4), stats.beta(0.4, 0.4)),
+        (make_teacher("cmixup", alpha=0.4), stats.beta(0.4, 0.4)),
         (make_teacher("cmixup"), stats.uniform()),
     ):
         teacher.check(task)
@@ -459,14 +459,14 @@ def test_tasks_that_do_not_fit_are_refused() -> None:
         black_box_architecture(task)
     with pytest.raises(ValueError, match="mixes two examples"):
         make_teacher("cmixup").check(task)
-    with pytest.raises(ValueError, match="beta must be > 0"):
-        make_teacher("cmixup", beta=0)
+    with pytest.raises(ValueError, match="alpha must be > 0"):
+        make_teacher("cmixup", alpha=0)
 
 
 @pytest.mark.parametrize("name", ["BlackBoxLabelDigits", "BlackBoxMixupDigits10MLP", "BlackBoxLabelDigits10"])
 def test_registered_black_box_tasks_train(name: str) -> None:
     task = make_task(name)
-    settings = Settings(iterations=2, steps=3, learners=2)
+    settings = TrainingSettings(iterations=2, steps=3, learners=2)
     for method in ("unroll", "policy_gradient"):
         shape = {"hidden": (8,), "sees": "predictions"}
         found = train_black_box([task], [0], settings, method=method, architecture=shape, progress=False)

@@ -23,7 +23,7 @@ from teach_gym.errors import DamagedDataError  # noqa: E402
 from teach_gym.papers.dht_pictures import energy_distance  # noqa: E402
 from teach_gym.teachers import make_teacher, teach_episodes  # noqa: E402
 from teach_gym.teachers.learned.convolution import BatchedConv, ImageDiscriminator, ImageGenerator  # noqa: E402
-from teach_gym.teachers.learned.fit import DivergedError, Settings  # noqa: E402
+from teach_gym.teachers.learned.fit import DivergedError, TrainingSettings  # noqa: E402
 from teach_gym.teachers.learned.generative import TrainedGenerative, train_generative  # noqa: E402
 from teach_gym.teachers.learned.generator import GenerativePolicy, design, real_rows  # noqa: E402
 from teach_gym.teachers.learned.networks import generators, pick  # noqa: E402
@@ -49,10 +49,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "vae": {"kl": 0.01},
     "private": {"privacy": Privacy(0.01, rows=20), "output": "residual"},
 }
-SHORT = Settings(iterations=6, steps=4, learners=2, checkpoint_every=2)
+SHORT = TrainingSettings(iterations=6, steps=4, learners=2, checkpoint_every=2)
 
 
-def train(kind: str, task: Task, settings: Settings = SHORT, seeds: Any = (0, 1), **options: Any) -> TrainedGenerative:
+def train(
+    kind: str, task: Task, settings: TrainingSettings = SHORT, seeds: Any = (0, 1), **options: Any
+) -> TrainedGenerative:
     records = {"progress": False, **options.pop("records", {})}
     given = {**KINDS[kind], "pretraining": Pretraining(20), **options}
     return train_generative(kind, [task], list(seeds), settings, records=records, **given)
@@ -142,7 +144,7 @@ def test_perceptual_distances_by_brute_force() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_objective_has_the_gradient_of_finite_differences(kind: str) -> None:
     task = make_task(**TINY)
-    settings = Settings(iterations=1, steps=3, learners=2, alpha=0.3, dtype="float64", learning_rate=1e-30)
+    settings = TrainingSettings(iterations=1, steps=3, learners=2, alpha=0.3, dtype="float64", learning_rate=1e-30)
     options = {"hidden": (5,)} | ({"activation": "tanh"} if kind == "private" else {})
     options |= {"privacy": Privacy(5.0, rows=10, weight=0.3)}
     held: dict[str, Any] = {}
@@ -199,7 +201,7 @@ def test_energy_distance_against_its_definition(rng: np.random.Generator) -> Non
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_short_training_lowers_the_objective(kind: str) -> None:
     task = make_task(**TINY)
-    settings = Settings(iterations=60, steps=8, learners=8, learning_rate=0.01)
+    settings = TrainingSettings(iterations=60, steps=8, learners=8, learning_rate=0.01)
     history = train(kind, task, settings, pretraining=Pretraining(150)).history
     assert history["objective"].shape == (60, 2)
     assert (history["objective"][-10:].mean(0) < 0.8 * history["objective"][:5].mean(0)).all()
@@ -209,7 +211,7 @@ def test_a_short_training_lowers_the_objective(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_teachers_beat_sgd_on_half_moons(kind: str) -> None:
     task = make_task("PerturbMoons")
-    settings = Settings(iterations=300, learners=8)
+    settings = TrainingSettings(iterations=300, learners=8)
     trained = train(kind, task, settings, pretraining=Pretraining(400))
     passive = teach_episodes(task, make_teacher("passive"), range(1000, 1040))[1].mean()
     for index in range(2):
@@ -281,7 +283,7 @@ def test_an_interrupted_gan_goes_on_bit_equal(tmp_path: Path) -> None:
 
 
 def test_divergence_names_the_step_and_keeps_the_checkpoint(tmp_path: Path) -> None:
-    settings = Settings(iterations=5, steps=4, learners=2, learning_rate=1e30, checkpoint_every=1)
+    settings = TrainingSettings(iterations=5, steps=4, learners=2, learning_rate=1e30, checkpoint_every=1)
     with pytest.raises(DivergedError, match=r"teacher iteration 2.*000000000001\.pt"):
         train("gan", make_task(**TINY), settings, records={"out": tmp_path})
     assert (tmp_path / "checkpoints" / "000000000001.pt").is_file()

@@ -18,7 +18,7 @@ from teach_gym.core.randomness import Streams, draw_keys  # noqa: E402
 from teach_gym.core.state import Example, Task  # noqa: E402
 from teach_gym.core.task import learn, reset  # noqa: E402
 from teach_gym.teachers import example_of, follow, make_teacher  # noqa: E402
-from teach_gym.teachers.learned.fit import Settings  # noqa: E402
+from teach_gym.teachers.learned.fit import TrainingSettings  # noqa: E402
 from teach_gym.teachers.learned.networks import BatchedNorm, deferred, generators, mlp, pick  # noqa: E402
 from teach_gym.teachers.learned.objective import Training  # noqa: E402
 from teach_gym.teachers.learned.policy import Architecture, NetworkPolicy, architecture, default_hidden  # noqa: E402
@@ -215,7 +215,9 @@ def test_one_unrolled_step_equals_greedy_on_a_quadratic(name: str) -> None:
 def test_training_for_one_step_learns_the_greedy_label() -> None:
     """One fixed learner and example: the network must come to give the label that greedy LAST gives."""
     task = make_task(pool="linear_regression", learner="least_squares", pool_options={"d": 3, "n": 40}, budget=1)
-    training = Training(task, NetworkPolicy(architecture(task, hidden=(8,)), [task], [0]), Settings(learning_rate=0.05))
+    training = Training(
+        task, NetworkPolicy(architecture(task, hidden=(8,)), [task], [0]), TrainingSettings(learning_rate=0.05)
+    )
     episodes = draw_episodes([task], [0], 0, learners=1, steps=1, dtype=torch.float32)
     for i in range(300):
         values = training(i, episodes)

@@ -24,7 +24,7 @@ from teach_gym.core.task import reset  # noqa: E402
 from teach_gym.errors import DamagedDataError  # noqa: E402
 from teach_gym.registration import task_kwargs  # noqa: E402
 from teach_gym.teachers import make_teacher, teach_episodes  # noqa: E402
-from teach_gym.teachers.learned.fit import DivergedError, Settings  # noqa: E402
+from teach_gym.teachers.learned.fit import DivergedError, TrainingSettings  # noqa: E402
 from teach_gym.teachers.learned.networks import pick  # noqa: E402
 from teach_gym.teachers.learned.objective import Training, clip_each  # noqa: E402
 from teach_gym.teachers.learned.policy import inputs  # noqa: E402
@@ -34,10 +34,10 @@ from teach_gym.teachers.learned.unrolled import Trained, Unrolled, train_unrolle
 # -------------------------------------------------------------------------------------------------------- training
 
 TINY = {"medium": "label", "pool_options": {"n": 100}, "budget": 10, "target_options": {"l2": 0.02}}
-SHORT = Settings(iterations=12, steps=6, learners=4, checkpoint_every=4)
+SHORT = TrainingSettings(iterations=12, steps=6, learners=4, checkpoint_every=4)
 
 
-def train(task: Task, seeds: Any = (0, 1), settings: Settings = SHORT, **options: Any) -> Trained:
+def train(task: Task, seeds: Any = (0, 1), settings: TrainingSettings = SHORT, **options: Any) -> Trained:
     return train_unrolled([task], list(seeds), settings, progress=False, **{"hidden": (8,), **options})
 
 
@@ -46,7 +46,7 @@ def train(task: Task, seeds: Any = (0, 1), settings: Settings = SHORT, **options
 )
 def test_training_lowers_the_objective_and_the_teacher_beats_passive(changes: dict[str, Any]) -> None:
     task = make_task(**{**TINY, "learning_rate": 0.7})
-    settings = Settings(iterations=80, steps=10, learning_rate=0.01, **changes)
+    settings = TrainingSettings(iterations=80, steps=10, learning_rate=0.01, **changes)
     trained = train(task, (0, 1), settings, hidden=(16, 16), output="residual")
     gap = trained.history["gap"]
     assert gap.shape == (80, 2)
@@ -125,8 +125,8 @@ def test_an_interrupted_run_goes_on_bit_equal(tmp_path: Path, monkeypatch: pytes
 def test_a_diverging_unroll_names_the_step_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     task = make_task(pool="linear_regression", learner="least_squares", pool_options={"n": 40}, learning_rate=30.0)
     with pytest.raises(DivergedError, match=r"diverged at step \d+ of 200 in teacher iteration 1,.* no checkpoint"):
-        train(task, settings=Settings(iterations=3, steps=200, learners=2))
-    settings = Settings(iterations=5, steps=6, learners=2, learning_rate=1e30, checkpoint_every=1)
+        train(task, settings=TrainingSettings(iterations=3, steps=200, learners=2))
+    settings = TrainingSettings(iterations=5, steps=6, learners=2, learning_rate=1e30, checkpoint_every=1)
     with pytest.raises(DivergedError, match=r"step 1 of 6 in teacher iteration 2.*000000000001\.pt"):
         train(make_task(**TINY), settings=settings, out=tmp_path)
     assert (tmp_path / "checkpoints" / "000000000001.pt").is_file()
@@ -137,7 +137,7 @@ def test_a_diverging_unroll_names_the_step_and_keeps_the_checkpoint(tmp_path: Pa
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, list[Path]]:
-    trained = train(make_task("LabelMoons"), settings=Settings(iterations=60, steps=20), hidden=(16, 8))
+    trained = train(make_task("LabelMoons"), settings=TrainingSettings(iterations=60, steps=20), hidden=(16, 8))
     return trained, trained.save(tmp_path_factory.mktemp("teachers"))
 
 
@@ -158,7 +158,7 @@ def test_a_saved_teacher_is_the_same_teacher(saved: tuple[Trained, list[Path]]) 
 
 def test_a_box_policy_keeps_its_bounds(tmp_path: Path) -> None:
     task = make_task(**{**TINY, "medium": "perturb"})
-    trained = train(task, [0], settings=Settings(iterations=2, steps=3, learners=2), output="box")
+    trained = train(task, [0], settings=TrainingSettings(iterations=2, steps=3, learners=2), output="box")
     state = reset(task, Streams.from_seeds(range(20)))
     ours, theirs = trained.teacher(0)(task, state), Unrolled(trained.save(tmp_path)[0])(task, state)
     np.testing.assert_array_equal(ours.x, theirs.x)
@@ -228,7 +228,7 @@ def test_bad_input() -> None:
     with pytest.raises(ValueError, match="needs a classification learner"):
         train(regression, output="soft")
     with pytest.raises(ValueError, match="two rows at least"):
-        train(task, settings=Settings(learners=1), batch_norm=True)
+        train(task, settings=TrainingSettings(learners=1), batch_norm=True)
     with pytest.raises(ValueError, match="different integers"):
         train(task, seeds=(1, 1))
     with pytest.raises(ValueError, match=r"may differ in .* only; these differ in learning_rate"):
@@ -237,9 +237,9 @@ def test_bad_input() -> None:
         train(task, starts=np.zeros((1, 2)))
     for options in ({"steps": 0}, {"alpha": -1.0}, {"detach": True, "truncate": 2}, {"dtype": "half"}):
         with pytest.raises(ValueError, match=next(iter(options))):
-            Settings(**options)  # type: ignore[arg-type]
+            TrainingSettings(**options)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="steps must be an integer"):
-        Settings(steps=1.5)  # type: ignore[arg-type]
+        TrainingSettings(steps=1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r'path="FILE'):
         make_teacher("unrolled")
     with pytest.raises(ValueError, match="unknown give"):

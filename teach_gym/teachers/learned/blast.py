@@ -1,6 +1,6 @@
 """Black-box teachers learned on hold-out rows instead of w*: BLAST (LAST 4) and black-box DHT (DHT 4.1, 5.2).
 
-    trained = train_black_box([task], range(10), Settings(steps=40), architecture={"alpha": 0.5})
+    trained = train_black_box([task], range(10), TrainingSettings(steps=40), architecture={"alpha": 0.5})
     trained.save("teachers")  # teachers/0.safetensors, ...
     make_teacher("black_box", path="teachers/3.safetensors")
 
@@ -23,7 +23,7 @@ from teach_gym.core.state import Task
 from teach_gym.errors import lookup_name
 from teach_gym.teachers.base import check_settled
 from teach_gym.teachers.learned.black_box import KIND, BlackBox
-from teach_gym.teachers.learned.fit import Settings, fit
+from teach_gym.teachers.learned.fit import TrainingSettings, fit
 from teach_gym.teachers.learned.holdout_training import DartsTraining, HoldoutTraining, PolicyGradient
 from teach_gym.teachers.learned.networks import pick
 from teach_gym.teachers.learned.unrolled import Trained
@@ -60,7 +60,7 @@ class TrainedBlackBox(Trained):
 def train_black_box(
     tasks: Sequence[Task],
     seeds: Sequence[int],
-    settings: Settings | None = None,
+    settings: TrainingSettings | None = None,
     *,
     method: str = "unroll",
     architecture: dict[str, Any] | None = None,
@@ -88,7 +88,7 @@ def train_black_box(
         TypeError: an unknown option.
     """
     training = lookup_name("method", method, METHODS)
-    settings, options = settings or Settings(), options or {}
+    settings, options = settings or TrainingSettings(), options or {}
     shape = dict(architecture or {})
     if method == "policy_gradient":
         shape.setdefault("space", "choice")

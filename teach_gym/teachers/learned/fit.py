@@ -39,7 +39,7 @@ class DivergedError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """How a teacher is trained, in plain JSON values; the defaults are DHT's (appendix C).
 
     Attributes:
@@ -102,7 +102,7 @@ def fit(
     parts: Mapping[str, Any],
     tasks: Sequence[Task],
     seeds: Sequence[int],
-    settings: Settings,
+    settings: TrainingSettings,
     *,
     config: Mapping[str, Any],
     out: str | Path | None = None,

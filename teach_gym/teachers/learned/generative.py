@@ -1,6 +1,6 @@
 """Generative and privacy-preserving teachers (DHT 3.3.2, 5.3): trained by unrolling, with further terms.
 
-    trained = train_generative("gan", [task], seeds=range(10), settings=Settings(alpha=0.0), adversarial=0.1)
+    trained = train_generative("gan", [task], seeds=range(10), settings=TrainingSettings(alpha=0.0), adversarial=0.1)
     trained = train_generative("vae", [task], seeds=range(10), kl=0.1)
     trained = train_generative("private", [task], seeds=range(10), privacy=Privacy(epsilon=0.1), output="box")
     trained.save("teachers")             # teachers/0.safetensors, ...
@@ -31,7 +31,7 @@ from teach_gym.teachers.learned.unrolled import Trained, Unrolled
 from teach_gym.teachers.weights import check_source, misfit
 
 if TYPE_CHECKING:
-    from teach_gym.teachers.learned.fit import Settings
+    from teach_gym.teachers.learned.fit import TrainingSettings
     from teach_gym.teachers.learned.generator import Design
     from teach_gym.teachers.learned.pretrain import Perception, Pretraining
     from teach_gym.teachers.learned.terms import Privacy
@@ -240,7 +240,7 @@ def train_generative(
     kind: str,
     tasks: Sequence[Task],
     seeds: Sequence[int],
-    settings: Settings | None = None,
+    settings: TrainingSettings | None = None,
     *,
     adversarial: float = 1.0,
     saturating: bool = False,
@@ -275,13 +275,13 @@ def train_generative(
         DivergedError: a learner or a network is no longer finite; the message names the step.
         ValueError: an unknown kind, a task that no such policy fits, or other bad arguments.
     """
-    from teach_gym.teachers.learned.fit import Settings, check_tasks, fit
+    from teach_gym.teachers.learned.fit import TrainingSettings, check_tasks, fit
     from teach_gym.teachers.learned.generator import GenerativePolicy
     from teach_gym.teachers.learned.pretrain import Pretraining
     from teach_gym.teachers.learned.recipes import Recipe
 
     lookup_name("kind of teacher", kind, _CLASSES)
-    settings = settings or Settings()
+    settings = settings or TrainingSettings()
     check_tasks(tasks, seeds, None)
     weights = {"adversarial": adversarial, "saturating": saturating, "dropout": dropout, "kl": kl}
     recipe = Recipe(kind, tasks, seeds, settings, weights, privacy, pretraining or Pretraining(), device)

@@ -22,7 +22,7 @@ from teach_gym.core.backend import as_array, as_tensor
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import compose
 from teach_gym.errors import lookup_name, positive
-from teach_gym.teachers.learned.fit import Settings
+from teach_gym.teachers.learned.fit import TrainingSettings
 from teach_gym.teachers.learned.objective import Training
 from teach_gym.teachers.learned.unroll import Episodes, Window, unroll
 from teach_gym.teachers.learned.values import BlackBoxPolicy
@@ -46,7 +46,12 @@ class HoldoutTraining(Training[BlackBoxPolicy]):
     """
 
     def __init__(
-        self, tasks: Sequence[Task], policy: BlackBoxPolicy, settings: Settings, seeds: Sequence[int], device: str
+        self,
+        tasks: Sequence[Task],
+        policy: BlackBoxPolicy,
+        settings: TrainingSettings,
+        seeds: Sequence[int],
+        device: str,
     ) -> None:
         super().__init__(tasks[0], policy, settings, device)
         self.seeds = tuple(seeds)

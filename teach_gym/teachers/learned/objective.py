@@ -12,7 +12,7 @@ except ImportError as error:
 
 from teach_gym.core.backend import to_torch
 from teach_gym.core.state import Task
-from teach_gym.teachers.learned.fit import DivergedError, Settings
+from teach_gym.teachers.learned.fit import DivergedError, TrainingSettings
 from teach_gym.teachers.learned.networks import deferred
 from teach_gym.teachers.learned.unroll import Episodes, Policy, Window, first_divergence, unroll
 
@@ -42,7 +42,7 @@ class Training(Generic[P]):
         ValueError: batch normalisation with one row only.
     """
 
-    def __init__(self, task: Task, policy: P, settings: Settings, device: str = "cpu") -> None:
+    def __init__(self, task: Task, policy: P, settings: TrainingSettings, device: str = "cpu") -> None:
         if policy.arch.batch_norm and settings.learners * task.spec.batch_size < 2:
             raise ValueError(
                 "batch normalisation needs two rows at least for each teacher: "
@@ -92,7 +92,7 @@ class Training(Generic[P]):
 
 
 def divergence(
-    iteration: int, task: Task, episodes: Episodes, policy: Policy, settings: Settings, n: int
+    iteration: int, task: Task, episodes: Episodes, policy: Policy, settings: TrainingSettings, n: int
 ) -> DivergedError:
     """An error that names the step at which an iteration's learners of n teachers diverged."""
     found = first_divergence(task, episodes, policy, every=settings.every)

@@ -15,7 +15,7 @@ except ImportError as error:
 
 from teach_gym.core.backend import Array
 from teach_gym.core.state import Task
-from teach_gym.teachers.learned.fit import Settings
+from teach_gym.teachers.learned.fit import TrainingSettings
 from teach_gym.teachers.learned.generator import Design, GenerativePolicy, design, real_rows
 from teach_gym.teachers.learned.policy import Architecture, NetworkPolicy, embed_labels
 from teach_gym.teachers.learned.policy import architecture as network_architecture
@@ -53,7 +53,7 @@ class Recipe:
         kind: str,
         tasks: Sequence[Task],
         seeds: Sequence[int],
-        settings: Settings,
+        settings: TrainingSettings,
         weights: dict[str, Any],
         privacy: Privacy | None,
         pretraining: Pretraining,

@@ -20,7 +20,7 @@ from teach_gym.core.backend import as_array, as_tensor, softplus
 from teach_gym.core.state import Task
 from teach_gym.errors import number
 from teach_gym.teachers.learned.convolution import Draws, ImageDiscriminator
-from teach_gym.teachers.learned.fit import DivergedError, Settings
+from teach_gym.teachers.learned.fit import DivergedError, TrainingSettings
 from teach_gym.teachers.learned.generator import Design, GenerativePolicy
 from teach_gym.teachers.learned.networks import mlp
 from teach_gym.teachers.learned.objective import Training
@@ -67,7 +67,13 @@ class TermTraining(Training[NetworkPolicy | GenerativePolicy]):
     """
 
     def __init__(
-        self, task: Task, policy: Any, settings: Settings, terms: Sequence[Term], seeds: Sequence[int], device: str
+        self,
+        task: Task,
+        policy: Any,
+        settings: TrainingSettings,
+        terms: Sequence[Term],
+        seeds: Sequence[int],
+        device: str,
     ) -> None:
         super().__init__(task, policy, settings, device)
         self.terms, self.seeds = list(terms), list(seeds)
@@ -200,7 +206,7 @@ class AdversarialTerm(_Traced):
         policy: GenerativePolicy,
         real: tuple[torch.Tensor, torch.Tensor],
         seeds: Sequence[int],
-        settings: Settings,
+        settings: TrainingSettings,
         weight: float,
         saturating: bool = False,
         dropout: float = 0.3,

@@ -4,7 +4,7 @@ For those who build on it: ``unroll.unroll`` is the differentiable unroll, ``obj
 teacher's training, ``fit.fit`` the loop around it with records and checkpoints, ``networks`` the networks of many
 teachers at once, ``policy`` what a policy sees and gives, ``weights`` the file format. Here they are put together:
 
-    trained = train_unrolled([task], seeds=range(10), settings=Settings(steps=40, alpha=1.0), output="box")
+    trained = train_unrolled([task], seeds=range(10), settings=TrainingSettings(steps=40, alpha=1.0), output="box")
     trained.save("teachers")             # teachers/0.safetensors, ...
     teacher = trained.teacher(3)         # an ``Unrolled``, for the benchmark and the environments
     make_teacher("unrolled", path="teachers/3.safetensors")
@@ -31,7 +31,7 @@ from teach_gym.teachers.base import Choice, Teacher
 from teach_gym.teachers.weights import check_source, misfit, read_policy, write_teacher
 
 if TYPE_CHECKING:
-    from teach_gym.teachers.learned.fit import Settings
+    from teach_gym.teachers.learned.fit import TrainingSettings
     from teach_gym.teachers.learned.policy import NetworkPolicy
 
 KIND = "unrolled"
@@ -186,7 +186,7 @@ class Trained:
     policy: Any
     seeds: tuple[int, ...]
     tasks: tuple[Task, ...]
-    settings: Settings
+    settings: TrainingSettings
     history: dict[str, Array]
 
     def task(self, index: int) -> Task:
@@ -233,7 +233,7 @@ def load_policy(path: str | Path) -> tuple[NetworkPolicy, TaskSpec, dict[str, An
 def train_unrolled(
     tasks: Sequence[Task],
     seeds: Sequence[int],
-    settings: Settings | None = None,
+    settings: TrainingSettings | None = None,
     *,
     hidden: Sequence[int] | None = None,
     output: str | None = None,
@@ -266,11 +266,11 @@ def train_unrolled(
         DivergedError: a learner or a network is no longer finite; the message names the step.
         ValueError: a task that no such policy fits, or other bad arguments.
     """
-    from teach_gym.teachers.learned.fit import Settings, fit
+    from teach_gym.teachers.learned.fit import TrainingSettings, fit
     from teach_gym.teachers.learned.objective import Training
     from teach_gym.teachers.learned.policy import NetworkPolicy, architecture
 
-    settings = settings or Settings()
+    settings = settings or TrainingSettings()
     arch = architecture(
         tasks[0],
         hidden=hidden,

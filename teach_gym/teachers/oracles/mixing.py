@@ -38,23 +38,23 @@ class ContinuousMixup(_RandomMixup):
     """cMixup: coefficients from a Beta distribution (Zhang et al. 2018; DHT 5.2).
 
     Args:
-        beta: both parameters of the distribution; small ones hardly mix, one is uniform.
+        alpha: both parameters of the distribution; small ones hardly mix, one is uniform.
 
     Raises:
-        ValueError: a beta that is not positive.
+        ValueError: an alpha that is not positive.
     """
 
-    beta: float = 1.0
+    alpha: float = 1.0
     name: str = field(default="cmixup", init=False)
 
     def __post_init__(self) -> None:
-        positive("beta", self.beta)
+        positive("alpha", self.alpha)
 
     def coefficients(self, u: Array) -> Array:
         """Quantiles of the Beta distribution."""
         from scipy.special import betaincinv
 
-        return np.asarray(betaincinv(self.beta, self.beta, u))
+        return np.asarray(betaincinv(self.alpha, self.alpha, u))
 
 
 @dataclass
