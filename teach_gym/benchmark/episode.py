@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import NamedTuple
 
 import numpy as np
 
 from teach_gym.core.metrics import METRICS
 from teach_gym.core.state import Task, TeachState, finite
-from teach_gym.teachers.base import Choice, Teacher, lesson
+from teach_gym.teachers.base import Clock, Teacher, lesson
 
 EVERY_STEP = ("distance", "normalized_distance")
 EVALUATIONS = 50
@@ -65,22 +64,6 @@ class _Curves:
             curve += [curve[-1]] * (n - len(curve))
 
 
-class _Timed(Teacher):
-    """A teacher with a stopwatch."""
-
-    def __init__(self, teacher: Teacher) -> None:
-        self.teacher, self.seconds = teacher, 0.0
-
-    def check(self, task: Task) -> None:
-        self.teacher.check(task)
-
-    def __call__(self, task: Task, state: TeachState) -> Choice:
-        began = time.perf_counter()
-        choice = self.teacher(task, state)
-        self.seconds += time.perf_counter() - began
-        return choice
-
-
 def run_episode(task: Task, teacher: Teacher, seed: int) -> Episode:
     """Teach one learner. The learner and the examples offered depend on the seed alone.
 
@@ -89,17 +72,15 @@ def run_episode(task: Task, teacher: Teacher, seed: int) -> Episode:
     Raises:
         ValueError: the teacher does not fit the task.
     """
-    timed, curves = _Timed(teacher), _Curves(task)
-    first, transitions = lesson(task, timed, [seed])
+    clock, curves = Clock(), _Curves(task)
+    first, transitions = lesson(task, teacher, [seed], clock=clock)
     curves.add(first, 0)
-    steps, error, seconds, began = 0, None, 0.0, time.perf_counter()
+    steps, error = 0, None
     for steps, transition in enumerate(transitions, start=1):
-        seconds += time.perf_counter() - began
         if not finite(task, transition.state):
             error = f"the learner diverged at step {steps}: its parameters are no longer finite numbers"
             break
         curves.add(transition.state, steps)
-        began = time.perf_counter()
     if error is None:
         curves.fill()
-    return Episode(steps, error, curves.iterations, curves.values, timed.seconds, max(seconds - timed.seconds, 0.0))
+    return Episode(steps, error, curves.iterations, curves.values, clock.teacher, clock.learner)
