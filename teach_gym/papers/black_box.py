@@ -20,7 +20,7 @@ from teach_gym.papers.dht_unrolled import LEARNED_MNIST
 from teach_gym.papers.engine import Experiment, Result, Unit
 from teach_gym.papers.figures import panels_figure
 from teach_gym.papers.greedy import FIGURE_METRICS, Cohort, cohorts, method, panel_units, roll, unit_teacher
-from teach_gym.papers.last_linear import SMALL_DIGITS, registered
+from teach_gym.papers.tasks import SMALL_DIGITS, paper_task
 from teach_gym.teachers import Teacher, make_teacher
 from teach_gym.teachers.oracles.holdout_greedy import holdout_loss
 
@@ -232,10 +232,10 @@ BLAST_METHODS = {
 
 
 def blast_settings(seeds: int, iterations: int, gradient: dict[str, int], **small: Any) -> dict[str, Any]:
-    """Settings: the registered black-box half-moons and binary digits at the step size of ``LabelDigits``."""
+    """Settings: black-box half-moons and binary digits."""
     tasks = {
-        BLAST_PANELS[0]: registered("BlackBoxLabelMoons", continuous=False, **small),
-        BLAST_PANELS[1]: registered("BlackBoxLabelDigits", continuous=False, learning_rate=0.1, **small),
+        BLAST_PANELS[0]: paper_task("BlackBoxLabelMoons", continuous=False, **small),
+        BLAST_PANELS[1]: paper_task("BlackBoxLabelDigits", continuous=False, **small),
     }
     shared = {
         "methods": BLAST_METHODS,

@@ -16,7 +16,7 @@ from teach_gym.papers.dht_unrolled import LEARNED_MNIST
 from teach_gym.papers.engine import Experiment, Result, Settings, Unit
 from teach_gym.papers.figures import panels_figure
 from teach_gym.papers.greedy import Cohort, method, panel_units, run_unit, unit_teachers
-from teach_gym.papers.last_linear import SMALL_DIGITS
+from teach_gym.papers.tasks import SMALL_DIGITS
 from teach_gym.teachers import Teacher
 
 MOONS, DIGITS = PANELS = ("half moons", "MNIST 3/5")

@@ -9,7 +9,7 @@ from teach_gym.papers.dht_protocol import HALF_MOONS, MNIST, protocol_cohorts, p
 from teach_gym.papers.engine import Experiment, Result, Unit
 from teach_gym.papers.figures import panels_figure
 from teach_gym.papers.greedy import FIGURE_METRICS, method, panel_units, run_unit
-from teach_gym.papers.last_linear import SMALL_DIGITS
+from teach_gym.papers.tasks import SMALL_DIGITS
 
 _LABELS = "constraint=cone,label_radius=2.0"
 METHODS = {

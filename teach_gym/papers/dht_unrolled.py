@@ -13,7 +13,7 @@ from teach_gym.papers.dht_protocol import HALF_MOONS, MNIST, protocol_cohorts, p
 from teach_gym.papers.engine import Experiment, Result, Unit
 from teach_gym.papers.figures import panels_figure
 from teach_gym.papers.greedy import Cohort, method, panel_units, run_unit, unit_teachers
-from teach_gym.papers.last_linear import SMALL_DIGITS
+from teach_gym.papers.tasks import SMALL_DIGITS
 from teach_gym.teachers import Teacher
 
 LEARNED_MNIST: dict[str, Any] = {**MNIST, "pool_options": {**MNIST["pool_options"], "n_holdout": 200, "binary": True}}

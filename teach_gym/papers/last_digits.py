@@ -14,7 +14,8 @@ from teach_gym.papers.curves import Row, rows_of
 from teach_gym.papers.engine import Arrays, Experiment, Record, Result, Unit
 from teach_gym.papers.figures import new_figure
 from teach_gym.papers.greedy import cohorts, method, panel_units, roll, unit_teacher
-from teach_gym.papers.last_linear import SMALL_DIGITS, perceptron_task, registered
+from teach_gym.papers.last_linear import perceptron_task
+from teach_gym.papers.tasks import SMALL_DIGITS, paper_task
 
 NEAR = 0.25
 """A row is near the boundary if it is among this share of the train rows with the smallest |logit|."""
@@ -117,7 +118,7 @@ def settings(seeds: int, budget: int, small: bool = False) -> dict[str, Any]:
     digits = {**SMALL_DIGITS, "target_options": {"l2": 0.1}} if small else {}
     tasks = {
         "perceptron": perceptron_task(budget, SMALL_DIGITS if small else None),
-        "logistic": registered("LabelMNIST", **{"budget": budget, **digits}),
+        "logistic": paper_task("LabelMNIST", **{"budget": budget, **digits}),
     }
     methods = {"LAST one-hot": method("last:constraint=one_hot")}
     return {"seeds": seeds, "panels": {name: {"task": task, "methods": methods} for name, task in tasks.items()}}

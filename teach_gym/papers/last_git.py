@@ -9,7 +9,7 @@ from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.engine import Experiment
 from teach_gym.papers.figures import panels_figure
 from teach_gym.papers.greedy import method, panel_units, run_unit
-from teach_gym.papers.last_linear import SMALL_DIGITS, registered
+from teach_gym.papers.tasks import SMALL_DIGITS, paper_task
 
 SIZES = (1, 4, 16)
 INTERVALS = (1, 2, 5, 20)
@@ -29,8 +29,8 @@ _BATCH, _EVERY, _OTHER = "mini-batch size m", "teacher every v steps", "other le
 
 
 def settings(seeds: int, budget: int, digits: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Settings: the registered LabelMNIST (3 against 5) and its variations; ``digits`` changes the task."""
-    task = registered("LabelMNIST", **{"budget": budget, **(digits or {})})
+    """Settings: MNIST 3 against 5 and its variations; ``digits`` changes the task."""
+    task = paper_task("LabelMNIST", **{"budget": budget, **(digits or {})})
     sizes, learners = {}, {}
     for m in SIZES:
         sizes[f"SGD m={m}"] = method("passive", batch_size=m)
@@ -52,7 +52,7 @@ GIT = Experiment(
     title="Generalized iterative teaching GIT(m, v): mini-batches, rare teaching, momentum, weight decay, a perceptron",
     source="LAST, section 5.2 (no figure)",
     notes="The paper formulates GIT without an experiment; the claims are what it leads one to expect. MNIST 3/5 as "
-    "in Figure 8 (the package's LabelMNIST), soft labels, greedy in one step (the teacher does not look v steps "
+    "in Figure 8, soft labels, greedy in one step (the teacher does not look v steps "
     "ahead); between two interactions the learner sees true labels. The three other learners have targets or starts "
     "of their own, so only LAST and SGD on the same learner compare.",
     scales={

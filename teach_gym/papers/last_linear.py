@@ -9,16 +9,7 @@ from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.engine import Experiment, Record
 from teach_gym.papers.figures import curve_figure
 from teach_gym.papers.greedy import method, panel_units, run_unit
-from teach_gym.registration import task_kwargs
-
-SMALL_DIGITS: dict[str, Any] = {"pool": "digits", "pool_options": {"classes": [3, 5]}}
-"""Digits 3 and 5 of scikit-learn, in place of MNIST at the smoke scale, so that it needs no data."""
-
-
-def registered(name: str, **changes: Any) -> dict[str, Any]:
-    """A registered task in float64, with continuous labels and no tolerance: runs go on to the last iteration."""
-    return {**task_kwargs(name), "continuous": True, "tolerance": 0.0, "dtype": "float64", **changes}
-
+from teach_gym.papers.tasks import SMALL_DIGITS, paper_task
 
 CLASSIFICATION = {
     "SGD": method("passive"),
@@ -39,7 +30,7 @@ REGRESSION = {
 
 
 STEPS = {"": 1.0, ", small steps": 0.2}
-"""Panels are run at the registered learning rate and at a fifth of it: LAST gives none, and much depends on it."""
+"""Panels are run at a learning rate of ours and at a fifth of it: LAST gives none, and much depends on it."""
 
 
 def both_rates(panels: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -53,16 +44,16 @@ def both_rates(panels: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def fig7_settings(seeds: int, budget: int) -> dict[str, Any]:
-    """Settings of Figure 7: the registered regression task."""
-    content = {"task": registered("LabelRegression", budget=budget), "methods": REGRESSION}
+    """Settings of Figure 7."""
+    content = {"task": paper_task("LabelRegression", budget=budget), "methods": REGRESSION}
     return {"seeds": seeds, "panels": both_rates({"regression": content})}
 
 
 def fig8_settings(seeds: int, budget: int, digits: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Settings of Figure 8: the registered logistic tasks; ``digits`` changes the task of the third panel."""
+    """Settings of Figure 8; ``digits`` changes the task of the third panel."""
     tasks = {"half moons": "LabelMoons", "Gaussian clusters": "LabelGaussian", "MNIST 3/5": "LabelMNIST"}
     panels = {
-        panel: {"task": registered(name, budget=budget, target_options={}), "methods": CLASSIFICATION}
+        panel: {"task": paper_task(name, budget=budget, target_options={}), "methods": CLASSIFICATION}
         for panel, name in tasks.items()
     }
     panels["MNIST 3/5"]["task"].update(digits or {})
@@ -70,13 +61,8 @@ def fig8_settings(seeds: int, budget: int, digits: dict[str, Any] | None = None)
 
 
 def perceptron_task(budget: int, digits: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The registered two-layer perceptron (one sigmoid output) on MNIST 3/5 instead of scikit-learn's digits.
-
-    The MNIST rows are twice as long, so the learning rate and that of the target's training are LabelMNIST's.
-    """
-    mnist = {name: task_kwargs("LabelMNIST")[name] for name in ("pool", "pool_options", "learning_rate")}
-    target = {"target_options": {"steps": 500, "learning_rate": mnist["learning_rate"]}}
-    return registered("LabelDigitsMLP", **{**mnist, **target, "budget": budget, **(digits or {})})
+    """A two-layer perceptron (one sigmoid output) on MNIST 3/5; ``digits`` changes the task."""
+    return paper_task("LabelMNISTMLP", **{"budget": budget, **(digits or {})})
 
 
 def fig10_settings(seeds: int, budget: int, digits: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -94,7 +80,7 @@ def claims(
     """A claim for each learning rate: the distances of pairs of methods, on the logarithmic scale, on all panels."""
     return tuple(
         Claim(
-            f"{statement} [{'a fifth of the learning rate' if suffix else 'registered learning rate'}]",
+            f"{statement} [{'a fifth of the learning rate' if suffix else 'our learning rate'}]",
             tuple(
                 Comparison(first, relation, second, panel=panel + suffix, at=tuple(at), scale="log")
                 for panel in panels
@@ -125,7 +111,7 @@ FIG7 = Experiment(
     name="last-fig7",
     title="Linear regression: SGD, IMT, LAST with and without magnitude constraint, mixed teaching",
     source="LAST, Figure 7",
-    notes="The paper does not give its settings; these are the package's LabelRegression (d = 5, 500 rows, noise 0.1, "
+    notes="The paper does not give its settings; ours are those of teach_gym.papers.tasks (d = 5, 500 rows, noise 0.1, "
     "learning rate 0.02, w0 ~ N(0, I), w* the least-squares solution)." + _RATES + " IMT's steps shrink with the "
     "error, those of LAST are at most r times the learning rate times ||x|| long: far from the target IMT is ahead of "
     "r = 2, near it the order turns.",
@@ -158,11 +144,9 @@ FIG8 = Experiment(
     name="last-fig8",
     title="Logistic regression: SGD, IMT, LAST with one-hot, soft and free labels, mixed teaching",
     source="LAST, Figure 8",
-    notes="The paper does not give its settings; these are the package's LabelMoons, LabelGaussian and LabelMNIST "
-    "(24 projected features) with labels from the continuous sets instead of the grid, and w* the minimiser of the "
-    "training loss (without the small l2 term of the registered targets, so that SGD has the same goal)."
-    + _RATES
-    + " Mixed teaching "
+    notes="The paper does not give its settings; ours are those of teach_gym.papers.tasks (MNIST with "
+    "24 projected features) with labels from the continuous sets instead of the grid, and w* the minimiser of the "
+    "training loss (SGD has the same goal)." + _RATES + " Mixed teaching "
     "chooses the row by its true label; near the target that is the same uninformative row again and again, and no "
     "label for it helps, so it can come to a halt where LAST on random rows goes on; the curve 'mixed, 3 rounds' "
     "chooses the row again for the label found, twice (no claim is tested on it).",

@@ -14,13 +14,13 @@ from teach_gym.papers.curves import rows_of
 from teach_gym.papers.engine import Arrays, Experiment, Record, Result, Unit
 from teach_gym.papers.figures import new_figure
 from teach_gym.papers.greedy import FIGURE_METRICS, Cohort, cohorts, method, panel_units, roll, unit_teacher
-from teach_gym.papers.last_linear import registered
+from teach_gym.papers.tasks import paper_task
 from teach_gym.teachers import Teacher
 
 PICTURES = (0.02, 0.1, 1.0)
 """Iterations that are drawn, as fractions of the budget."""
 RATES = (0.7, 0.14, 0.014)
-"""Learning rates: that of the registered LabelMoons, a fifth and a fiftieth of it."""
+"""Learning rates: that of Figure 8 here, a fifth and a fiftieth of it."""
 METHOD = "LAST one-hot"
 
 
@@ -143,9 +143,9 @@ def _panel(rate: float) -> str:
 
 
 def settings(seeds: int, budget: int, n: int = 1000) -> dict[str, Any]:
-    """Settings of Figure 9: the registered half-moons, at three learning rates."""
+    """Settings of Figure 9: half-moons at three learning rates."""
     tasks = {
-        _panel(rate): registered("LabelMoons", budget=budget, pool_options={"n": n}, learning_rate=rate)
+        _panel(rate): paper_task("LabelMoons", budget=budget, pool_options={"n": n}, learning_rate=rate)
         for rate in RATES
     }
     methods = {METHOD: method("last:constraint=one_hot")}

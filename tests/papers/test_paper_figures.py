@@ -18,8 +18,8 @@ from teach_gym.papers.dht_greedy import METHODS
 from teach_gym.papers.dht_protocol import HALF_MOONS, MNIST, protocol_cohorts, protocol_task, spectral_distance
 from teach_gym.papers.engine import Unit
 from teach_gym.papers.last_digits import near_boundary
-from teach_gym.papers.last_linear import SMALL_DIGITS, registered
 from teach_gym.papers.last_moons import labels_of_all_rows, parted_share
+from teach_gym.papers.tasks import SMALL_DIGITS, paper_task
 from teach_gym.teachers import example_of, make_teacher
 
 SMALL_MOONS = {**HALF_MOONS, "pool_options": {**HALF_MOONS["pool_options"], "n": 50}}
@@ -168,7 +168,7 @@ def test_separability_by_linear_programming_and_by_brute_force(rng: np.random.Ge
 
 
 def test_labels_of_all_rows_are_the_better_of_both_labels() -> None:
-    task = cached_task(TaskSpec(**registered("LabelMoons", budget=3, pool_options={"n": 40})).to_json())
+    task = cached_task(TaskSpec(**paper_task("LabelMoons", budget=3, pool_options={"n": 40})).to_json())
     state = reset(task, Streams.from_seeds([1, 2]))
     for run in range(2):
         found = labels_of_all_rows(task, state, make_teacher("last", constraint="one_hot"), run)
@@ -184,7 +184,9 @@ def test_labels_of_all_rows_are_the_better_of_both_labels() -> None:
 
 
 def test_near_the_boundary_is_the_quarter_with_the_smallest_logits() -> None:
-    task = cached_task(TaskSpec(**registered("LabelDigits", budget=3, **SMALL_DIGITS)).to_json())
+    task = cached_task(
+        TaskSpec(**paper_task("LabelMNIST", budget=3, **SMALL_DIGITS, target_options={"l2": 0.1})).to_json()
+    )
     state = reset(task, Streams.from_seeds([1, 2]))
     n = len(task.x)
     for run in range(2):
