@@ -84,7 +84,8 @@ def build(spec: TaskSpec) -> Task:
     pool = _with_offsets(pool, hidden) if hidden else pool
     setting = Setting(pool.train.x, y.shape[1], learner.output, spec.batch_size, spec.continuous, hidden)
     medium = make_medium(spec.medium, setting, **spec.medium_options)
-    target, start = make_target(spec.target, learner, pool.train.x, y, spec.pool_seed, **spec.target_options)
+    concept = encode_labels(learner, pool.train.corrected(), pool.n_classes)
+    target, start = make_target(spec.target, learner, pool.train.x, concept, spec.pool_seed, **spec.target_options)
     soft = _soft_labels(medium, learner, pool, target)
 
     rows = np.concatenate([pool.train.x, y] if soft is None else [pool.train.x, y, soft], axis=1)

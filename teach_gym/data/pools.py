@@ -6,6 +6,7 @@ so a thousand environments share one copy.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teach_gym.data import datasets, user_file
-from teach_gym.errors import check_options, lookup_name, positive
+from teach_gym.errors import check_options, lookup_name, number, positive
 
 Floats = npt.NDArray[np.float64]
 T = TypeVar("T", bound=np.generic)
@@ -30,14 +31,20 @@ class Split:
         x: (n, d) features.
         labels: (n,) class indices (int64), or real targets (float64) for regression.
         soft: (n, K) soft labels given with the data, or None.
+        correct: (n,) the labels before some were made wrong (``label_noise``), or None where ``labels`` are these.
     """
 
     x: Floats
     labels: npt.NDArray[Any]
     soft: Floats | None = None
+    correct: npt.NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def corrected(self) -> Split:
+        """The rows with their correct labels, to which targets are fitted."""
+        return self if self.correct is None else dataclasses.replace(self, labels=self.correct, correct=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +88,12 @@ def frozen(array: npt.NDArray[T]) -> npt.NDArray[T]:
 
 
 def _freeze(split: Split) -> Split:
-    x, soft = np.asfortranarray(split.x, dtype=np.float64), split.soft
-    for name, array in (("features", x), ("labels", split.labels), ("soft labels", soft)):
-        if array is not None and not np.isfinite(array).all():
+    split = dataclasses.replace(split, x=np.asfortranarray(split.x, dtype=np.float64))
+    parts = {"features": split.x, "labels": split.labels, "soft labels": split.soft, "correct labels": split.correct}
+    for name, array in parts.items():
+        if array is not None and not np.isfinite(frozen(array)).all():
             raise ValueError(f"the pool's {name} hold NaN or infinite values; all must be finite")
-    return Split(frozen(x), frozen(split.labels), None if soft is None else frozen(soft))
+    return split
 
 
 def _standardized(splits: Sequence[Split]) -> list[Split]:
@@ -93,7 +101,7 @@ def _standardized(splits: Sequence[Split]) -> list[Split]:
     mean = splits[0].x.mean(0)
     scale = splits[0].x.std(0)
     scale = np.where(scale > 1e-12, scale, 1.0)
-    return [Split((s.x - mean) / scale, s.labels, s.soft) for s in splits]
+    return [dataclasses.replace(s, x=(s.x - mean) / scale) for s in splits]
 
 
 def _finish(name: str, splits: Sequence[Split], n_classes: int, standardize: bool, **extra: Any) -> Pool:
@@ -184,13 +192,36 @@ def gaussian_clusters(
     return _finish("gaussian_clusters", _cut(x, labels, *sizes), n_classes, standardize, classes=names)
 
 
-def digits(pool_seed: int = 0, *, classes: Sequence[int] | None = None, standardize: bool = False) -> Pool:
+def _mislabelled(split: Split, share: float, n_classes: int, rng: np.random.Generator) -> Split:
+    """The rows, a share of them with the label of another class drawn at random; ``correct`` keeps the right ones.
+
+    Raises:
+        ValueError: a share outside [0, 1).
+    """
+    number("label_noise", share)
+    if not 0.0 <= share < 1.0:
+        raise ValueError(f"label_noise must lie in [0, 1), got {share!r}")
+    if share == 0.0:
+        return split
+    wrong, labels = rng.permutation(len(split))[: round(share * len(split))], split.labels.copy()
+    labels[wrong] = (labels[wrong] + rng.integers(1, n_classes, len(wrong))) % n_classes
+    return dataclasses.replace(split, labels=labels, correct=split.labels)
+
+
+def digits(
+    pool_seed: int = 0,
+    *,
+    classes: Sequence[int] | None = None,
+    standardize: bool = False,
+    label_noise: float = 0.0,
+) -> Pool:
     """Real handwritten digits, 8x8 pixels (bundled with scikit-learn), scaled to [-1, 1].
 
     Args:
         pool_seed: shuffles the rows; 60 % train, 20 % hold-out, 20 % test, stratified by class.
         classes: the digits to keep (default: all ten); they become classes 0, 1, ...
         standardize: scale features by the train split's statistics.
+        label_noise: share of the train rows with the label of another class; the target is fitted to the right ones.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -203,7 +234,8 @@ def digits(pool_seed: int = 0, *, classes: Sequence[int] | None = None, standard
     x_hold, x_test, y_hold, y_test = train_test_split(
         x_rest, y_rest, test_size=0.5, stratify=y_rest, random_state=pool_seed
     )
-    splits = [Split(x_train, y_train), Split(x_hold, y_hold), Split(x_test, y_test)]
+    train = _mislabelled(Split(x_train, y_train), label_noise, len(names), np.random.default_rng([pool_seed, 1]))
+    splits = [train, Split(x_hold, y_hold), Split(x_test, y_test)]
     return _finish("digits", splits, len(names), standardize, classes=names, image_shape=(8, 8))
 
 

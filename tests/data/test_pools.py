@@ -15,6 +15,7 @@ import scipy.stats
 from sklearn.datasets import load_digits, make_moons
 
 from teach_gym import errors
+from teach_gym.core.build import make_task
 from teach_gym.data.datasets import load_mnist
 from teach_gym.data.pools import POOLS, Pool, content_digest, make_pool
 from teach_gym.errors import DamagedDataError, DataNotFoundError, TooLargeError
@@ -160,6 +161,27 @@ def test_digits_are_the_real_ones(classes: list[int] | None) -> None:
     assert [round(len(s) / len(x), 2) for s in splits(pool)] == [0.6, 0.2, 0.2]
     shares = [np.bincount(s.labels) / len(s) for s in splits(pool)]
     np.testing.assert_allclose(shares[0], shares[1], atol=0.01)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.37])
+def test_label_noise_changes_a_share_of_the_train_labels(share: float) -> None:
+    clean, noisy = (make_pool("digits", 3, label_noise=p) for p in (0.0, share))
+    wrong = noisy.train.labels != clean.train.labels
+    assert wrong.sum() == round(share * len(wrong))
+    assert set(noisy.train.labels[wrong].tolist()) == set(range(10))
+    np.testing.assert_array_equal(noisy.train.corrected().labels, clean.train.labels)
+    assert clean.train.corrected() is clean.train and clean.train.correct is None
+    for name in ("holdout", "test"):
+        np.testing.assert_array_equal(getattr(noisy, name).labels, getattr(clean, name).labels)
+    np.testing.assert_array_equal(noisy.train.x, clean.train.x)
+    scaled = make_pool("digits", 3, label_noise=share, standardize=True).train
+    np.testing.assert_array_equal(scaled.corrected().labels, clean.train.labels)
+
+
+def test_targets_are_fitted_to_the_right_labels_and_wrong_ones_are_offered() -> None:
+    tasks = [make_task("LabelDigits", pool_options={"classes": [3, 5], "label_noise": p}) for p in (0.0, 0.3)]
+    np.testing.assert_array_equal(tasks[0].target, tasks[1].target)
+    np.testing.assert_allclose((tasks[0].y != tasks[1].y).mean(), 0.3, atol=0.005)
 
 
 def test_mnist_pixels_are_those_of_the_files() -> None:
