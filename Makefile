@@ -11,7 +11,7 @@ export PYTHONUNBUFFERED = 1
 
 COMMA := ,
 
-.PHONY: help agents bench test test-slow lint docs site results papers speed calibrate clean
+.PHONY: help agents bench tune test test-slow lint docs site results papers speed calibrate clean
 
 help:  ## the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | awk -F '\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ papers: $(VENV)/.test  ## docs/results/papers.md, blackbox.md: the papers' exper
 	for page in papers blackbox; do \
 	  $(BIN)/python -m teach_gym.papers.report runs/papers-laptop --page $$page \
 	    --command 'teach-gym reproduce all --scale laptop' || exit; done
+
+tune: $(VENV)/.bench  ## plain SGD's best learning rate of every omniscient task (then put it into the registry)
+	$(BIN)/python -m tools.tune_sgd
 
 calibrate: $(VENV)/.bench  ## docs/results/calibration.json: what passive and greedy remove of the distance
 	$(BIN)/python -m tools.calibrate --out docs/results/calibration.json

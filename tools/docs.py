@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import inspect
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from teach_gym.core.state import Task
 from teach_gym.envs.base import action_space, observation_space
 from teach_gym.errors import DataNotFoundError
 from teach_gym.files import write_text
-from teach_gym.registration import NEURAL_TASKS, TASKS, env_id, spec_kwargs
+from teach_gym.registration import NEURAL_TASKS, NOTES, TASKS, env_id, spec_kwargs
 
 FOLDER = Path("docs/environments")
 HEADINGS = (
@@ -63,8 +64,8 @@ def page(name: str, calibration: Calibration | None = None) -> str:
 
     Args:
         name: the task's short name.
-        calibration: per task, the number of ``seeds`` and for each teacher the ``mean`` and ``std`` of the per cent of
-            the initial distance removed within the budget.
+        calibration: per task and teacher, the ``mean`` of the per cent of the initial distance removed within the
+            budget, with half its 95 % interval (``margin``), ``std`` and the number of ``episodes``.
 
     Returns:
         Markdown.
@@ -94,7 +95,7 @@ def page(name: str, calibration: Calibration | None = None) -> str:
         sections["Description"] += "\n\n" + _BLACK_BOX
     for heading in HEADINGS:
         parts += [f"## {heading}", sections[heading], *extra.get(heading, [])]
-    parts += _room((calibration or {}).get(name))
+    parts += _room((calibration or {}).get(name), NOTES.get(name))
     return "\n\n".join(parts) + "\n"
 
 
@@ -129,7 +130,7 @@ def index(calibration: Calibration | None = None) -> str:
     for name in TASKS:
         settled = TaskSpec(**spec_kwargs(name))
         room = (calibration or {}).get(name, {})
-        numbers = [f"{room[t]['mean']:.0f} %" if t in room else "" for t in ("passive", "greedy")]
+        numbers = [f"{removed(room[t])} %" if t in room else "" for t in ("passive", "greedy")]
         link = f"[{name}]({name}.md)"
         actions = "discrete, Box" if settled.medium in CONTINUOUS_MEDIA else "discrete"
         parts = [settled.medium, settled.pool, settled.learner, actions, settled.budget, settled.learning_rate]
@@ -140,7 +141,8 @@ def index(calibration: Calibration | None = None) -> str:
     head = ["task", "medium", "pool", "learner", "actions", "budget", "learning rate", "plain SGD", "greedy"]
     intro = (
         "Every task is registered with Gymnasium as `teach_gym/<task>-v0`. The last two columns are the share of the "
-        "initial distance to the target that is removed within the budget."
+        "initial distance to the target that is removed within the budget, with the 95 % interval of the mean. "
+        "Omniscient tasks have the learning rate at which plain SGD ends nearest to the target."
     )
     return "\n\n".join(["# Environments", intro, _table(head, rows)]) + "\n"
 
@@ -265,16 +267,22 @@ def _fields(spec: Any) -> str:
     return _table(["argument", "here", "meaning"], rows)
 
 
-def _room(numbers: Mapping[str, Any] | None) -> list[str]:
-    """The calibration table, if there are numbers."""
-    if not numbers:
-        return []
-    text = (
-        "Per cent of the initial distance to the target removed within the budget, mean and standard deviation over "
-        f"{numbers['seeds']} seeds (`passive` is plain SGD on random examples):"
-    )
-    rows = [(t, f"{v['mean']:.1f}", f"{v['std']:.1f}") for t, v in numbers.items() if isinstance(v, Mapping)]
-    return ["## Room for teaching", text, _table(["teacher", "mean", "standard deviation"], rows)]
+def _room(numbers: Mapping[str, Any] | None, note: str | None) -> list[str]:
+    """The calibration table, if there are numbers, and what was set so that there is room."""
+    parts = ["## Room for teaching"]
+    if numbers:
+        parts.append(
+            "Per cent of the initial distance to the target removed within the budget, with the 95 % interval of the "
+            "mean (`passive` is plain SGD on random examples):"
+        )
+        rows = [(t, removed(v), f"{v['std']:.1f}", v["episodes"]) for t, v in numbers.items()]
+        parts.append(_table(["teacher", "mean", "standard deviation", "episodes"], rows))
+    return [*parts, *([note] if note else [])] if numbers or note else []
+
+
+def removed(numbers: Mapping[str, Any]) -> str:
+    """A mean of the calibration with half its interval, rounded up."""
+    return f"{numbers['mean']:.1f} ± {math.ceil(10 * numbers['margin']) / 10:.1f}"
 
 
 # ------------------------------------------------------------------------------------------------------ the folder

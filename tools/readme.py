@@ -10,7 +10,7 @@ from pathlib import Path
 from teach_gym.core.build import make_task
 from teach_gym.files import write_text
 from teach_gym.registration import NEURAL_TASKS, TASKS
-from tools.docs import read_calibration
+from tools.docs import read_calibration, removed
 
 
 def task_table(root: Path) -> str:
@@ -26,7 +26,7 @@ def task_table(root: Path) -> str:
         learner = f"{spec.learner}, momentum" if spec.momentum else spec.learner
         lines.append(
             f"| [`{name}`](docs/environments/{name}.md) | {spec.medium} | {learner} | {spec.pool} | {task.size} | "
-            f"{task.n_actions} | {spec.budget} | {room['passive']['mean']:.0f} % | {room['greedy']['mean']:.0f} % |"
+            f"{task.n_actions} | {spec.budget} | {removed(room['passive'])} | {removed(room['greedy'])} |"
         )
     lines += [
         f"| [`{name}`](docs/environments/{name}.md) | mixup | network | {kwargs['pool']} | | 3 | "

@@ -21,6 +21,7 @@ from teach_gym.files import sha256
 from teach_gym.pretrained import find
 from teach_gym.registration import TASKS, short_name, spec_kwargs
 from teach_gym.teachers import Teacher, canonical_teacher, make_teacher, parse_teacher, teacher_class
+from teach_gym.teachers.oracles.tuned import tuned_rate
 from teach_gym.versions import code_digest
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 PASSIVE = "passive"
 REFERENCE = "greedy"
 """The teachers that mark 0 and 1 of the teaching score; every task of a suite has both."""
+
+TUNED = "tuned_sgd"
+"""The row added to tasks that are known not to have plain SGD's best learning rate, so that 0 is too easy a mark."""
 
 FIRST_SEED = 1000
 """Evaluation seeds start here, so that tuning on small seeds does not tune on them."""
@@ -151,10 +155,11 @@ def run_digests(spec: str, teacher: str) -> Digests:
         FileNotFoundError: a file is not there.
     """
     name, options = parse_teacher(teacher)
-    path = options.get("path")
+    kind = teacher_class(name)
+    path = options.get("path", kind.table)
     return Digests(
         task_code=code_digest(*_TASK_CODE),
-        teacher_code=code_digest(teacher_class(name).__module__),
+        teacher_code=code_digest(kind.__module__),
         teacher_file="" if path is None else _file_digest(find(path)),
         data_file=_data_digest(spec),
     )
@@ -249,7 +254,8 @@ def expand(suite: Suite, *, named: Sequence[str] = ()) -> list[Run]:
     """All runs of a suite, task by task; teachers that do not fit a task are left out for it.
 
     Args:
-        suite: the suite; ``passive`` and ``greedy`` are added where it lacks them.
+        suite: the suite; ``passive`` and ``greedy`` are added where it lacks them, and ``tuned_sgd`` to tasks whose
+            learning rate is not plain SGD's best one.
         named: teachers that were asked for by name: each must fit at least one of the tasks.
 
     Raises:
@@ -282,5 +288,7 @@ def expand(suite: Suite, *, named: Sequence[str] = ()) -> list[Run]:
 def _offered(suite: Suite, task: str) -> tuple[str, ...]:
     """The teachers that a suite has for a task, as text."""
     label, spec = task_spec(task)
-    keys = (json.loads(spec)["medium"], parse_call(label, "task")[0])
-    return PASSIVE, REFERENCE, *suite.teachers, *(name for key in keys for name in suite.extra.get(key, ()))
+    fields = json.loads(spec)
+    tuned = () if tuned_rate(fields) in (None, fields["learning_rate"]) else (TUNED,)
+    keys = (fields["medium"], parse_call(label, "task")[0])
+    return PASSIVE, *tuned, REFERENCE, *suite.teachers, *(name for key in keys for name in suite.extra.get(key, ()))

@@ -40,6 +40,7 @@ __all__ = [
 TEACHERS: dict[str, str] = {
     "random": "teach_gym.teachers.oracles.baselines:Random",
     "passive": "teach_gym.teachers.oracles.baselines:Passive",
+    "tuned_sgd": "teach_gym.teachers.oracles.tuned:TunedSGD",
     "label_smoothing": "teach_gym.teachers.oracles.baselines:LabelSmoothing",
     "distillation": "teach_gym.teachers.oracles.baselines:Distillation",
     "self_training": "teach_gym.teachers.oracles.baselines:SelfTraining",

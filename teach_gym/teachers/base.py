@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +32,9 @@ class Teacher(ABC):
 
     name: str = ""
     """The name it is looked up by."""
+
+    table: ClassVar[Path | None] = None
+    """A file of the package that its choices depend on."""
     _checked: Task | None = None
     """The task that ``act`` checked last."""
 
@@ -213,8 +217,13 @@ def teach_episodes(task: Task, teacher: Teacher, seeds: Sequence[int]) -> tuple[
     Learners and offered examples are those of the benchmark's runs with these seeds. An episode's end keeps its
     distance; a learner that diverged has +inf.
     """
-    first, steps = lesson(task, teacher, seeds)
+    first, taught = lesson(task, teacher, seeds)
+    return first.distance, final_distances(task, first, taught)
+
+
+def final_distances(task: Task, first: TeachState, taught: Iterable[Transition]) -> Array:
+    """Distances to the target where the episodes that start at ``first`` end: (B,); +inf for a diverged learner."""
     final, over = first.distance, arrived(task, first)
-    for transition in steps:
+    for transition in taught:
         final, over = np.where(over, final, transition.state.distance), over | transition.terminated
-    return first.distance, np.where(np.isfinite(final), final, np.inf)
+    return np.where(np.isfinite(final), final, np.inf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from teach_gym.calls import parse_call
 from teach_gym.core.build import make_task
 from teach_gym.registration import TASKS, task_kwargs
 from teach_gym.teachers import TEACHERS
+from teach_gym.teachers.oracles.tuned import RATES
 
 Row = dict[str, Any]
 SHORT = SHORT_SUITE.tasks[0]
@@ -58,6 +60,20 @@ def test_the_default_suite_has_every_task_with_passive_and_greedy_and_only_fitti
 def test_passive_and_greedy_are_added_and_nothing_is_doubled() -> None:
     suite = Suite("x", (SHORT, SHORT), ("last:radius=1.0,constraint=soft", "last:constraint='soft',radius=1.0"), (0,))
     assert [run.teacher for run in expand(suite)] == ["passive", "greedy", "last:constraint=soft,radius=1.0"]
+
+
+def test_tuned_sgd_joins_tasks_that_have_another_learning_rate() -> None:
+    def teachers(task: str) -> list[str]:
+        return [run.teacher for run in expand(Suite("x", (task,), (), (0,)))]
+
+    assert teachers("LabelMoons:learning_rate=0.7") == ["passive", "tuned_sgd", "greedy"]
+    assert teachers("LabelMoons") == ["passive", "greedy"], "its rate is the best one"
+    assert teachers("LabelMoons:learning_rate=0.7,budget=61") == ["passive", "greedy"], "the best rate is not known"
+
+
+def test_results_of_tuned_sgd_depend_on_the_table_of_rates() -> None:
+    found = {name: run_digests(task_spec("LabelMoons")[1], name).teacher_file for name in ("passive", "tuned_sgd")}
+    assert found == {"passive": "", "tuned_sgd": hashlib.sha256(RATES.read_bytes()).hexdigest()}
 
 
 def test_a_named_teacher_must_fit_some_task() -> None:

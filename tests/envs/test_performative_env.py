@@ -56,7 +56,7 @@ def test_the_step_is_torchs_gradient_of_the_whole_network_at_moved_hidden_units(
         z = shown @ top.reshape(H, K) + (topb if bias else 0.0)
         loss = -(y * torch.log_softmax(z, -1)).sum(-1).mean()
         (gradient,) = torch.autograd.grad(loss, w)
-        assert np.allclose(after[run], state.w[run] - 0.1 * gradient.numpy(), atol=1e-12)
+        assert np.allclose(after[run], state.w[run] - task.spec.learning_rate * gradient.numpy(), atol=1e-12)
         assert np.isclose(task.learner.loss(state.w, example.x, example.y)[run], float(loss.detach()), atol=1e-12)
     assert np.abs(example.x[:, :, D:]).max() > 0.01
 

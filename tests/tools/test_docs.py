@@ -16,7 +16,7 @@ from conftest import names
 from teach_gym.core.build import make_task
 from teach_gym.core.media import CONTINUOUS_MEDIA, MEDIA
 from teach_gym.errors import DataNotFoundError
-from teach_gym.registration import NEURAL_TASKS, TASKS, env_id
+from teach_gym.registration import NEURAL_TASKS, NOTES, TASKS, env_id
 from tools import docs
 
 FOLDER = Path(__file__).parents[2] / "docs" / "environments"
@@ -161,16 +161,23 @@ def test_check_names_missing_and_changed_pages(tmp_path: Path, monkeypatch: pyte
 
 def test_calibration_numbers_reach_page_and_index(tmp_path: Path) -> None:
     folder = tmp_path / "environments"
-    numbers = {"seeds": 20, "passive": {"mean": 45.12, "std": 5.0}, "greedy": {"mean": 91.0, "std": 2.25}}
+    numbers = {
+        "passive": {"mean": 45.12, "margin": 0.31, "std": 5.0, "episodes": 999},
+        "greedy": {"mean": 91.0, "margin": 0.0, "std": 2.25, "episodes": 200},
+    }
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "calibration.json").write_text(json.dumps({"LabelMoons": numbers}))
     calibration = docs.read_calibration(folder)
     text = section(docs.page("LabelMoons", calibration), "Room for teaching")
-    assert "20 seeds" in text
-    assert rows(text, "teacher") == [["passive", "45.1", "5.0"], ["greedy", "91.0", "2.2"]]
+    assert rows(text, "teacher") == [["passive", "45.1 ± 0.4", "5.0", "999"], ["greedy", "91.0 ± 0.0", "2.2", "200"]]
     assert "Room for teaching" not in docs.page("SelectMoons", calibration)
     line = next(row for row in rows(docs.index(calibration), "task") if row[0].startswith("[LabelMoons]"))
-    assert line[-2:] == ["45 %", "91 %"]
+    assert line[-2:] == ["45.1 ± 0.4 %", "91.0 ± 0.0 %"]
+
+
+def test_notes_reach_the_page() -> None:
+    assert set(NOTES) <= set(TASKS)
+    assert NOTES["LabelDigits"] in section(docs.page("LabelDigits"), "Room for teaching")
 
 
 def test_missing_data_is_said_and_nothing_is_written(
