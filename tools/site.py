@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from teach_gym.benchmark.leaderboard import SEEDS, table
 from teach_gym.files import write_text
 from teach_gym.registration import NEURAL_TASKS, TASKS, task_kwargs
 from teach_gym.teachers import TEACHERS, teacher_class
@@ -27,6 +28,24 @@ MEDIA = {
     "mixed": ("Selection and labels", "The teacher chooses the example and its label (LAST 3.5)."),
 }
 """Medium -> heading and sentence, in the order of the gallery."""
+
+
+_LEADERBOARD = """\
+# Leaderboard
+
+Scores that anybody can replay. An entry names a teacher by the SHA-256 of its file and holds the final distance of
+every episode to the last bit, on the published seeds {first} to {last}. Do not train or tune on them. A score of 0 is
+plain SGD, 1 the greedy oracle.
+
+```bash
+teach-gym submit policy.safetensors LabelMomentum --name my-agent   # writes leaderboard/my-agent.json
+teach-gym submit my_module:MyTeacher LabelMoons                     # a teacher in Python, by its source's hash
+teach-gym verify leaderboard/my-agent.json                          # teaches the episodes again
+```
+
+To enter, open a pull request with the entry and the teacher's file.
+
+{table}"""
 
 
 def gallery(docs: Path) -> str:
@@ -83,6 +102,11 @@ def teachers() -> str:
     return "\n".join(lines)
 
 
+def leaderboard(docs: Path) -> str:
+    """The page of the leaderboard: how to enter, and the entries of the folder ``leaderboard`` beside the sources."""
+    return _LEADERBOARD.format(first=SEEDS[0], last=SEEDS[-1], table=table(docs.resolve().parent / "leaderboard"))
+
+
 def _markdown(text: str) -> str:
     """A docstring's text as Markdown: single backquotes, and stars that are no emphasis."""
     parts = re.split(r"``(.*?)``", text.strip())
@@ -91,7 +115,7 @@ def _markdown(text: str) -> str:
 
 def pages(docs: Path) -> dict[str, str]:
     """File name -> content of every generated page."""
-    return {"gallery.md": gallery(docs), "teachers.md": teachers()}
+    return {"gallery.md": gallery(docs), "teachers.md": teachers(), "leaderboard.md": leaderboard(docs)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from teach_gym.cli.benchmark import bench, report
+from teach_gym.cli.leaderboard import submit, verify
 from teach_gym.cli.listing import data, doctor, list_
 from teach_gym.cli.output import PROGRAM, say
 from teach_gym.cli.teaching import play, record, render, reproduce
@@ -25,6 +26,8 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "play": play,
     "record": record,
     "reproduce": reproduce,
+    "submit": submit,
+    "verify": verify,
     "data": data,
     "doctor": doctor,
 }

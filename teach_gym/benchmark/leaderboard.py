@@ -1,0 +1,220 @@
+"""The leaderboard: scores that anybody can replay.
+
+An entry is a JSON file. It names a teacher (by the SHA-256 of its file or of its source), a task and the published
+seeds, and holds the final distance of every episode to the last bit. ``verify`` teaches the episodes again and says
+what differs, if anything does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import json
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from teach_gym.benchmark.evaluation import TeacherScore, evaluate
+from teach_gym.benchmark.suite import cached_task, task_spec
+from teach_gym.core.spec import TaskSpec
+from teach_gym.errors import DamagedDataError, number
+from teach_gym.files import sha256, write_text, writing
+from teach_gym.registration import TASKS
+from teach_gym.teachers import Teacher, make_teacher
+from teach_gym.teachers.weights import read_kind
+from teach_gym.versions import versions
+
+FORMAT = 1
+SEEDS = tuple(range(3_000_000, 3_000_200))
+"""The published seeds; nothing in the package is trained or tuned on them, and neither should an entry be."""
+
+Entry = dict[str, Any]
+_NEEDED = ("format", "name", "teacher", "task", "spec", "seeds", "distances", "score", "low", "high", "versions")
+
+
+def make_entry(source: str | Path, task: str, name: str) -> tuple[Entry, TeacherScore]:
+    """Score a teacher on the published seeds.
+
+    Args:
+        source: the file of a trained teacher, or ``module:Class`` of one in Python (made without arguments).
+        task: a registered task, with changes if need be, as in ``LabelMoons:budget=100``.
+        name: what the entry is called: letters, digits, ``-``, ``_`` and ``.``.
+
+    Returns:
+        The entry and its score.
+
+    Raises:
+        ValueError: a name that cannot be a file's, an unknown task, or a teacher that cannot teach it.
+        FileNotFoundError: no such file.
+        ImportError: no such module.
+    """
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) is None:
+        raise ValueError(f"an entry's name is made of letters, digits, '-', '_' and '.', got {name!r}")
+    label, spec = task_spec(task)
+    teacher, about = _teacher(source)
+    score = evaluate(teacher, cached_task(spec), SEEDS)
+    entry = {
+        "format": FORMAT,
+        "name": name,
+        "teacher": about,
+        "task": label,
+        "spec": json.loads(spec),
+        "seeds": [SEEDS[0], len(SEEDS)],
+        "distances": [float(d).hex() for d in score.distances],
+        "score": score.score,
+        "low": score.low,
+        "high": score.high,
+        "versions": versions(),
+    }
+    return entry, score
+
+
+def submit(source: str | Path, task: str, name: str, folder: str | Path) -> tuple[Path, TeacherScore]:
+    """Write an entry, and beside it the teacher's file; both appear whole or not at all.
+
+    Args:
+        source: see ``make_entry``.
+        task: see ``make_entry``.
+        name: see ``make_entry``.
+        folder: the folder of entries.
+
+    Returns:
+        The entry's file and its score.
+
+    Raises:
+        FileExistsError: the folder has an entry of that name.
+    """
+    path = Path(folder) / f"{name}.json"
+    if path.exists():
+        raise FileExistsError(f"{path} is there already: choose another name or remove it")
+    entry, score = make_entry(source, task, name)
+    if "file" in entry["teacher"]:
+        with Path(source).open("rb") as read, writing(path.with_name(entry["teacher"]["file"])) as file:
+            shutil.copyfileobj(read, file)
+    write_text(path, json.dumps(entry, indent=1) + "\n")
+    return path, score
+
+
+def read_entry(path: str | Path) -> Entry:
+    """Read an entry and check its form.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DamagedDataError: it is no entry; the message says what is wrong.
+    """
+    try:
+        entry = json.loads(Path(path).read_text(encoding="utf-8"))
+        missing = [key for key in _NEEDED if key not in entry]
+        if missing or entry["format"] != FORMAT:
+            raise ValueError(f"no entry of format {FORMAT}" + (f": {', '.join(missing)} missing" if missing else ""))
+        first, count = entry["seeds"]
+        if (first, count) != (SEEDS[0], len(SEEDS)) or len(entry["distances"]) != count:
+            raise ValueError(f"an entry has the {len(SEEDS)} published seeds from {SEEDS[0]}")
+        for key in ("score", "low", "high"):
+            number(key, entry[key])
+        for text in entry["distances"]:
+            float.fromhex(text)
+        TaskSpec(**entry["spec"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DamagedDataError(f"{path} is no entry of the leaderboard: {error}") from error
+    return dict(entry)
+
+
+def verify(path: str | Path, *, run_code: bool = False) -> list[str]:
+    """Teach an entry's episodes again.
+
+    Args:
+        path: the entry; a trained teacher's file lies beside it.
+        run_code: import and run the module of a teacher in Python, which may do anything.
+
+    Returns:
+        What differs, in words; an empty list confirms the entry bit for bit.
+
+    Raises:
+        ValueError: a teacher in Python, and ``run_code`` is False.
+        FileNotFoundError: the teacher's file is not there.
+        DamagedDataError: the entry is damaged.
+    """
+    path = Path(path)
+    entry = read_entry(path)
+    about = entry["teacher"]
+    if "code" in about and not run_code:
+        raise ValueError(f"{path.name} names code, {about['code']!r}: read it, then verify with --run-code")
+    source = about["code"] if "code" in about else path.with_name(Path(about["file"]).name)
+    teacher, found = _teacher(source)
+    problems = []
+    if found["sha256"] != about["sha256"]:
+        problems.append(f"the teacher is another one: SHA-256 {found['sha256']}, the entry has {about['sha256']}")
+    label, spec = task_spec(entry["task"])
+    if json.loads(spec) != entry["spec"]:
+        changed = [key for key, value in json.loads(spec).items() if entry["spec"].get(key) != value]
+        problems.append(f"the task {label} has changed since: {', '.join(changed)}")
+    score = evaluate(teacher, cached_task(json.dumps(entry["spec"], sort_keys=True)), SEEDS)
+    wrong = [
+        (seed, float.fromhex(then), float(now))
+        for seed, then, now in zip(SEEDS, entry["distances"], score.distances, strict=True)
+        if float.fromhex(then) != now
+    ]
+    if wrong:
+        seed, then, now = wrong[0]
+        largest = max(abs(now - then) for _, then, now in wrong)
+        problems.append(
+            f"{len(wrong)} of {len(SEEDS)} final distances differ, by at most {largest:.3g}; first seed {seed}: "
+            f"{now!r}, the entry has {then!r} ({_other_versions(entry)})"
+        )
+    for key in ("score", "low", "high"):
+        now = getattr(score, key)
+        if not np.isclose(now, entry[key], rtol=1e-12, atol=0):
+            problems.append(f"{key} is {now!r}, the entry has {entry[key]!r}")
+    return problems
+
+
+def _other_versions(entry: Entry) -> str:
+    now = versions()
+    then = entry["versions"]
+    other = [f"{key} {then.get(key)} then, {now[key]} now" for key in now if then.get(key) != now[key]]
+    return ", ".join(other) or "with the same versions"
+
+
+def _teacher(source: str | Path) -> tuple[Teacher, dict[str, Any]]:
+    """A teacher, and how an entry names it."""
+    path = Path(source)
+    if path.is_file():
+        with path.open("rb") as file:
+            digest = sha256(file)
+        teacher = make_teacher(read_kind(path), path=path)
+        return teacher, {"file": path.name, "sha256": digest, "card": getattr(teacher, "card", {})}
+    module, _, name = str(source).partition(":")
+    if not name:
+        raise FileNotFoundError(f"no teacher at {str(source)!r}: give a teacher's file, or module:Class")
+    sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    finally:
+        sys.path.remove("")
+    if not (inspect.isclass(found) and issubclass(found, Teacher)):
+        raise ValueError(f"{source!r} is no class of teachers (teach_gym.Teacher)")
+    file_name = inspect.getsourcefile(found)
+    assert file_name is not None
+    digest = hashlib.sha256(Path(file_name).read_bytes()).hexdigest()
+    return found(), {"code": str(source), "sha256": digest}
+
+
+def table(folder: str | Path, tasks: Sequence[str] = tuple(TASKS)) -> str:
+    """The entries of a folder as a Markdown table, by task in the registry's order, best score first."""
+    entries = [read_entry(path) for path in sorted(Path(folder).glob("*.json"))]
+    order = {name: i for i, name in enumerate(tasks)}
+    entries.sort(key=lambda e: (order.get(e["task"].partition(":")[0], len(order)), e["task"], -e["score"]))
+    lines = ["| task | entry | score [95 % interval] | teacher |", "| --- | --- | ---: | --- |"]
+    for entry in entries:
+        about = entry["teacher"]
+        what = about.get("card", {}).get("algo") or ("code" if "code" in about else "file")
+        score = f"{entry['score']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
+        lines.append(f"| `{entry['task']}` | {entry['name']} | {score} | {what} `{about['sha256'][:12]}` |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,137 @@
+"""The leaderboard: entries are what was scored, replays confirm them, and every change is noticed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from teach_gym import pretrained
+from teach_gym.benchmark import leaderboard
+from teach_gym.benchmark.leaderboard import SEEDS, read_entry, submit, table, verify
+from teach_gym.cli import main
+from teach_gym.core.build import make_task
+from teach_gym.errors import DamagedDataError
+from teach_gym.teachers import make_teacher, teach_episodes
+
+CODE = """
+import numpy as np
+import teach_gym
+
+class Second(teach_gym.Teacher):
+    name = "second"
+
+    def __call__(self, task, state):
+        return np.ones(len(state.w), dtype=np.int64)
+"""
+AGENT = next(iter(pretrained.index()))
+
+
+@pytest.fixture(autouse=True)
+def few_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaderboard, "SEEDS", SEEDS[:12])
+
+
+def task_of(name: str) -> str:
+    return name.split("/")[1].removesuffix("-v0")
+
+
+@pytest.fixture
+def entry(tmp_path: Path) -> Path:
+    return submit(pretrained.find(AGENT), task_of(AGENT), "mine", tmp_path / "board")[0]
+
+
+def test_an_entry_holds_the_episodes_and_is_confirmed(entry: Path) -> None:
+    about = read_entry(entry)
+    task = make_task(task_of(AGENT))
+    ends = teach_episodes(task, make_teacher("agent", path=AGENT), SEEDS[:12])[1]
+    np.testing.assert_array_equal([float.fromhex(d) for d in about["distances"]], ends)
+    assert entry.with_name(about["teacher"]["file"]).read_bytes() == pretrained.find(AGENT).read_bytes()
+    assert verify(entry) == []
+    with pytest.raises(FileExistsError, match="choose another name"):
+        submit(pretrained.find(AGENT), task_of(AGENT), "mine", entry.parent)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("distances", None, "1 of 12 final distances differ"),
+        ("score", 9.9, "score is "),
+        ("teacher", None, "the teacher is another one"),
+        ("spec", None, "the task LabelMoons has changed since: budget"),
+    ],
+)
+def test_what_differs_is_said(entry: Path, key: str, value: Any, says: str) -> None:
+    about = json.loads(entry.read_text())
+    if key == "distances":
+        about[key][3] = float(np.nextafter(float.fromhex(about[key][3]), 1.0)).hex()
+    elif key == "teacher":
+        about[key]["sha256"] = "0" * 64
+    elif key == "spec":
+        about[key]["budget"] += 1
+    else:
+        about[key] = value
+    entry.write_text(json.dumps(about))
+    found = " | ".join(verify(entry)).replace(task_of(AGENT), "LabelMoons")
+    assert says in found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 2},
+        {"seeds": [0, 12]},
+        {"distances": ["0x1p0"]},
+        {"distances": ["x"] * 12},
+        {"score": "high"},
+        {"spec": {"bogus": 1}},
+        {"seeds": 3},
+    ],
+)
+def test_damaged_entries(entry: Path, change: dict[str, Any]) -> None:
+    entry.write_text(json.dumps({**json.loads(entry.read_text()), **change}))
+    with pytest.raises(DamagedDataError, match="no entry of the leaderboard"):
+        verify(entry)
+    entry.write_text("[]")
+    with pytest.raises(DamagedDataError):
+        read_entry(entry)
+
+
+def test_teachers_in_python_run_only_when_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_teachers.py").write_text(CODE)
+    try:
+        assert main(["submit", "my_teachers:Second", "SelectMoons:budget=5", "--folder", "board"]) == 0
+        path = tmp_path / "board" / "SelectMoons-Second.json"
+        assert "score" in capsys.readouterr().out and path.is_file()
+        assert main(["verify", str(path)]) == 2
+        assert "--run-code" in capsys.readouterr().err
+        assert main(["verify", str(path), "--run-code"]) == 0
+        assert "confirmed bit for bit" in capsys.readouterr().out
+        (tmp_path / "my_teachers.py").write_text(CODE + "\n# changed\n")
+        assert main(["verify", str(path), "--run-code"]) == 1
+        assert "another one" in capsys.readouterr().out
+    finally:
+        sys.modules.pop("my_teachers", None)
+    for wrong in ("my_teachers:Third", "json:dumps"):
+        with pytest.raises(ValueError, match="no class of teachers"):
+            submit(wrong, "SelectMoons", "x", tmp_path)
+    with pytest.raises(FileNotFoundError, match="module:Class"):
+        submit("nowhere.safetensors", "SelectMoons", "x", tmp_path)
+    with pytest.raises(ValueError, match="an entry's name"):
+        submit("my_teachers:Second", "SelectMoons", "../x", tmp_path)
+    assert not (tmp_path / "x.json").exists()
+    sys.modules.pop("my_teachers", None)
+
+
+def test_the_table_orders_entries_by_task_and_score(entry: Path) -> None:
+    about = json.loads(entry.read_text())
+    entry.with_name("other.json").write_text(json.dumps({**about, "name": "other", "score": 99.0}))
+    lines = table(entry.parent).splitlines()
+    assert lines[2].split(" | ")[1] == "other" and lines[3].split(" | ")[1] == "mine"
