@@ -44,7 +44,8 @@ class TaskSpec:
         holdout_rows: most hold-out rows that black-box observations and hold-out rewards use, the first of the split.
         probes: number of hold-out rows on which a black-box agent sees the learner's predictions.
         zeta: hold-out accuracy at which an episode with the reward ``steps_to_accuracy`` ends.
-        debug: let a black-box task give the distance to the target in ``info``, and allow it rewards made of it.
+        debug: let a black-box task give the distance in ``info``, show the target in pictures, and have rewards made of
+            the distance.
         init: initial learner: ``normal`` (entries N(0, init_scale^2)), ``uniform`` (init_scale times torch's
             default), ``zeros``, or ``perturbed`` (start of the target's training + N(0, init_scale^2)).
         init_scale: scale of the initial learner; or [low, high], drawn anew at each reset, log-uniformly.

@@ -137,16 +137,17 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
     A learner drawn at random (``init``, ``init_scale``) and the pool rows of the whole episode.
 
     ## Episode end
-    Terminated when the distance falls below ``tolerance`` or the budget is spent. Truncated only by ``gym.make``'s
-    limit of steps, which is above any budget unless you give another as ``max_episode_steps``. A
-    black-box task (``observation="black_box"``) never ends by the distance; its pictures, made for people, show the
-    target. With ``steps_to_accuracy`` the episode ends at the accuracy ``zeta``.
+    Terminated when the distance falls below ``tolerance`` or the budget is spent. A black-box task
+    (``observation="black_box"``) never ends by the distance; with ``steps_to_accuracy`` the episode ends at the
+    accuracy ``zeta``. Truncated only by the limit of steps of ``gym.make``, which is above any budget unless you give
+    another as ``max_episode_steps``.
 
     ## Info
     The same entries at reset and at every step, in the task's dtype: ``label`` (m, K) and ``features`` (m, d) of the
     teaching example the learner was just shown, filled with nan at reset, where none was shown yet; and the
-    ``distance`` ||w - w*||, which a black-box task leaves out unless ``debug=True``. In the vector environment they
-    have a batch axis in front.
+    ``distance`` ||w - w*||. In the vector environment they have a batch axis in front. A black-box task leaves the
+    distance out, and its pictures show the loss on hold-out rows instead of the distance and the target; ``debug=True``
+    shows both.
 
     ## Arguments
     Any field of ``teach_gym.core.spec.TaskSpec`` can be given to ``gym.make``.
@@ -193,7 +194,7 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         observation, distance = self._stepper.start(Streams(draw_keys(self.np_random, 1)))
         self._playing = True
         if self.render_mode is not None:
-            self._film = Film([distance])
+            self._film = Film.of(self.task, self.state)
         return observation, told(self.task, distance, *unshown(self.task, ()))
 
     def step(self, action: Any) -> tuple[npt.NDArray[np.float32], float, bool, bool, dict[str, Any]]:
@@ -214,8 +215,7 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         observation, reward, terminated, distance, x, y = self._stepper.step(action)
         self._playing = not terminated
         if self.render_mode is not None:
-            self._film.distances.append(distance)
-            self._film.example = Example(x[None], y[None])
+            self._film.add(self.task, self.state, Example(x[None], y[None]))
         return observation, reward, terminated, False, told(self.task, distance, x, y)
 
     def render(self) -> Any:

@@ -67,8 +67,8 @@ class TeachVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
             self.state = put(self.state, rows, fresh)
             self._example = Example(*(_replaced(a, rows, b) for a, b in zip(self._example, nothing, strict=True)))
         if self.render_mode is not None:
-            for i, distance in zip(rows, fresh.distance, strict=True):
-                self._films[i] = Film([float(distance)])
+            for i in rows:
+                self._films[i] = Film.of(self.task, self.state, i)
 
     def _checked(self, actions: Any) -> Array:
         return check_actions(self.task, actions, self.num_envs, self.single_action_space)
@@ -77,10 +77,8 @@ class TeachVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
         assert self.state is not None
         self.state, reward, terminated, self._example = step(self.task, self.state, actions)
         if self.render_mode is not None:
-            x, y = self._example
             for i, film in enumerate(self._films):
-                film.distances.append(float(self.state.distance[i]))
-                film.example = Example(x[i : i + 1], y[i : i + 1])
+                film.add(self.task, self.state, self._example, i)
         return reward, terminated
 
     def _observe(self) -> Floats:

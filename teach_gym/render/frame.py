@@ -1,7 +1,8 @@
 """Frames of a teaching run: an image drawn with Pillow, or one line of text.
 
 A frame shows the data with the current and the target boundary, the teaching example just given, the label offered
-and the label taught, the course of the distance and what is left of the budget.
+and the label taught, the course of the distance and what is left of the budget. Frames of black-box tasks show neither
+target nor distance, but the course of the hold-out loss, unless ``TaskSpec.debug`` is set.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from teach_gym.core.state import Example, Task, TeachState, Transition
 from teach_gym.errors import lookup_name, number
 from teach_gym.files import writing
 from teach_gym.render.canvas import INK, MUTED, RULE, Canvas, short
-from teach_gym.render.film import Film
+from teach_gym.render.film import Film, curve_title, curve_value
 from teach_gym.render.panels import draw_curve, draw_example, draw_legend, draw_status, label_text
 from teach_gym.render.views import PLOT, origin, view_of
 
@@ -32,7 +33,7 @@ def render(task: Task, state: TeachState, film: Film, mode: str) -> Any:
     Args:
         task: the task.
         state: the run's state now, B = 1.
-        film: its distances so far and the example shown last.
+        film: its course so far and the example shown last.
         mode: ``rgb_array`` or ``ansi``.
 
     Returns:
@@ -51,10 +52,10 @@ def render(task: Task, state: TeachState, film: Film, mode: str) -> Any:
 
 
 def _line(task: Task, state: TeachState, film: Film) -> str:
-    distance, first = float(state.distance[0]), film.distances[0]
-    parts = [f"step {int(state.t[0])}/{task.spec.budget}", f"distance {distance:.4g}"]
-    if first > 0 and math.isfinite(distance):
-        parts[-1] += f" ({100 * (1 - distance / first):.1f}% removed)"
+    value, first = float(curve_value(task, state)[0]), film.values[0]
+    parts = [f"step {int(state.t[0])}/{task.spec.budget}", f"{curve_title(task)} {value:.4g}"]
+    if first > 0 and math.isfinite(value):
+        parts[-1] += f" ({100 * (1 - value / first):.1f}% removed)"
     if film.example is None:
         return " | ".join([*parts, "nothing shown yet"])
     came = origin(task, state, film.example)
@@ -113,11 +114,10 @@ def animate(task: Task, first: TeachState, transitions: Iterable[Transition]) ->
     Returns:
         uint8 arrays (360, 640, 3).
     """
-    film = Film([float(first.distance[0])])
+    film = Film.of(task, first)
     frames = [_frame(task, first, film)]
     for transition in transitions:
-        film.distances.append(float(transition.state.distance[0]))
-        film.example = transition.example
+        film.add(task, transition.state, transition.example)
         frames.append(_frame(task, transition.state, film))
     return frames
 

@@ -23,7 +23,7 @@ from teach_gym.render.canvas import (
     short,
     ticks,
 )
-from teach_gym.render.film import Film
+from teach_gym.render.film import Film, curve_title, curve_value
 from teach_gym.render.views import PLOT, label_colour, mixed_colours, origin, taught
 
 _LEFT, _RIGHT = 336.0, 624.0
@@ -49,7 +49,10 @@ def draw_legend(canvas: Canvas, task: Task) -> None:
     """What the lines and colours of the large plot mean."""
     y, x = 343.0, PLOT.left
     regression = task.pool.n_classes == 0
-    for name, colour in (("learner", class_colour(0) if regression else INK), ("target", TARGET)):
+    lines = [("learner", class_colour(0) if regression else INK)]
+    if task.tells_distance:
+        lines.append(("target", TARGET))
+    for name, colour in lines:
         if regression:
             canvas.dot(x + 8, y, 3.5, colour)
         else:
@@ -72,12 +75,12 @@ def draw_legend(canvas: Canvas, task: Task) -> None:
 
 
 def draw_status(canvas: Canvas, task: Task, state: TeachState) -> None:
-    """Step, distance and the budget bar."""
+    """Step, distance (or hold-out loss) and the budget bar."""
     budget, step = task.spec.budget, int(state.t[0])
     canvas.text(_LEFT, 18, f"step {step} / {budget}", 14)
-    canvas.text(_RIGHT, 18, f"{float(state.distance[0]):.4g}", 14, INK, "rm")
-    width = canvas.text_width(f"{float(state.distance[0]):.4g}", 14)
-    canvas.text(_RIGHT - width - 6, 19, "distance to target", 11, MUTED, "rm")
+    value = f"{float(curve_value(task, state)[0]):.4g}"
+    canvas.text(_RIGHT, 18, value, 14, INK, "rm")
+    canvas.text(_RIGHT - canvas.text_width(value, 14) - 6, 19, curve_title(task), 11, MUTED, "rm")
     bar = Rect(_LEFT, 34, _RIGHT, 40)
     canvas.box(bar, RULE, None, 3)
     left = 1.0 - step / budget
@@ -185,9 +188,9 @@ def _label_bars(canvas: Canvas, task: Task, offered: list[Array], given: Array |
 
 
 def draw_curve(canvas: Canvas, task: Task, film: Film, top: float) -> None:
-    """The distance against the step, on a linear or (once it spans more) a logarithmic axis."""
+    """The film's values against the step, on a linear or (once it spans more) a logarithmic axis."""
     rect = Rect(_LEFT + 34, top + 20, _RIGHT, PLOT.bottom)
-    values = np.array(film.distances, dtype=np.float64)
+    values = np.array(film.values, dtype=np.float64)
     steps = np.arange(len(values))
     kept = np.isfinite(values) & (values > 0.0)
     good = values[kept] if kept.any() else np.ones(1)
@@ -209,7 +212,7 @@ def draw_curve(canvas: Canvas, task: Task, film: Film, top: float) -> None:
         x = axes.pixels([mark, float(height(low))])[0]
         canvas.text(x, rect.bottom + 9, short(mark), 10, MUTED, "mm")
     canvas.text(rect.right, rect.bottom + 22, "step", 10, MUTED, "rm")
-    canvas.text(_LEFT, rect.top - 9, "distance to target" + (" (log scale)" if log else ""), 11, MUTED)
+    canvas.text(_LEFT, rect.top - 9, curve_title(task) + (" (log scale)" if log else ""), 11, MUTED)
     if not kept.any():
         return
     line = axes.clamped(np.stack([steps[kept], height(good)], axis=-1))

@@ -21,6 +21,7 @@ from teach_gym.core.metrics import METRICS
 from teach_gym.core.state import Example, Task, TeachState, Transition
 from teach_gym.files import write_text
 from teach_gym.render.canvas import class_colour
+from teach_gym.render.film import curve_title, curve_value
 from teach_gym.render.panels import class_name, label_text
 from teach_gym.render.views import (
     PlaneView,
@@ -68,7 +69,6 @@ def scene(task: Task, name: str) -> Record:
     """What all lessons of a task share: the points, the target, the classes and what the curves mean."""
     view, spec = view_of(task), task.spec
     regression = task.pool.n_classes == 0
-    hidden = task.black_box and not spec.debug
     about: Record = {
         "name": name,
         "medium": spec.medium,
@@ -89,12 +89,12 @@ def scene(task: Task, name: str) -> Record:
         shown = np.linspace(0, len(task.x) - 1, min(len(task.x), 300)).astype(np.int64)
         about["points"] = _round(view.project(task.x[shown]))
         about["colours"] = mixed_colours(task, task.y[shown]).tolist()
-        if not hidden:
+        if task.tells_distance:
             about["target"] = _round(view.boundary(task, task.target))
     else:
         about["points"], about["colours"] = [], []
         ideal = logits(task, task.target, task.x[view.shown])
-        if ideal is not None and not hidden:
+        if ideal is not None and task.tells_distance:
             about["target"] = _round(np.stack([task.y[view.shown, 0], ideal[:, 0]], axis=-1))
     return about
 
@@ -163,9 +163,7 @@ def _curves(task: Task) -> list[tuple[str, Any]]:
     accuracy = "mean squared error" if task.pool.n_classes == 0 else "hold-out accuracy"
     sign = -1.0 if task.pool.n_classes == 0 else 1.0
     second = accuracy, lambda state: sign * float(METRICS["holdout_accuracy"](task, state)[0])
-    if task.black_box:
-        return [("hold-out loss", lambda state: float(state.holdout_loss[0])), second]
-    return [("distance to target", lambda state: float(state.distance[0])), second]
+    return [(curve_title(task), lambda state: float(curve_value(task, state)[0])), second]
 
 
 def shown_row(task: Task, state: TeachState, example: Example, i: int) -> Record:

@@ -106,7 +106,7 @@ class PlaneView:
         centre: (d,) the point of the plane drawn at (0, 0).
         basis: (2, d) the plane's axes, orthonormal.
         grid: (n * n, d) points of the plane, row by row from the lower left corner.
-        layer: the pool's points and the target's boundary, drawn once.
+        layer: the pool's points and, unless the task hides it, the target's boundary, drawn once.
     """
 
     axes: Axes
@@ -140,7 +140,8 @@ class PlaneView:
         colours = mixed_colours(task, task.y[shown])
         for (px, py), colour in zip(self.axes.clamped(points[shown]), colours.tolist(), strict=True):
             layer.dot(px, py, 2.3, tuple(colour), WHITE, 0.5)
-        layer.segments(self.axes.pixels(self.boundary(task, task.target)), TARGET, 3.0 if task.k <= 2 else 2.4)
+        if task.tells_distance:
+            layer.segments(self.axes.pixels(self.boundary(task, task.target)), TARGET, 3.0 if task.k <= 2 else 2.4)
         return layer
 
     def project(self, x: Array) -> Floats:
@@ -222,7 +223,7 @@ class ScatterView:
     Attributes:
         axes: the plot; true value to the right, prediction upwards.
         shown: train rows drawn.
-        layer: axes and the target's predictions, drawn once.
+        layer: axes and, unless the task hides it, the target's predictions, drawn once.
     """
 
     axes: Axes
@@ -271,7 +272,7 @@ def _scatter_background(task: Task, axes: Axes, shown: Array) -> Canvas:
         layer.text(rect.left - 4, py, short(value), 10, MUTED, "rm")
     layer.text(rect.right - 5, rect.bottom - 9, "true value", 10, MUTED, "rm")
     layer.text(rect.left + 5, rect.top + 9, "prediction", 10, MUTED, "lm")
-    ideal = logits(task, task.target, task.x[shown])
+    ideal = logits(task, task.target, task.x[shown]) if task.tells_distance else None
     if ideal is not None:
         for px, py in axes.clamped(np.stack([task.y[shown, 0], ideal[:, 0]], axis=-1)):
             layer.dot(px, py, 2.2, TARGET, WHITE, 0.5)

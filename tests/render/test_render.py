@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from conftest import VARIANTS, streams, variant
+from conftest import VARIANTS, names, streams, variant
 from PIL import Image
 
 from teach_gym.core.build import make_task
@@ -18,6 +19,7 @@ from teach_gym.registration import env_id, task_kwargs
 from teach_gym.render.canvas import CLASSES, INK, TARGET, Axes, Rect, cells, contour, log_ticks, ticks
 from teach_gym.render.film import Film
 from teach_gym.render.frame import HEIGHT, WIDTH, animate, render, save_animation
+from teach_gym.render.player import scene, step_of
 from teach_gym.render.views import PLOT, PlaneView, origin, view_of
 from teach_gym.teachers import lesson, make_teacher
 
@@ -27,7 +29,7 @@ UNIT = Axes(Rect(0, 0, 100, 100), np.array([-1.0, -1.0]), np.array([1.0, 1.0]))
 def started(**kwargs: Any) -> tuple[Task, TeachState, Film]:
     task = make_task(**kwargs)
     state = reset(task, streams(1))
-    return task, state, Film([float(state.distance[0])])
+    return task, state, Film.of(task, state)
 
 
 def near(frame: np.ndarray, pixel: np.ndarray, colour: tuple[int, int, int], reach: int = 1) -> float:
@@ -58,20 +60,43 @@ def test_text_of_every_task(name: str) -> None:
     env.reset(seed=1)
     first = env.render()
 
-    def distance() -> float:
-        return env.unwrapped.state.distance[0]
+    task = env.unwrapped.task
 
-    budget = env.unwrapped.task.spec.budget
+    def value() -> str:
+        state = env.unwrapped.state
+        if task.tells_distance:
+            return f"distance to target {state.distance[0]:.4g}"
+        return f"hold-out loss {state.holdout_loss[0]:.4g}"
+
+    budget = task.spec.budget
     assert isinstance(first, str) and "\n" not in first
-    assert f"step 0/{budget}" in first and f"distance {distance():.4g}" in first
+    assert f"step 0/{budget}" in first and value() in first
     ended, text = False, ""
     while not ended:
         _, _, ended, *_ = env.step(0)
         text = env.render()
         assert "\n" not in text and len(text) < 200
     step = text.split("/")[0].removeprefix("step ")
-    assert int(step) == budget or distance() < env.unwrapped.task.spec.tolerance
-    assert f"distance {distance():.4g}" in text
+    assert int(step) == budget or env.unwrapped.state.distance[0] < task.spec.tolerance
+    assert value() in text
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("name", names(observation=["black_box"]))
+def test_pictures_of_black_box_tasks_do_not_depend_on_the_target(name: str, debug: bool) -> None:
+    task = make_task(name, debug=debug)
+    other = dataclasses.replace(task, target=task.target[::-1].copy())
+    shown: list[list[Any]] = [[], []]
+    for found, one in zip(shown, (task, other), strict=True):
+        state = reset(one, streams(1))
+        film = Film.of(one, state)
+        transition = step(one, state, np.array([1]))
+        film.add(one, transition.state, transition.example)
+        found += [film.values, *(render(one, transition.state, film, mode) for mode in ("ansi", "rgb_array"))]
+        found.append(scene(one, name)["target"])
+        found.append(step_of(one, transition.state, transition.example)["curves"])
+    same = [np.array_equal(a, b) if np.shape(a) == np.shape(b) else False for a, b in zip(*shown, strict=True)]
+    assert same == [not debug] * len(same)
 
 
 @pytest.mark.parametrize("name", sorted(VARIANTS))
@@ -79,8 +104,7 @@ def test_frames_of_every_flavour(name: str) -> None:
     task, state, film = started(**variant(name))
     before = render(task, state, film, "rgb_array")
     transition = step(task, state, np.array([1]))
-    film.distances.append(float(transition.state.distance[0]))
-    film.example = transition.example
+    film.add(task, transition.state, transition.example)
     after = render(task, transition.state, film, "rgb_array")
     assert before.shape == after.shape == (HEIGHT, WIDTH, 3) and (before != after).any()
     assert "\n" not in render(task, transition.state, film, "ansi")
@@ -125,8 +149,7 @@ def test_bad_mode_and_bad_state() -> None:
 def test_a_learner_that_diverged_is_drawn_without_boundary(name: str, value: float) -> None:
     task, state, film = started(**task_kwargs(name))
     broken = state._replace(w=np.full_like(state.w, value), distance=np.full(1, value))
-    film.distances.append(float(value))
-    film.example = Example(state.x[:, 0], state.y[:, 0])
+    film.add(task, broken, Example(state.x[:, 0], state.y[:, 0]))
     assert render(task, broken, film, "rgb_array").shape == (HEIGHT, WIDTH, 3)
     assert "\n" not in render(task, broken, film, "ansi")
     if task.pool.n_classes and not value < np.inf:
