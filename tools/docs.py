@@ -35,6 +35,7 @@ HEADINGS = (
     "Starting state",
     "Episode end",
     "Info",
+    "Vector environment",
     "Arguments",
 )
 """Headings of every environment's docstring, in order."""

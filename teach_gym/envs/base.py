@@ -149,6 +149,12 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
     distance out, and its pictures show the loss on hold-out rows instead of the distance and the target; ``debug=True``
     shows both.
 
+    ## Vector environment
+    ``gym.make_vec`` makes one that steps all runs in one call. With the same actions, sub-environment i of one seeded s
+    has the trajectory of a single environment seeded s + i, up to rounding. In a float64 task learners agree to 1e-12
+    and rewards to 1e-9; in a float32 task, whose single runs may compute in double precision, learners agree to 1e-5
+    and rewards to 1e-4 (100 being all of the distance or loss).
+
     ## Arguments
     Any field of ``teach_gym.core.spec.TaskSpec`` can be given to ``gym.make``.
 

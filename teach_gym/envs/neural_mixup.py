@@ -91,9 +91,13 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
 
     ## Info
     The same entries at reset and at every step: ``training_loss``, that of the mini-batch just shown, nan at reset; and
-    ``validation_accuracy`` at the last look.
+    ``validation_accuracy`` at the last look. Oracles do not apply: there is no ``state``; ``trainings`` holds the
+    network and its losses.
 
-    Oracles do not apply: there is no ``state``, and ``trainings`` holds the network and its losses.
+    ## Vector environment
+    ``gym.make_vec`` makes one that trains all learners as one stack. With the same actions, sub-environment i of one
+    seeded s has the networks and mini-batches of a single environment seeded s + i. Rewards agree up to rounding in
+    float32, which long trainings amplify.
 
     ## Arguments
     Any field of ``teach_gym.neural.mixup.MixupSpec`` can be given to ``gym.make``, such as ``pool="cifar10"`` for the
