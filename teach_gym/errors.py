@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -23,18 +22,25 @@ class TooLargeError(ValueError):
     """What was asked for needs more memory than is allowed; the message says how much."""
 
 
-MEMORY = 2 * 1024**3
-"""The most bytes that one array of a task may need: it is refused before it is made."""
+DATA_MEMORY = 4 * 1024**3
+"""The most bytes that the data of a task may need."""
+RUN_MEMORY = 1024**3
+"""The most bytes that one teaching run may need."""
 
 
-def affordable(what: str, needed: int) -> None:
-    """Check that something of ``needed`` bytes is within ``MEMORY``.
+def affordable(what: str, needed: int, most: int) -> None:
+    """Check the memory that something will need, before it is made.
+
+    Args:
+        what: what needs it, for messages.
+        needed: bytes.
+        most: the most bytes allowed.
 
     Raises:
-        TooLargeError: it is not.
+        TooLargeError: it needs more.
     """
-    if needed > MEMORY:
-        raise TooLargeError(f"{what} would need {_in_words(needed)} of memory, at most {_in_words(MEMORY)} are allowed")
+    if needed > most:
+        raise TooLargeError(f"{what} would need {_in_words(needed)} of memory, at most {_in_words(most)} are allowed")
 
 
 def _in_words(size: int) -> str:
@@ -51,10 +57,10 @@ def lookup_name(kind: str, name: Any, table: Mapping[str, T]) -> T:
     """
     if isinstance(name, str) and name in table:
         return table[name]
-    raise ValueError(f"unknown {kind} {name!r}; allowed: {', '.join(sorted(table))}{_closest(name, table)}")
+    raise ValueError(f"unknown {kind} {name!r}; allowed: {', '.join(sorted(table))}{closest(name, table)}")
 
 
-def _closest(name: Any, names: Iterable[str]) -> str:
+def closest(name: Any, names: Iterable[str]) -> str:
     """The end of a message, with the known name that is most like an unknown one; empty if none is like it."""
     close = difflib.get_close_matches(str(name), list(names), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
@@ -69,19 +75,7 @@ def check_known(what: str, given: Iterable[str], allowed: Collection[str]) -> No
     unknown = sorted(str(name) for name in given if name not in allowed)
     if unknown:
         names = ", ".join(sorted(allowed)) or "none"
-        raise TypeError(f"{what} has no option {', '.join(unknown)}; allowed: {names}{_closest(unknown[0], allowed)}")
-
-
-def check_options(kind: str, name: str, maker: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Check that options are keyword-only arguments of ``maker`` (anything goes if it takes ``**options``).
-
-    Raises:
-        TypeError: an option it does not have; the message lists those it has.
-    """
-    parameters = inspect.signature(maker).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return
-    check_known(f"{kind} {name!r}", options, {p.name for p in parameters if p.kind is p.KEYWORD_ONLY})
+        raise TypeError(f"{what} has no option {', '.join(unknown)}; allowed: {names}{closest(unknown[0], allowed)}")
 
 
 def number(what: str, value: Any, *, integer: bool = False) -> None:

@@ -23,7 +23,7 @@ _BY_NAME = re.compile(rf"({_PACKAGE}(?:\.\w+)+):\w+")
 """How tables name what is loaded on first use: ``module:object``."""
 
 _ASIDE = (
-    *("errors", "files", "calls", "versions", "registration", "pretrained", "records", "render"),
+    *("arguments", "errors", "files", "calls", "versions", "registration", "pretrained", "records", "render"),
     *("benchmark.suite", "benchmark.processes", "benchmark.charts", "papers.engine", "papers.figures", "papers.claims"),
 )
 """Modules and folders that check, name, run, write or draw and decide no number of a result."""

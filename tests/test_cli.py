@@ -96,7 +96,7 @@ def test_render(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["bench", "smoke", "--seeds", "ten"], "got 'ten'"),
         (["bench", "smoke", "--teachers", "last:constraint="], "must be written name or name:option=value"),
         (["bench", "smoke", "--tasks", "LabelRegression", "--teachers", "distillation"], "fits none of the chosen"),
-        (["bench", "smoke", "--tasks", "LabelMoons:budget=-1"], "budget must be > 0"),
+        (["bench", "smoke", "--tasks", "LabelMoons:budget=-1"], "budget must be an integer in [1, 2**31), got -1"),
         (["bench", "smoke", "--tasks", "LabelMoons:bugdet=1"], "did you mean 'budget'"),
         (["bench", "smoke", "--tasks", "LabelMoons:budget=60,budget=61"], "gives budget twice"),
         (["bench", "smoke", "--teachers", "last:constrain=soft"], "did you mean 'constraint'"),

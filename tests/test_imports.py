@@ -12,6 +12,7 @@ PACKAGE = ROOT / "teach_gym"
 
 FOLDERS = (
     ("errors", "versions", "calls"),
+    ("arguments",),
     ("files", "registration"),
     ("data",),
     ("core",),

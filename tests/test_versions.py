@@ -84,7 +84,7 @@ def closure(*modules: str) -> set[str]:
 
 def test_what_a_module_imports_counts_and_what_it_does_not_need_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     greedy = closure("teach_gym.teachers.oracles.greedy")
-    assert {"teach_gym.core.task", "teach_gym.core.learners", "teach_gym.data.pools"} <= greedy
+    assert {"teach_gym.core.task", "teach_gym.core.learner", "teach_gym.data.pool"} <= greedy
     assert not [name for name in greedy if name.startswith(("teach_gym.teachers.learned", "teach_gym.benchmark"))]
     read = versions._source
 

@@ -9,7 +9,7 @@ loops run over the batch. Nothing depends on that layout but speed.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -205,6 +205,28 @@ def lookup(candidates: A, index: A) -> A:
     return fast.T.take(index, axis=-1).T if _on_numpy(candidates) else fast[index]
 
 
+def each_array(part: T, change: Callable[[Array], Any]) -> T:
+    """Copy a task, a state or any nest of dataclasses, tuples and arrays with every numpy array changed.
+
+    Args:
+        part: what to copy; values that hold no array are returned as they are.
+        change: array -> what takes its place.
+    """
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return change(value)
+        if isinstance(value, tuple):
+            items = [walk(v) for v in value]
+            return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            changes = {f.name: walk(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+            return dataclasses.replace(value, **changes)
+        return value
+
+    return walk(part)
+
+
 def to_torch(part: T, device: str = "cpu", dtype: Any = None) -> T:
     """Copy a task, a state or any nest of dataclasses, tuples and arrays to torch.
 
@@ -215,18 +237,10 @@ def to_torch(part: T, device: str = "cpu", dtype: Any = None) -> T:
     """
     import torch
 
-    def walk(value: Any) -> Any:
-        if isinstance(value, np.ndarray):
-            if value.dtype.kind not in "fiub":
-                return value
-            tensor = torch.tensor(np.array(value, order="C"), device=device)
-            return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
-        if isinstance(value, tuple):
-            items = [walk(v) for v in value]
-            return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            changes = {f.name: walk(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
-            return dataclasses.replace(value, **changes)
-        return value
+    def tensor(array: Array) -> Any:
+        if array.dtype.kind not in "fiub":
+            return array
+        made = torch.tensor(np.array(array, order="C"), device=device)
+        return made.to(dtype) if dtype is not None and made.is_floating_point() else made
 
-    return walk(part)
+    return each_array(part, tensor)

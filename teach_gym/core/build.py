@@ -8,20 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from teach_gym.core.backend import Array
+from teach_gym.arguments import chosen
+from teach_gym.core.backend import Array, each_array
 from teach_gym.core.holdout import make_holdout
-from teach_gym.core.learners import Learner, MLPLearner, make_learner
+from teach_gym.core.learner import Learner, MLPLearner
+from teach_gym.core.learners import LEARNERS, make_learner
 from teach_gym.core.media import Setting, make_medium
 from teach_gym.core.medium import Medium
 from teach_gym.core.observe import OBSERVATIONS
 from teach_gym.core.outputs import IDENTITY, MARGIN, SOFTMAX
 from teach_gym.core.rewards import HOLDOUT_REWARDS, REWARDS
-from teach_gym.core.spec import TaskSpec
+from teach_gym.core.spec import TaskSpec, is_drawn
 from teach_gym.core.state import Holdout, Task, Variants
 from teach_gym.core.targets import make_target
 from teach_gym.core.updates import Update
-from teach_gym.data.pools import Pool, Split, make_pool
-from teach_gym.errors import lookup_name
+from teach_gym.data.pool import Pool, Split, frozen
+from teach_gym.data.pools import make_pool
+from teach_gym.errors import DATA_MEMORY, RUN_MEMORY, affordable, lookup_name
 from teach_gym.registration import spec_kwargs
 
 _PRETRAINING = 100
@@ -70,22 +73,26 @@ def make_task(name: str | None = None, /, **changes: Any) -> Task:
 
 
 def build(spec: TaskSpec) -> Task:
-    """Build the task a spec describes; see ``make_task``."""
-    if spec.drawn:
-        return _drawn_at_reset(spec)
+    """Build the task a spec describes; see ``make_task``. Its arrays are read-only: environments share tasks."""
+    return each_array(_drawn_at_reset(spec) if spec.drawn else _built(spec), frozen)
+
+
+def _built(spec: TaskSpec) -> Task:
     reward = lookup_name("reward", spec.reward, REWARDS)
     lookup_name("observation", spec.observation, OBSERVATIONS)
     _check_black_box(spec)
-    learner = make_learner(spec.learner, bias=spec.bias, **spec.learner_options)
+    learner = chosen("learner", spec.learner, LEARNERS, spec.learner_options)(spec.learner, spec.bias)
+    assert not is_drawn(spec.learning_rate)
     update = Update(spec.learning_rate, spec.momentum, spec.nesterov, spec.weight_decay)
-    pool = make_pool(spec.pool, spec.pool_seed, **spec.pool_options)
-    y = encode_labels(learner, pool.train, pool.n_classes)
+    pool = make_pool(spec.pool, spec.first_pool_seed, **spec.pool_options)
     hidden = learner.hidden if isinstance(learner, MLPLearner) and learner.offsets else 0
+    _check_memory(spec, learner, pool, hidden)
+    y = encode_labels(learner, pool.train, pool.n_classes)
     pool = _with_offsets(pool, hidden) if hidden else pool
     setting = Setting(pool.train.x, y.shape[1], learner.output, spec.batch_size, spec.continuous, hidden)
     medium = make_medium(spec.medium, setting, **spec.medium_options)
-    concept = encode_labels(learner, pool.train.corrected(), pool.n_classes)
-    target, start = make_target(spec.target, learner, pool.train.x, concept, spec.pool_seed, **spec.target_options)
+    concept, seed = encode_labels(learner, pool.train.corrected(), pool.n_classes), spec.first_pool_seed
+    target, start = make_target(spec.target, learner, pool.train.x, concept, seed, **spec.target_options)
     soft = _soft_labels(medium, learner, pool, target)
 
     rows = np.concatenate([pool.train.x, y] if soft is None else [pool.train.x, y, soft], axis=1)
@@ -102,6 +109,20 @@ def build(spec: TaskSpec) -> Task:
         start=start.astype(spec.dtype),
         holdout=_holdout(spec, learner, pool),
     )
+
+
+def _check_memory(spec: TaskSpec, learner: Learner, pool: Pool, hidden: int) -> None:
+    """Check what the table of rows, the learner and one run's sources will need.
+
+    Raises:
+        TooLargeError: more than is allowed.
+    """
+    k = pool.n_classes if learner.output in (SOFTMAX, IDENTITY) else 1
+    n, d, columns = len(pool.train), pool.d + hidden, pool.d + hidden + 2 * max(k, 1)
+    affordable(f"the table of {n:,} rows with {columns:,} columns", 8 * n * columns, DATA_MEMORY)
+    parameters = learner.size(d, max(k, 1))
+    affordable(f"a learner with {parameters:,} parameters", 8 * parameters, RUN_MEMORY)
+    affordable(f"a mini-batch of {spec.batch_size:,} rows", 8 * spec.batch_size * columns, RUN_MEMORY)
 
 
 def _with_offsets(pool: Pool, hidden: int) -> Pool:
@@ -129,7 +150,7 @@ def _drawn_at_reset(spec: TaskSpec) -> Task:
     Raises:
         ValueError: the pools differ in size, or the learner is measured on the hold-out rows of several pools.
     """
-    parts = [build(settled) for settled in spec.settled()]
+    parts = [_built(settled) for settled in spec.settled()]
     first, sizes = parts[0], {part.rows.shape for part in parts}
     if "pool_seed" not in spec.drawn:
         return dataclasses.replace(first, spec=spec)

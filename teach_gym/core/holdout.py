@@ -6,7 +6,7 @@ import numpy as np
 
 from teach_gym.core.backend import Array, namespace
 from teach_gym.core.state import Example, Holdout, Task, TeachState, needed
-from teach_gym.data.pools import Split
+from teach_gym.data.pool import Split
 
 
 def make_holdout(split: Split, y: Array, rows: int, probes: int, dtype: str) -> Holdout:

@@ -1,267 +1,44 @@
-"""Learners: closed-form loss and gradient on flat parameters, over any leading batch axes.
-
-A learner is a feature map (none, or one hidden layer) followed by a linear layer and an *output* that
-says how logits become predictions and what the loss is. Shapes: parameters ``w`` (..., P), inputs ``x``
-(..., m, d), labels ``y`` (..., m, K). ``x`` may also be one table (m, d) shared by the whole batch.
-"""
+"""The learners by name: how each is made from an output, a bias and options."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Annotated, Any
 
-import numpy as np
-from array_api_compat import device
-
-from teach_gym.core.backend import (
-    A,
-    Array,
-    dot,
-    matmul,
-    namespace,
-    outer_sum,
-)
+from teach_gym.arguments import Within, chosen
+from teach_gym.core.learner import Learner, MLPLearner
 from teach_gym.core.outputs import IDENTITY, MARGIN, SIGMOID, SOFTMAX, Output
-from teach_gym.core.randomness import Streams
-from teach_gym.errors import check_options, lookup_name, positive
+
+Hidden = Annotated[int, Within(1, 1_000_000)]
 
 
-class Parts(NamedTuple):
-    """The two factors of a per-example gradient g = J^T r of one example with residual r (..., m, K).
+def linear(output: Output) -> Callable[..., Learner]:
+    """How ``LEARNERS`` makes linear learners with an output."""
 
-    Attributes:
-        gram: (..., m, K, K), J J^T: the squared gradient norm is r^T gram r.
-        alignment: (..., m, K), J (w - w*): the inner product with a direction is <alignment, r>.
-    """
+    def made(name: str, bias: bool) -> Learner:
+        return Learner(name, output, bias)
 
-    gram: Array
-    alignment: Array
+    return made
 
 
-@dataclass(frozen=True)
-class Learner:
-    """A linear learner: logits <w, x> (+ bias), and the base of the learner with a hidden layer.
+def perceptron(output: Output) -> Callable[..., Learner]:
+    """How ``LEARNERS`` makes learners with a hidden layer and an output."""
 
-    Args:
-        name: the name it is looked up by.
-        output: predictions and loss on the logits.
-        bias: whether the linear layer (and the hidden one) has a bias; the flat parameters are the
-            weights (d, K) in C order followed by the bias (K,).
-    """
+    def made(name: str, bias: bool, *, hidden: Hidden = 16, offsets: bool = False) -> Learner:
+        return MLPLearner(name, output, bias, hidden, offsets)
 
-    name: str
-    output: Output
-    bias: bool = False
-
-    def size(self, d: int, k: int) -> int:
-        """Number of parameters P for d features and k outputs."""
-        return (d + self.bias) * k
-
-    def init(self, rng: Streams, d: int, k: int) -> Array:
-        """Draw parameters uniformly from +-1/sqrt(fan in), as torch's linear layers do: (B, P)."""
-        return (2.0 * rng.uniform(self.size(d, k)) - 1.0) / np.sqrt(d)
-
-    def logits(self, w: A, x: A) -> A:
-        """Logits: w (..., P), x (..., m, d) or (m, d) -> (..., m, K)."""
-        return _linear(w, x, self.bias)
-
-    def predict(self, w: A, x: A) -> A:
-        """Predictions on the scale of the labels: (..., m, K)."""
-        return self.output.predict(self.logits(w, x))
-
-    def loss(self, w: A, x: A, y: A) -> A:
-        """Mean loss over the m examples: (...)."""
-        return namespace(w).mean(self.output.loss(self.logits(w, x), y), axis=-1)
-
-    def accuracy(self, w: A, x: A, labels: A) -> A:
-        """Share of rows classified rightly (regression: minus the mean squared error): (...).
-
-        Args:
-            w: (..., P) parameters.
-            x: (n, d) inputs.
-            labels: (n,) class indices, or real targets for regression.
-        """
-        z = self.logits(w, x)
-        xp = namespace(z)
-        if z.shape[-1] > 1:
-            right = xp.argmax(z, axis=-1) == labels
-        elif self.output.label_low is None:
-            return -xp.mean((z[..., 0] - xp.astype(labels, z.dtype)) ** 2, axis=-1)
-        else:
-            right = (z[..., 0] > 0) == (labels == 1)
-        return xp.mean(xp.astype(right, z.dtype), axis=-1)
-
-    def gradient(self, w: A, x: A, y: A) -> A:
-        """Gradient of the mean loss with respect to the flat parameters: (..., P)."""
-        residual = self.output.residual(self.logits(w, x), y)
-        m = x.shape[-2]
-        return _linear_gradient(x, residual if m == 1 else residual / m, self.bias)
-
-    def parts(self, w: Array, x: Array, direction: Array, beta: float = 1.0) -> Parts:
-        """What greedy teaching needs of each example's gradient, for any residual.
-
-        Args:
-            w: (..., P) parameters.
-            x: (..., m, d) or (m, d) inputs.
-            direction: (..., P), usually w - w*.
-            beta: weight of the first layer of a learner with a hidden layer (LAST Eq. 4); unused here.
-
-        Returns:
-            gram (..., m, K, K) and alignment (..., m, K), broadcastable over the batch.
-        """
-        del beta
-        alignment = _linear(direction, x, self.bias)
-        return Parts(self.squared_norms(x)[..., None, None] * _eye(alignment), alignment)
-
-    def squared_norms(self, x: A) -> A:
-        """||x||^2 (+ 1 for the bias), the factor between residual and gradient: (..., m, d) -> (..., m)."""
-        return dot(x, x) + float(self.bias)
-
-    def cross_gram(self, w: Array, x: Array, beta: float = 1.0) -> Array:
-        """J J^T between all rows of a mini-batch: w (..., P), x (..., m, d) -> (..., m, K, m, K)."""
-        del beta
-        eye = _eye(layer(w, x.shape[-1], self.bias)[0])
-        return _row_products(x, self.bias)[..., :, None, :, None] * eye[:, None, :]
+    return made
 
 
-@dataclass(frozen=True)
-class MLPLearner(Learner):
-    """A two-layer perceptron, output(W^T relu(V^T x)) (LAST Eq. 4).
-
-    The flat parameters are V (d, h) and its bias (h,), then W (h, K) and its bias (K,).
-
-    Args:
-        hidden: number h of hidden units.
-        offsets: the last h of the d inputs are not inputs of V but are added to the hidden units, relu(V^T x) + offset;
-            zero in the data, they are what a performative teacher changes (DHT 4.2). The gradient is that of all
-            weights, through the moved hidden units.
-    """
-
-    hidden: int = 16
-    offsets: bool = False
-
-    def size(self, d: int, k: int) -> int:
-        """Number of parameters P for d features and k outputs."""
-        return self._first(d) + (self.hidden + self.bias) * k
-
-    def _first(self, d: int) -> int:
-        """Number of parameters of the hidden layer for d features."""
-        return (d - self.hidden * self.offsets + self.bias) * self.hidden
-
-    def _inputs(self, x: A) -> A:
-        """What the hidden layer sees of x (..., m, d)."""
-        return x[..., : x.shape[-1] - self.hidden] if self.offsets else x
-
-    def init(self, rng: Streams, d: int, k: int) -> Array:
-        """Draw each layer uniformly from +-1/sqrt(fan in): (B, P)."""
-        fan_in = np.full(self.size(d, k), float(self.hidden))
-        fan_in[: self._first(d)] = d - self.hidden * self.offsets
-        return (2.0 * rng.uniform(fan_in.size) - 1.0) / np.sqrt(fan_in)
-
-    def split(self, w: A, d: int) -> tuple[A, A]:
-        """The flat hidden layer and the flat output layer of w (..., P)."""
-        first = self._first(d)
-        return w[..., :first], w[..., first:]
-
-    def _forward(self, w: A, x: A) -> tuple[A, A, A]:
-        """Active hidden units (..., m, h) as 0/1, their values, and the flat output layer."""
-        v, top = self.split(w, x.shape[-1])
-        u = _linear(v, self._inputs(x), self.bias)
-        xp = namespace(u)
-        active = xp.astype(u > 0, u.dtype)
-        h = u * active
-        return active, h + x[..., x.shape[-1] - self.hidden :] if self.offsets else h, top
-
-    def features(self, w: A, x: A) -> A:
-        """The hidden units, what the last layer sees: w (..., P), x (..., m, d) or (m, d) -> (..., m, h)."""
-        return self._forward(w, x)[1]
-
-    def logits(self, w: A, x: A) -> A:
-        """Logits: w (..., P), x (..., m, d) or (m, d) -> (..., m, K)."""
-        _, h, top = self._forward(w, x)
-        return _linear(top, h, self.bias)
-
-    def gradient(self, w: A, x: A, y: A) -> A:
-        """Gradient of the mean loss with respect to the flat parameters: (..., P)."""
-        active, h, top = self._forward(w, x)
-        residual = self.output.residual(_linear(top, h, self.bias), y) / x.shape[-2]
-        kernel, _ = layer(top, self.hidden, self.bias)
-        below = matmul(residual, namespace(w).matrix_transpose(kernel)) * active
-        first = _linear_gradient(self._inputs(x), below, self.bias)
-        second = _linear_gradient(h, residual, self.bias)
-        return namespace(w).concat([first, second], axis=-1)
-
-    def parts(self, w: Array, x: Array, direction: Array, beta: float = 1.0) -> Parts:
-        """Gram matrix and alignment of each example's gradient, first layer weighed by beta (LAST Eq. 4)."""
-        active, h, top = self._forward(w, x)
-        xp = namespace(w)
-        kernel, _ = layer(top, self.hidden, self.bias)
-        v_direction, top_direction = self.split(direction, x.shape[-1])
-        jacobian = active[..., None] * kernel[..., None, :, :]
-        inner = xp.matmul(xp.matrix_transpose(jacobian), jacobian)
-        squared_x = self.squared_norms(self._inputs(x))[..., None, None]
-        squared_h = self.squared_norms(h)[..., None, None]
-        gram = squared_h * _eye(kernel) + beta * squared_x * inner
-        first = _linear(v_direction, self._inputs(x), self.bias) * active
-        alignment = _linear(top_direction, h, self.bias) + beta * matmul(first, kernel)
-        return Parts(gram, alignment)
-
-    def cross_gram(self, w: Array, x: Array, beta: float = 1.0) -> Array:
-        """J J^T between all rows of a mini-batch, first layer weighed by beta: (..., m, K, m, K)."""
-        active, h, top = self._forward(w, x)
-        kernel, _ = layer(top, self.hidden, self.bias)
-        jacobian = active[..., None] * kernel[..., None, :, :]
-        m, k = jacobian.shape[-3], jacobian.shape[-1]
-        xp = namespace(w)
-        rows = xp.matrix_transpose(jacobian).reshape((*jacobian.shape[:-3], m * k, self.hidden))
-        inner = xp.matmul(rows, xp.matrix_transpose(rows)).reshape((*rows.shape[:-2], m, k, m, k))
-        first = beta * _row_products(self._inputs(x), self.bias)[..., :, None, :, None] * inner
-        return first + _row_products(h, self.bias)[..., :, None, :, None] * _eye(kernel)[:, None, :]
-
-
-def _eye(like: A) -> A:
-    """Identity matrix (K, K) of the last axis's size and the array's type."""
-    xp = namespace(like)
-    return xp.eye(like.shape[-1], dtype=like.dtype, device=device(like))
-
-
-def _row_products(x: A, bias: bool) -> A:
-    """Inner products of the rows, plus one for a bias: (..., m, d) -> (..., m, m)."""
-    return namespace(x).matmul(x, namespace(x).matrix_transpose(x)) + float(bias)
-
-
-def layer(flat: A, d: int, bias: bool) -> tuple[A, A | None]:
-    """Kernel (..., d, K) and bias (..., K) (None without one) of a linear layer with flat parameters (..., P)."""
-    k = flat.shape[-1] // (d + bias)
-    if not bias:
-        return flat.reshape((*flat.shape[:-1], d, k)), None
-    return flat[..., : d * k].reshape((*flat.shape[:-1], d, k)), flat[..., d * k :]
-
-
-def _linear(w: A, x: A, bias: bool) -> A:
-    """Linear layer on flat parameters: w (..., P), x (..., m, d) or (m, d) -> (..., m, K)."""
-    kernel, offset = layer(w, x.shape[-1], bias)
-    return matmul(x, kernel) if offset is None else matmul(x, kernel) + offset[..., None, :]
-
-
-def _linear_gradient(x: A, residual: A, bias: bool) -> A:
-    """Flat gradient of a linear layer: x (..., m, d), residual (..., m, K) -> (..., P)."""
-    kernel: A = outer_sum(x, residual)
-    flat = kernel.reshape((*kernel.shape[:-2], -1))
-    if not bias:
-        return flat
-    xp = namespace(x)
-    return xp.concat([flat, xp.sum(residual, axis=-2)], axis=-1)
-
-
-LEARNERS: dict[str, Output] = {
-    "least_squares": IDENTITY,
-    "logistic": SIGMOID,
-    "margin_logistic": MARGIN,
-    "softmax": SOFTMAX,
-    "mlp": SOFTMAX,
-    "mlp_logistic": SIGMOID,
+LEARNERS: dict[str, Callable[..., Learner]] = {
+    "least_squares": linear(IDENTITY),
+    "logistic": linear(SIGMOID),
+    "margin_logistic": linear(MARGIN),
+    "softmax": linear(SOFTMAX),
+    "mlp": perceptron(SOFTMAX),
+    "mlp_logistic": perceptron(SIGMOID),
 }
+"""The learners by name: functions of the name, whether there is a bias, and options."""
 
 
 def make_learner(name: str, *, bias: bool = False, **options: Any) -> Learner:
@@ -275,21 +52,7 @@ def make_learner(name: str, *, bias: bool = False, **options: Any) -> Learner:
         **options: of the MLPs: ``hidden`` (units, default 16) and ``offsets`` (see ``MLPLearner``).
 
     Raises:
-        ValueError: unknown name, or ``hidden`` not a positive integer.
-        TypeError: an option the learner does not have, or ``offsets`` not a bool.
+        ValueError: unknown name, or an option out of range.
+        TypeError: an option the learner does not have, or a value of the wrong type.
     """
-    output = lookup_name("learner", name, LEARNERS)
-    has_hidden = name.startswith("mlp")
-    check_options("learner", name, _mlp if has_hidden else _linear_learner, options)
-    return (_mlp if has_hidden else _linear_learner)(name, output, bias, **options)
-
-
-def _linear_learner(name: str, output: Output, bias: bool) -> Learner:
-    return Learner(name, output, bias)
-
-
-def _mlp(name: str, output: Output, bias: bool, *, hidden: int = 16, offsets: bool = False) -> Learner:
-    positive("hidden", hidden, integer=True)
-    if not isinstance(offsets, bool):
-        raise TypeError(f"offsets must be a bool, got {offsets!r}")
-    return MLPLearner(name, output, bias, hidden, offsets)
+    return chosen("learner", name, LEARNERS, options)(name, bias)

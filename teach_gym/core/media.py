@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from teach_gym.arguments import Count, Positive, Within, chosen, conform
 from teach_gym.core.backend import Array
 from teach_gym.core.medium import LabelGrid, LabelMix, LabelOffset, Medium, Mixed, Mixup, Perturb, PerturbHidden, Select
 from teach_gym.core.outputs import Output
-from teach_gym.errors import check_options, lookup_name, positive
+from teach_gym.errors import RUN_MEMORY, affordable
+
+Kind = Literal["grid", "mix", "offset"]
+Box = Literal["per_dimension", "global"]
+Grid = Annotated[int, Within(2, 10_000)]
+"""A number of actions, or of examples to choose from."""
 
 
 @dataclass(frozen=True)
@@ -39,26 +45,14 @@ def _box(bound: float | Array, *shape: int) -> Array:
     return np.broadcast_to(np.asarray(bound, dtype=np.float64), shape).copy()
 
 
-def _grid(low: float, high: float, n: int, what: str) -> Array:
-    positive(what, n, integer=True)
-    if n < 2:
-        raise ValueError(f"{what} must be at least 2, got {n!r}")
-    return np.linspace(low, high, n)
-
-
-def _one_of(what: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")
-
-
 def label(
     setting: Setting,
     *,
-    kind: str | None = None,
-    n: int | None = None,
-    p: str = "uniform",
-    centre: str = "prediction",
-    radius: float = 1.0,
+    kind: Kind | None = None,
+    n: Grid | None = None,
+    p: Literal["uniform", "target", "given", "pretrained", "prediction"] = "uniform",
+    centre: Literal["prediction", "truth"] = "prediction",
+    radius: Positive = 1.0,
 ) -> Medium:
     """The label of a random example (LAST).
 
@@ -79,36 +73,33 @@ def label(
     output, k, m = setting.output, setting.k, setting.batch_size
     bounded = output.label_low is not None and output.label_high is not None
     kind = kind or ("offset" if not bounded else "grid" if k == 1 else "mix")
-    _one_of("kind", kind, ["grid", "mix", "offset"])
     if kind != "offset" and not bounded:
         raise ValueError(f"label kind {kind!r} needs a classification learner; this one's labels are unbounded")
     low, high = output.label_low or 0.0, output.label_high or 0.0
     if kind == "grid":
         if m > 1 and not setting.continuous:
             raise ValueError(f"a discrete label grid labels one example, got batch_size={m}; use kind='mix'")
-        values = _grid(low, high, n or 5, "n")[:, None] if k == 1 else np.eye(k)
+        values = np.linspace(low, high, n or 5)[:, None] if k == 1 else np.eye(k)
         names = [f"label {v[0]:g}" if k == 1 else f"one-hot label {i}" for i, v in enumerate(values)]
         return LabelGrid("label", values[:, None, :], tuple(names), low=_box(low, m, k), high=_box(high, m, k))
     if kind == "mix":
-        _one_of("p", p, ["uniform", "target", "given", "pretrained", "prediction"])
-        mu = _grid(0.5, 1.0, n or 6, "n")
+        mu = np.linspace(0.5, 1.0, n or 6)
         return LabelMix(
             "label",
             mu[:, None, None],
             tuple(f"{v:g} truth + {1 - v:g} {p}" for v in mu),
             low=_box(0.5, m),
             high=_box(1.0, m),
-            reference=None if p == "uniform" else p,  # type: ignore[arg-type]
+            reference=None if p == "uniform" else p,
             uniform=0.5 * (low + high) if k == 1 else 1.0 / k,
         )
     return _label_offset(setting, n or 5, centre, radius)
 
 
 def _label_offset(setting: Setting, n: int, centre: str, radius: float) -> Medium:
-    _one_of("centre", centre, ["truth", "prediction"])
-    positive("radius", radius)
     k, m, from_truth = setting.k, setting.batch_size, centre == "truth"
-    steps = _grid(-radius, radius, n, "n")
+    _affordable(n * k, 1 + k)
+    steps = np.linspace(-radius, radius, n)
     steps = steps[np.abs(steps) > 1e-9 * radius] if from_truth else steps
     offsets = np.concatenate([np.outer(steps, row) for row in np.eye(k)])
     gated = np.concatenate([np.full((len(offsets), 1), float(from_truth)), offsets], axis=1)
@@ -127,7 +118,7 @@ def _label_offset(setting: Setting, n: int, centre: str, radius: float) -> Mediu
     )
 
 
-def mixup(setting: Setting, *, n: int = 5) -> Medium:
+def mixup(setting: Setting, *, n: Grid = 5) -> Medium:
     """The Mixup coefficient of two random examples (DHT 4.1).
 
     Args:
@@ -135,13 +126,18 @@ def mixup(setting: Setting, *, n: int = 5) -> Medium:
         n: number of coefficients on the grid over [0, 1].
     """
     m = setting.batch_size
-    grid = _grid(0.0, 1.0, n, "n")
+    grid = np.linspace(0.0, 1.0, n)
     names = tuple(f"coefficient {c:g}" for c in grid)
     return Mixup("mixup", grid[:, None, None], names, low=_box(0.0, m), high=_box(1.0, m), n_sources=2)
 
 
 def perturb(
-    setting: Setting, *, radius: float = 0.5, axes: int = 4, region: str = "ball", box: str = "per_dimension"
+    setting: Setting,
+    *,
+    radius: Positive = 0.5,
+    axes: Count = 4,
+    region: Literal["ball", "box"] = "ball",
+    box: Box = "per_dimension",
 ) -> Medium:
     """A feature offset (DHT): eight compass directions in the plane, else +-radius along principal axes.
 
@@ -155,10 +151,6 @@ def perturb(
     Raises:
         ValueError: a value out of range.
     """
-    positive("radius", radius)
-    positive("axes", axes, integer=True)
-    _one_of("region", region, ["ball", "box"])
-    _one_of("box", box, ["per_dimension", "global"])
     x, d, m = setting.x, setting.x.shape[1], setting.batch_size
     if d == 2:
         angles = np.arange(8) * np.pi / 4
@@ -180,11 +172,11 @@ def perturb(
         low=_box(low, m, d),
         high=_box(high, m, d),
         radius=float(radius),
-        region=region,  # type: ignore[arg-type]
+        region=region,
     )
 
 
-def performative(setting: Setting, *, epsilon: float = 0.5) -> Medium:
+def performative(setting: Setting, *, epsilon: Annotated[float, Within(0.0, 1.0, open_low=True)] = 0.5) -> Medium:
     """A turn of the learner's hidden units on their sphere (DHT 4.2): actions raise or lower one of them.
 
     Args:
@@ -192,17 +184,15 @@ def performative(setting: Setting, *, epsilon: float = 0.5) -> Medium:
         epsilon: largest distance of the directions of hidden units and moved ones, at most 1.
 
     Raises:
-        ValueError: epsilon out of range, or a learner whose hidden units take no offsets.
+        ValueError: a learner whose hidden units take no offsets.
     """
-    positive("epsilon", epsilon)
-    if epsilon > 1.0:
-        raise ValueError(f"epsilon must be at most 1, got {epsilon!r}")
     if not setting.hidden:
         raise ValueError(
             "medium 'performative' needs an MLP whose hidden units take offsets: learner='mlp' or 'mlp_logistic' with "
             "learner_options={'offsets': True}"
         )
     h, m = setting.hidden, setting.batch_size
+    _affordable(2 * h, h)
     ways = np.stack([np.eye(h), -np.eye(h)], axis=1).reshape(-1, h)
     names = [f"{what} hidden unit {i + 1}" for i in range(h) for what in ("raise", "lower")]
     return PerturbHidden(
@@ -216,14 +206,22 @@ def performative(setting: Setting, *, epsilon: float = 0.5) -> Medium:
     )
 
 
+def _affordable(actions: int, entries: int) -> None:
+    affordable(f"{actions:,} actions with {entries:,} entries", 8 * actions * entries, RUN_MEMORY)
+
+
 def data_bounds(x: Array, box: str = "per_dimension") -> tuple[Array, Array]:
-    """Bounding box of features x (N, d): two (d,) arrays; ``global`` uses one interval for all features."""
-    _one_of("box", box, ["per_dimension", "global"])
+    """Bounding box of features x (N, d): two (d,) arrays; ``global`` uses one interval for all features.
+
+    Raises:
+        ValueError: an unknown kind of box.
+    """
+    conform("box", box, Box)
     low, high = x.min(0), x.max(0)
     return (low, high) if box == "per_dimension" else (np.full_like(low, low.min()), np.full_like(high, high.max()))
 
 
-def select(setting: Setting, *, n_sources: int = 8) -> Medium:
+def select(setting: Setting, *, n_sources: Grid = 8) -> Medium:
     """Which of ``n_sources`` random examples is shown (IMT on an offered subset).
 
     Args:
@@ -232,26 +230,33 @@ def select(setting: Setting, *, n_sources: int = 8) -> Medium:
     """
     if setting.continuous:
         raise ValueError("medium 'select' is a choice and has no continuous flavour")
-    _grid(0, 1, n_sources, "n_sources")
     names = tuple(f"source {i}" for i in range(n_sources))
     return Select("select", np.eye(n_sources), names, n_sources=n_sources)
 
 
-def mixed(setting: Setting, *, n_sources: int = 4, **label_options: Any) -> Medium:
+def mixed(
+    setting: Setting,
+    *,
+    n_sources: Grid = 4,
+    kind: Kind | None = None,
+    n: Grid | None = None,
+    radius: Positive = 1.0,
+) -> Medium:
     """Selection and label together (LAST 3.5): actions are the pairs of a source and a label action.
 
     Args:
         setting: the task's learner and data.
         n_sources: number M of offered examples.
-        **label_options: options of the label medium; kind ``grid`` or ``mix`` with the uniform label.
+        kind: as for ``label``; ``mix`` mixes with the uniform label, ``offset`` offsets the ground truth.
+        n: as for ``label``.
+        radius: as for ``label``.
     """
     if setting.continuous:
         raise ValueError("medium 'mixed' is a choice and has no continuous flavour")
     chosen = select(setting, n_sources=n_sources)
-    inner = label(setting, **label_options)
-    if inner.reference is not None:
-        raise ValueError(f"medium 'mixed' cannot mix with {inner.reference!r}; use p='uniform' or centre='truth'")
+    inner = label(setting, kind=kind, n=n, centre="truth", radius=radius)
     flat = inner.candidates.reshape(len(inner.candidates), -1)
+    _affordable(n_sources * len(flat), n_sources + flat.shape[1])
     values = np.concatenate([np.repeat(chosen.candidates, len(flat), axis=0), np.tile(flat, (n_sources, 1))], axis=1)
     names = tuple(f"{s}, {t}" for s in chosen.labels for t in inner.labels)
     return Mixed("mixed", values, names, n_sources=n_sources, label=inner)
@@ -270,7 +275,7 @@ MEDIA: dict[str, Callable[..., Medium]] = {
 }
 
 
-def make_medium(name: str, setting: Setting, **options: Any) -> Medium:
+def make_medium(name: str, setting: Setting, /, **options: Any) -> Medium:
     """Make a medium by name.
 
     Args:
@@ -280,8 +285,6 @@ def make_medium(name: str, setting: Setting, **options: Any) -> Medium:
 
     Raises:
         ValueError: unknown name, or an option that does not fit the task.
-        TypeError: an option the medium does not have.
+        TypeError: an option the medium does not have, or a value of the wrong type.
     """
-    maker = lookup_name("medium", name, MEDIA)
-    check_options("medium", name, maker, options)
-    return maker(setting, **options)
+    return chosen("medium", name, MEDIA, options)(setting)

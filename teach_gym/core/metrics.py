@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from teach_gym.core.backend import Array, dot, namespace, norm
 from teach_gym.core.state import Task, TeachState
-from teach_gym.data.pools import Split
+from teach_gym.data.pool import Split
 
 
 def distance(task: Task, state: TeachState) -> Array:

@@ -154,7 +154,8 @@ def _end(task: Task) -> list[Entry]:
     """The last blocks of an observation: the learning rate, if it is drawn at reset, and the budget."""
     entries: list[Entry] = [("budget", 1, 0.0, 1.0, "share of the teaching budget that remains", _budget)]
     if is_drawn(task.spec.learning_rate):
-        entries.insert(0, ("learning_rate", 1, *task.spec.learning_rate, "the learner's step size", _rate))
+        low, high = task.spec.learning_rate
+        entries.insert(0, ("learning_rate", 1, low, high, "the learner's step size", _rate))
     return entries
 
 

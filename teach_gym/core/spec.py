@@ -7,19 +7,31 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from teach_gym.errors import number, positive
+from teach_gym.arguments import Count, NonNegative, Positive, Seed, Within, checked_fields
+from teach_gym.core.updates import Momentum
+from teach_gym.errors import RUN_MEMORY, affordable, check_known
 
-INITS = ("normal", "uniform", "zeros", "perturbed")
-DTYPES = ("float64", "float32")
+if TYPE_CHECKING:
+    from typing_extensions import Self, TypeIs
+
 RANGES = ("learning_rate", "init_scale")
 """The fields that may be a range [low, high]."""
 
+MOST_POOLS = 1_000
+"""The most pools to draw from."""
 
-def is_drawn(value: Any) -> bool:
+_DRAWN_ROW = 16
+"""Bytes for each row of the schedule while it is drawn."""
+
+Dtype = Literal["float64", "float32"]
+N = TypeVar("N", int, float)
+
+
+def is_drawn(value: N | Sequence[N]) -> TypeIs[Sequence[N]]:
     """Whether a field's value is a range or a list of seeds, drawn from at each reset."""
-    return isinstance(value, Sequence) and not isinstance(value, str)
+    return isinstance(value, Sequence)
 
 
 @dataclass(frozen=True)
@@ -59,98 +71,71 @@ class TaskSpec:
         target_options: options of the target.
 
     Raises:
-        TypeError: a value of the wrong type.
+        TypeError: an unknown field, or a value of the wrong type.
         ValueError: a value out of range.
+        TooLargeError: episodes that do not fit in memory.
     """
 
     learner: str = "logistic"
     pool: str = "half_moons"
     medium: str = "label"
     target: str = "optimum"
-    budget: int = 60
-    learning_rate: Any = 0.5
-    momentum: float = 0.0
+    budget: Count = 60
+    learning_rate: Positive | Sequence[Positive] = 0.5
+    momentum: Momentum = 0.0
     nesterov: bool = False
-    weight_decay: float = 0.0
-    batch_size: int = 1
+    weight_decay: NonNegative = 0.0
+    batch_size: Count = 1
     bias: bool = False
     continuous: bool = False
     reward: str = "progress"
     observation: str = "omniscient"
-    holdout_rows: int = 200
-    probes: int = 10
-    zeta: float = 0.9
+    holdout_rows: Count = 200
+    probes: Count = 10
+    zeta: Annotated[float, Within(0.0, 1.0, open_low=True)] = 0.9
     debug: bool = False
-    init: str = "normal"
-    init_scale: Any = 1.0
-    tolerance: float = 1e-3
-    pool_seed: Any = 0
-    dtype: str = "float64"
+    init: Literal["normal", "uniform", "zeros", "perturbed"] = "normal"
+    init_scale: Positive | Sequence[Positive] = 1.0
+    tolerance: NonNegative = 1e-3
+    pool_seed: Seed | Sequence[Seed] = 0
+    dtype: Dtype = "float64"
     learner_options: Mapping[str, Any] = field(default_factory=dict)
     pool_options: Mapping[str, Any] = field(default_factory=dict)
     medium_options: Mapping[str, Any] = field(default_factory=dict)
     target_options: Mapping[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        positive("budget", self.budget, integer=True)
-        positive("batch_size", self.batch_size, integer=True)
-        positive("holdout_rows", self.holdout_rows, integer=True)
-        positive("probes", self.probes, integer=True)
-        for name in ("nesterov", "bias", "continuous", "debug"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} must be a bool, got {getattr(self, name)!r}")
-        self._check_drawn()
-        number("zeta", self.zeta)
-        if not 0.0 < self.zeta <= 1.0:
-            raise ValueError(f"zeta must lie in (0, 1], got {self.zeta!r}")
-        number("tolerance", self.tolerance)
-        if not 0.0 <= self.tolerance < math.inf:
-            raise ValueError(f"tolerance must be >= 0 and finite, got {self.tolerance!r}")
-        for name in ("learner_options", "pool_options", "medium_options", "target_options"):
-            if not isinstance(getattr(self, name), Mapping):
-                raise TypeError(f"{name} must be a mapping of names to values, got {getattr(self, name)!r}")
-        for name, allowed in (("init", INITS), ("dtype", DTYPES)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        for name in ("momentum", "weight_decay"):
-            number(name, getattr(self, name))
-            if not math.isfinite(getattr(self, name)):
-                raise ValueError(f"{name} must be finite, got {getattr(self, name)!r}")
-        try:
-            json.dumps(dataclasses.asdict(self), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"a task is made of plain JSON values: {error}") from error
+    def __new__(cls, *args: Any, **fields: Any) -> Self:
+        """Check the names of the fields."""
+        check_known("a task", fields, [part.name for part in dataclasses.fields(cls)])
+        return super().__new__(cls)
 
-    def _check_drawn(self) -> None:
-        """Check the fields that may be drawn at reset; ranges and lists become lists, as JSON gives them."""
+    def __post_init__(self) -> None:
+        checked_fields(self)
         for name in RANGES:
             value = getattr(self, name)
-            if not is_drawn(value):
-                positive(name, value)
-                continue
-            if len(value) != 2:
-                raise ValueError(f"{name} must be a number or a range [low, high], got {value!r}")
-            for bound in value:
-                positive(name, bound)
-            if value[0] > value[1]:
+            if is_drawn(value) and (len(value) != 2 or value[0] > value[1]):
                 raise ValueError(f"{name} must be a number or a range [low, high] with low <= high, got {value!r}")
-            object.__setattr__(self, name, list(value))
-        seeds = list(self.pool_seed) if is_drawn(self.pool_seed) else [self.pool_seed]
-        if not seeds or any(isinstance(s, bool) or not isinstance(s, int) or s < 0 for s in seeds):
-            raise ValueError(f"pool_seed must be an integer >= 0 or a list of them, got {self.pool_seed!r}")
-        if is_drawn(self.pool_seed):
-            object.__setattr__(self, "pool_seed", seeds)
+        if is_drawn(self.pool_seed) and not 1 <= len(self.pool_seed) <= MOST_POOLS:
+            n = len(self.pool_seed)
+            raise ValueError(f"pool_seed must be a seed or a list of 1 to {MOST_POOLS} seeds, got a list of {n}")
+        rows = self.budget * self.batch_size
+        affordable(f"the schedule of {rows:,} rows (budget x batch_size)", _DRAWN_ROW * rows, RUN_MEMORY)
 
     @property
     def drawn(self) -> tuple[str, ...]:
         """The fields that are drawn anew at each reset."""
         return tuple(name for name in (*RANGES, "pool_seed") if is_drawn(getattr(self, name)))
 
+    @property
+    def first_pool_seed(self) -> int:
+        """The pool's seed, the first one of a list."""
+        return self.pool_seed[0] if is_drawn(self.pool_seed) else self.pool_seed
+
     def settled(self) -> list[TaskSpec]:
         """The task without draws, one for each pool seed: ranges are replaced by their geometric means."""
         ranges = [name for name in RANGES if name in self.drawn]
         middle: dict[str, Any] = {name: math.sqrt(math.prod(getattr(self, name))) for name in ranges}
-        seeds = self.pool_seed if "pool_seed" in self.drawn else [self.pool_seed]
+        seeds = self.pool_seed if is_drawn(self.pool_seed) else [self.pool_seed]
         return [dataclasses.replace(self, pool_seed=seed, **middle) for seed in seeds]
 
     def to_json(self) -> str:

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from teach_gym.core.backend import Array, namespace
-from teach_gym.core.learners import Learner
+from teach_gym.core.learner import Learner
 from teach_gym.core.medium import Medium
 from teach_gym.core.spec import TaskSpec
 from teach_gym.core.updates import Update
-from teach_gym.data.pools import Pool
+from teach_gym.data.pool import Pool, frozen
 
 RewardFunction = Callable[["Task", "TeachState", "TeachState"], Array]
 """(task, state before the step, state after it) -> (B,)."""
@@ -84,6 +86,11 @@ class Task:
     holdout: Holdout | None = None
     variants: Variants | None = None
 
+    def __repr__(self) -> str:
+        spec, n = self.spec, len(self.rows)
+        parts = f"learner={spec.learner!r}, pool={spec.pool!r}, medium={spec.medium!r}, budget={spec.budget}"
+        return f"Task({parts}: {n} rows, {self.d} features, {self.size} parameters, {self.n_actions} actions)"
+
     @functools.cached_property
     def d(self) -> int:
         """Number of features."""
@@ -127,7 +134,8 @@ class Task:
     @functools.cached_property
     def squared_norms(self) -> Array:
         """||x||^2 (+ 1 for a bias) of every train row: (N,)."""
-        return self.learner.squared_norms(self.x)
+        found = self.learner.squared_norms(self.x)
+        return frozen(found) if isinstance(found, np.ndarray) else found
 
 
 class TeachState(NamedTuple):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from teach_gym.arguments import NonNegative, Positive, Within, chosen
 from teach_gym.core.backend import Array
-from teach_gym.core.learners import Learner
+from teach_gym.core.learner import Learner
 from teach_gym.core.randomness import Streams
-from teach_gym.errors import check_options, lookup_name, number, positive
+
+Steps = Annotated[int, Within(1, 1_000_000)]
 
 
-def optimum(learner: Learner, x: Array, y: Array, start: Array, *, l2: float = 0.0) -> Array:
+def optimum(learner: Learner, x: Array, y: Array, start: Array, *, l2: NonNegative = 0.0) -> Array:
     """The minimiser of the mean loss + l2 / 2 ||w||^2 on the train rows, by L-BFGS (scipy).
 
     Give an ``l2 > 0`` where the classes are separable: the loss alone then has no minimiser.
@@ -29,13 +31,9 @@ def optimum(learner: Learner, x: Array, y: Array, start: Array, *, l2: float = 0
         (P,) parameters.
 
     Raises:
-        ValueError: negative ``l2``, or no convergence (separable classes with l2 = 0).
+        ValueError: no convergence (separable classes with l2 = 0).
     """
     from scipy.optimize import minimize
-
-    number("l2", l2)
-    if not 0.0 <= l2 < float("inf"):
-        raise ValueError(f"l2 must be a number >= 0, got {l2!r}")
 
     def objective(w: Array) -> tuple[float, Array]:
         value = learner.loss(w[None], x, y)[0] + 0.5 * l2 * float(w @ w)
@@ -53,7 +51,7 @@ def optimum(learner: Learner, x: Array, y: Array, start: Array, *, l2: float = 0
 
 
 def trained(
-    learner: Learner, x: Array, y: Array, start: Array, *, steps: int = 2000, learning_rate: float = 0.5
+    learner: Learner, x: Array, y: Array, start: Array, *, steps: Steps = 2000, learning_rate: Positive = 0.5
 ) -> Array:
     """Parameters after full-batch gradient descent from the start (DHT, appendix C).
 
@@ -69,10 +67,8 @@ def trained(
         (P,) parameters.
 
     Raises:
-        ValueError: non-positive steps or step size, or training diverged.
+        ValueError: training diverged.
     """
-    positive("steps", steps, integer=True)
-    positive("learning_rate", learning_rate)
     w = start[None]
     for _ in range(steps):
         w = w - learning_rate * learner.gradient(w, x[None], y[None])
@@ -85,18 +81,19 @@ def given(learner: Learner, x: Array, y: Array, start: Array, *, w: Sequence[flo
     """The parameters given as a list of P numbers.
 
     Raises:
-        ValueError: not P finite numbers.
+        ValueError: not P numbers.
     """
-    target = np.asarray(w, dtype=np.float64)
-    if target.shape != start.shape or not np.isfinite(target).all():
-        raise ValueError(f"the given target must be {start.size} finite numbers, got shape {target.shape}")
-    return target
+    if len(w) != start.size:
+        raise ValueError(f"the given target must be {start.size} numbers, got {len(w)}")
+    return np.asarray(w, dtype=np.float64)
 
 
 TARGETS: dict[str, Callable[..., Array]] = {"optimum": optimum, "trained": trained, "given": given}
 
 
-def make_target(name: str, learner: Learner, x: Array, y: Array, pool_seed: int, **options: Any) -> tuple[Array, Array]:
+def make_target(
+    name: str, learner: Learner, x: Array, y: Array, pool_seed: int, /, **options: Any
+) -> tuple[Array, Array]:
     """Find the target of a learner on train rows.
 
     Args:
@@ -111,9 +108,9 @@ def make_target(name: str, learner: Learner, x: Array, y: Array, pool_seed: int,
         target (P,) and the start (P,) it was found from.
 
     Raises:
-        ValueError: unknown name, or the target could not be found.
+        ValueError: unknown name, an option out of range, or the target could not be found.
+        TypeError: an option the target does not have, or a value of the wrong type.
     """
-    maker = lookup_name("target", name, TARGETS)
-    check_options("target", name, maker, options)
+    maker = chosen("target", name, TARGETS, options)
     start = learner.init(Streams.from_seeds([pool_seed]), x.shape[1], y.shape[1])[0]
-    return maker(learner, x, y, start, **options), start
+    return maker(learner, x, y, start), start

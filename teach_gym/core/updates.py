@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from teach_gym.arguments import NonNegative, Positive, Within, checked_fields
 from teach_gym.core.backend import Array, descend
-from teach_gym.errors import number, positive
+
+Momentum = Annotated[float, Within(0.0, 1.0, open_high=True)]
 
 
 @dataclass(frozen=True)
@@ -23,22 +26,17 @@ class Update:
         weight_decay: non-negative l2 coefficient.
 
     Raises:
+        TypeError: a value of the wrong type.
         ValueError: a value out of its range.
     """
 
-    learning_rate: float
-    momentum: float = 0.0
+    learning_rate: Positive
+    momentum: Momentum = 0.0
     nesterov: bool = False
-    weight_decay: float = 0.0
+    weight_decay: NonNegative = 0.0
 
     def __post_init__(self) -> None:
-        positive("learning_rate", self.learning_rate)
-        number("momentum", self.momentum)
-        number("weight_decay", self.weight_decay)
-        if not 0.0 <= self.momentum < 1.0:
-            raise ValueError(f"momentum must lie in [0, 1), got {self.momentum!r}")
-        if not 0.0 <= self.weight_decay < float("inf"):
-            raise ValueError(f"weight_decay must be a number >= 0, got {self.weight_decay!r}")
+        checked_fields(self)
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov=True needs a momentum > 0, got 0")
 

@@ -6,13 +6,15 @@ import math
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.lib.format as npy
 import numpy.typing as npt
 
-from teach_gym.errors import DamagedDataError, DataNotFoundError, TooLargeError, affordable
+from teach_gym.arguments import Within
+from teach_gym.data.pool import Pool, Split, finished
+from teach_gym.errors import DATA_MEMORY, DamagedDataError, DataNotFoundError, TooLargeError, affordable
 from teach_gym.files import sha256
 
 _ROWS = 5
@@ -23,6 +25,9 @@ _ROUNDING = 1e-4
 
 _BROKEN = (OSError, EOFError, ValueError, TypeError, SyntaxError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What zipfile and numpy raise on broken files (NotImplementedError, for an unknown compression, is a RuntimeError)."""
+
+
+Share = Annotated[float, Within(0.0, 1.0, open_low=True, open_high=True)]
 
 
 class UserData(NamedTuple):
@@ -78,6 +83,45 @@ def load(path: str | Path) -> UserData:
     return UserData(_reals(x), y, None if soft is None else _soft_labels(_reals(soft), y), found)
 
 
+def array(
+    pool_seed: int = 0,
+    *,
+    path: str,
+    holdout: Share = 0.2,
+    test: Share = 0.2,
+    standardize: bool = False,
+) -> Pool:
+    """A user's own data: an .npz file with ``X`` (n, d), ``y`` (n,) and optionally ``soft`` (n, K).
+
+    Integer ``y`` are classes 0 ... K-1, floating ``y`` regression targets.
+
+    Args:
+        pool_seed: shuffles the rows before splitting.
+        path: the .npz file.
+        holdout: fraction of hold-out rows.
+        test: fraction of test rows.
+        standardize: scale features by the train split's statistics.
+
+    Raises:
+        DataNotFoundError: no such file.
+        DamagedDataError: not an .npz file with these arrays.
+        ValueError: shapes or types that do not fit, classes that are not 0 ... K-1, soft labels that are no probability
+            distributions, NaN data, or more data than fits in memory.
+    """
+    x, y, soft, digest = load(path)
+    if holdout + test >= 1.0:
+        raise ValueError(f"holdout and test must have a sum < 1, got {holdout!r} and {test!r}")
+    n_classes = int(y.max()) + 1 if y.dtype.kind == "i" else 0
+    order = np.random.default_rng(pool_seed).permutation(len(x))
+    n_hold, n_test = (max(round(f * len(x)), 1) for f in (holdout, test))
+    edges = [len(x) - n_hold - n_test, len(x) - n_test]
+    if edges[0] < 1:
+        raise ValueError(f"holdout={holdout!r} and test={test!r} leave no train row of {len(x)}")
+    splits = [Split(x[i], y[i], None if soft is None else soft[i]) for i in np.split(order, edges)]
+    names = tuple(str(k) for k in range(n_classes))
+    return finished("array", splits, n_classes, standardize, classes=names, digest=digest)
+
+
 def _open(path: Path) -> IO[bytes]:
     if not path.is_file():
         raise DataNotFoundError(f"no file {str(path)!r}; the array pool reads an .npz with X (n, d) and y (n,)")
@@ -112,7 +156,7 @@ def _arrays(path: Path, file: IO[bytes]) -> dict[str, npt.NDArray[Any]]:
             if missing:
                 raise DamagedDataError(f"{str(path)!r} lacks {sorted(missing)}; it holds {sorted(members)}")
             wanted = {name: members[name] for name in ("X", "y", "soft") if name in members}
-            affordable(f"the arrays of {str(path)!r}", sum(info.file_size for info in wanted.values()))
+            affordable(f"the arrays of {str(path)!r}", sum(info.file_size for info in wanted.values()), DATA_MEMORY)
             return {name: _array(archive, info) for name, info in wanted.items()}
     except (DamagedDataError, TooLargeError):
         raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import lzma
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from teach_gym.arguments import Count, chosen
 from teach_gym.data.datasets import cifar10_jpeg, data_dir, load_mnist
-from teach_gym.errors import DamagedDataError, DataNotFoundError, check_options, lookup_name, positive
+from teach_gym.errors import DamagedDataError, DataNotFoundError
 from teach_gym.neural.images import ImagePool, Images
 from teach_gym.neural.patterns import patterns
 
@@ -45,9 +46,7 @@ def load_pool(name: str, data_dir: str | Path | None = None, *, device: str = "c
         DamagedDataError: files that cannot be read.
         ImportError: torchvision is not installed.
     """
-    reader = lookup_name("image pool", name, READERS)
-    check_options("image pool", name, reader, options)
-    train, held_out, classes = reader(data_dir, **options)
+    train, held_out, classes = chosen("image pool", name, READERS, options)(data_dir)
     return ImagePool(name, train, held_out, classes).to(device)
 
 
@@ -89,7 +88,7 @@ def _cifar10_jpeg(folder: str | Path | None) -> Parts:
     return _folder(folder, path=path) if path.is_dir() else _tree(str(path), _archive_files(path), None)
 
 
-def _folder(folder: str | Path | None, *, path: str | Path | None = None, size: tuple[int, int] | None = None) -> Parts:
+def _folder(folder: str | Path | None, *, path: str | Path | None = None, size: Sequence[Count] | None = None) -> Parts:
     """A tree of image files; ``path`` defaults to the data folder."""
     root = data_dir(folder) if path is None else Path(path)
     return _tree(str(root), _tree_files(root), size)
@@ -118,7 +117,7 @@ def _archive_files(path: Path) -> Iterator[tuple[str, str, bytes]]:
         yield part, label, content
 
 
-def _tree(root: str, files: Iterator[tuple[str, str, bytes]], size: tuple[int, int] | None) -> Parts:
+def _tree(root: str, files: Iterator[tuple[str, str, bytes]], size: Sequence[int] | None) -> Parts:
     """Images of the parts train and test (or val)."""
     parts: dict[str, tuple[list[Bytes], list[str]]] = {}
     for part, label, content in files:
@@ -142,7 +141,7 @@ def _tree(root: str, files: Iterator[tuple[str, str, bytes]], size: tuple[int, i
     return train, test, tuple(classes)
 
 
-def _decode(content: bytes, size: tuple[int, int] | None, where: str) -> Bytes:
+def _decode(content: bytes, size: Sequence[int] | None, where: str) -> Bytes:
     """One image file as (H, W, 3) bytes."""
     from PIL import Image
 
@@ -152,9 +151,8 @@ def _decode(content: bytes, size: tuple[int, int] | None, where: str) -> Bytes:
     except (OSError, SyntaxError, ValueError) as error:
         raise DamagedDataError(f"an image of {where} cannot be read: {error}") from error
     if size is not None:
-        for length in size:
-            positive("size", length, integer=True)
-        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        height, width = size
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image, dtype=np.uint8)
 
 

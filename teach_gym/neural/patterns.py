@@ -5,12 +5,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from teach_gym.errors import positive
+from teach_gym.arguments import Count, Positive, Seed
 from teach_gym.neural.images import Images
 
 
 def patterns(
-    folder: object = None, *, n: int = 400, size: int = 16, n_classes: int = 4, noise: float = 60.0, seed: int = 0
+    folder: object = None,
+    *,
+    n: Count = 400,
+    size: Count = 16,
+    n_classes: Count = 4,
+    noise: Positive = 60.0,
+    seed: Seed = 0,
 ) -> tuple[Images, Images, tuple[str, ...]]:
     """Noisy copies of one smooth random colour pattern per class: training images, as many test images, class names.
 
@@ -23,11 +29,8 @@ def patterns(
         seed: decides all.
 
     Raises:
-        ValueError: a value out of range.
+        ValueError: a size that is no multiple of 4.
     """
-    for name, value in (("n", n), ("size", size), ("n_classes", n_classes)):
-        positive(name, value, integer=True)
-    positive("noise", noise)
     if size % 4:
         raise ValueError(f"size must be a multiple of 4, got {size}")
     rng = np.random.default_rng(seed)

@@ -18,7 +18,7 @@ import numpy as np
 
 from teach_gym.benchmark.suite import cached_task
 from teach_gym.core.backend import Array, norm
-from teach_gym.core.learners import layer
+from teach_gym.core.learner import layer
 from teach_gym.core.metrics import METRICS
 from teach_gym.core.randomness import Streams
 from teach_gym.core.spec import TaskSpec

@@ -83,7 +83,7 @@ def _examples(task: Task, steps: Shown, flipped: Array) -> Arrays:
     options = dict(task.spec.pool_options)
     if task.pool.name == "mnist":  # the same rows before their projection
         options["projection"] = None
-    pool = make_pool(task.spec.pool, task.spec.pool_seed, **options)
+    pool = make_pool(task.spec.pool, task.spec.first_pool_seed, **options)
     classes = np.array([int(name) for name in pool.classes])
     assert pool.image_shape is not None
     return {

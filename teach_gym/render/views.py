@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from teach_gym.core.backend import Array
-from teach_gym.core.learners import MLPLearner
+from teach_gym.core.learner import MLPLearner
 from teach_gym.core.medium import Mixup, Perturb
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.render.canvas import (

@@ -107,7 +107,9 @@ def test_teachers_of_one_learner_say_so(name: str) -> None:
         ("init_scale", [1.0, "x"], TypeError),
         ("pool_seed", [], ValueError),
         ("pool_seed", [1, -1], ValueError),
-        ("pool_seed", [1, 1.5], ValueError),
+        ("pool_seed", [1, 1.5], TypeError),
+        ("pool_seed", 2**32, ValueError),
+        ("pool_seed", [0] * 1001, ValueError),
     ],
 )
 def test_wrong_ranges_are_refused(field: str, value: object, error: type[Exception]) -> None:

@@ -13,7 +13,8 @@ import torch
 from torch.nn import functional
 
 from teach_gym.core import learners as module
-from teach_gym.core.learners import LEARNERS, Learner, make_learner
+from teach_gym.core.learner import Learner
+from teach_gym.core.learners import LEARNERS, make_learner
 from teach_gym.core.randomness import Streams
 from teach_gym.core.updates import Update
 

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from teach_gym import make_task
-from teach_gym.core.learners import MLPLearner, make_learner
+from teach_gym.core.learner import MLPLearner
+from teach_gym.core.learners import make_learner
 from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import compose, decode, learn, reset, step, teach
@@ -172,7 +173,7 @@ def test_frames_show_the_digit_without_its_offsets() -> None:
     [
         ({"learner_options": {}}, r"needs an MLP whose hidden units take offsets.*'offsets': True"),
         ({"learner": "softmax", "learner_options": {}, "target": "optimum", "target_options": {}}, "needs an MLP"),
-        ({"medium_options": {"epsilon": 1.5}}, "epsilon must be at most 1, got 1.5"),
+        ({"medium_options": {"epsilon": 1.5}}, "epsilon must be a finite number in \(0, 1\], got 1.5"),
         ({"medium_options": {"epsilon": 0.0}}, "epsilon must be"),
     ],
 )
@@ -182,7 +183,7 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> 
 
 
 def test_offsets_must_be_a_bool_and_dht_teachers_know_none() -> None:
-    with pytest.raises(TypeError, match="offsets must be a bool, got 1"):
+    with pytest.raises(TypeError, match="offsets must be True or False, got 1"):
         make_learner("mlp", offsets=1)
     with pytest.raises(ValueError, match="'dht' gives inputs and no offsets"):
         make_teacher("dht").check(task_of())

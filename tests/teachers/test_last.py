@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 from teach_gym.core.backend import norm
 from teach_gym.core.build import make_task
-from teach_gym.core.learners import MLPLearner
+from teach_gym.core.learner import MLPLearner
 from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import learn, reset

@@ -23,8 +23,9 @@ except ImportError as error:
 
 from tqdm import tqdm
 
+from teach_gym.arguments import conform
 from teach_gym.core.backend import Array
-from teach_gym.core.spec import DTYPES
+from teach_gym.core.spec import Dtype
 from teach_gym.core.state import Task
 from teach_gym.errors import number, positive
 from teach_gym.records.runlog import RunLog
@@ -88,8 +89,7 @@ class TrainingSettings:
             raise TypeError(f"detach must be a bool, got {self.detach!r}")
         if self.detach and self.truncate is not None:
             raise ValueError(f"detach=True is truncate=1; do not give truncate={self.truncate!r} as well")
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        conform("dtype", self.dtype, Dtype)
 
     @property
     def window(self) -> int | None:

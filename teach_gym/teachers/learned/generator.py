@@ -188,7 +188,7 @@ def real_rows(task: Task, made: Design) -> Real:
     pool, spec = task.pool, task.spec
     if not made.projected:
         return Real(task.x, task.y, None)
-    pixels = make_pool(spec.pool, spec.pool_seed, **{**spec.pool_options, "projection": None}).train.x
+    pixels = make_pool(spec.pool, spec.first_pool_seed, **{**spec.pool_options, "projection": None}).train.x
     return Real(pixels, task.y, pool.projection)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from teach_gym.core.backend import Array, dot
-from teach_gym.core.learners import MLPLearner
+from teach_gym.core.learner import MLPLearner
 from teach_gym.core.medium import Select
 from teach_gym.core.state import Task, TeachState
 from teach_gym.teachers.base import Teacher

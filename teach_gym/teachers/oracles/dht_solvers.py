@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from teach_gym.core.backend import Array, dot, norm
-from teach_gym.core.learners import Learner, MLPLearner, layer
+from teach_gym.core.learner import Learner, MLPLearner, layer
 from teach_gym.core.outputs import IDENTITY, SOFTMAX
 from teach_gym.teachers.oracles.dht_regions import TINY, Ball, Box
 

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from teach_gym.core.backend import Array, dot, matmul
-from teach_gym.core.learners import MLPLearner
+from teach_gym.core.learner import MLPLearner
 from teach_gym.core.outputs import SOFTMAX
 from teach_gym.core.projections import onto_ball_around, onto_cone_ball, onto_interval, onto_simplex, onto_vertices
 from teach_gym.core.state import Task, TeachState

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from teach_gym.core.backend import Array, dot, gather
-from teach_gym.core.learners import MLPLearner
+from teach_gym.core.learner import MLPLearner
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import learn
 from teach_gym.errors import positive

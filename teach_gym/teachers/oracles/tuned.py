@@ -93,7 +93,7 @@ class TunedSGD(Teacher):
         rate = self._rate(task)
         assert rate is not None, "checked"
         prediction = task.learner.predict(state.w, x)
-        return Example(x, prediction - (rate / task.spec.learning_rate) * (prediction - y))
+        return Example(x, prediction - (rate / task.update.learning_rate) * (prediction - y))
 
     def gradient_evaluations(self, task: Task) -> int:
         """One prediction per row."""

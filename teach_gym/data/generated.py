@@ -1,0 +1,99 @@
+"""Pools that are drawn from a seed: linear regression, half moons, Gaussian clusters."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+
+from teach_gym.arguments import Count, NonNegative, Within
+from teach_gym.data.pool import Pool, Split, cut, finished
+from teach_gym.errors import DATA_MEMORY, affordable
+
+Rows = Annotated[int, Within(5, 10**15)]
+"""Enough rows to split."""
+
+
+def _affordable(rows: int, d: int) -> None:
+    affordable(f"{rows:,} rows of {d:,} features", 8 * rows * d, DATA_MEMORY)
+
+
+def linear_regression(
+    pool_seed: int = 0, *, d: Count = 5, n: Rows = 500, noise: NonNegative = 0.1, standardize: bool = False
+) -> Pool:
+    """Linear regression, y = <w_true, x> + noise with standard normal x and w_true (LAST 6.1).
+
+    Args:
+        pool_seed: draws w_true, x and the noise.
+        d: number of features.
+        n: train rows; hold-out and test have n / 4 rows each.
+        noise: standard deviation of the noise.
+        standardize: scale features by the train split's statistics.
+    """
+    rng = np.random.default_rng(pool_seed)
+    sizes = (n, max(n // 4, 1), max(n // 4, 1))
+    _affordable(sum(sizes), d)
+    true = rng.standard_normal(d)
+    x = rng.standard_normal((sum(sizes), d))
+    y = x @ true + noise * rng.standard_normal(len(x))
+    return finished("linear_regression", cut(x, y, *sizes), 0, standardize)
+
+
+def half_moons(pool_seed: int = 0, *, n: Rows = 1000, noise: NonNegative = 0.2, standardize: bool = True) -> Pool:
+    """Two half moons in the plane (scikit-learn), 80 % train and 20 % test rows, as many hold-out as test.
+
+    The first n rows are exactly ``sklearn.datasets.make_moons(n, noise=noise, random_state=pool_seed)``,
+    train rows first (DHT, appendix B: 800 and 200 of 1,000, noise 0.2).
+
+    Args:
+        pool_seed: scikit-learn's random_state; the hold-out rows come from a seed derived from it.
+        n: train and test rows together.
+        noise: standard deviation of the noise.
+        standardize: scale features by the train split's statistics (the papers do not).
+    """
+    from sklearn.datasets import make_moons
+
+    n_test = n // 5
+    _affordable(n + n_test, 2)
+    x, labels = make_moons(n, noise=noise, random_state=pool_seed)
+    train, test = cut(x, labels.astype(np.int64), n - n_test, n_test)
+    hold_seed = int(np.random.SeedSequence([pool_seed, 1]).generate_state(1)[0])
+    x, labels = make_moons(n_test, noise=noise, random_state=hold_seed)
+    holdout = Split(x, labels.astype(np.int64))
+    return finished("half_moons", [train, holdout, test], 2, standardize, classes=("0", "1"))
+
+
+def gaussian_clusters(
+    pool_seed: int = 0,
+    *,
+    d: Count = 2,
+    n: Rows = 1000,
+    n_classes: Annotated[int, Within(2, 2**31 - 1)] = 2,
+    spread: NonNegative = 1.0,
+    separation: NonNegative = 2.0,
+    standardize: bool = True,
+) -> Pool:
+    """Gaussian clusters, one a class, with means on a sphere (two classes: at opposite points).
+
+    Args:
+        pool_seed: draws the means' directions and the points.
+        d: number of features.
+        n: train and test rows together (80 % and 20 %), and n / 5 hold-out rows.
+        n_classes: number of clusters.
+        spread: standard deviation of each cluster.
+        separation: distance of the means from the origin, in the features' units.
+        standardize: scale features by the train split's statistics.
+    """
+    if n_classes > n // 5:
+        raise ValueError(f"n_classes must be at most n / 5, one row of each in every split, got {n_classes} of {n}")
+    _affordable(n + n // 5, d)
+    rng = np.random.default_rng(pool_seed)
+    means = rng.standard_normal((n_classes, d))
+    if n_classes == 2:
+        means[1] = -means[0]
+    means *= separation / np.linalg.norm(means, axis=1, keepdims=True)
+    sizes = (n - n // 5, n // 5, n // 5)
+    labels = rng.permutation(np.arange(sum(sizes)) % n_classes)
+    x = means[labels] + spread * rng.standard_normal((sum(sizes), d))
+    names = tuple(str(k) for k in range(n_classes))
+    return finished("gaussian_clusters", cut(x, labels, *sizes), n_classes, standardize, classes=names)
