@@ -173,7 +173,7 @@ def test_frames_show_the_digit_without_its_offsets() -> None:
     [
         ({"learner_options": {}}, r"needs an MLP whose hidden units take offsets.*'offsets': True"),
         ({"learner": "softmax", "learner_options": {}, "target": "optimum", "target_options": {}}, "needs an MLP"),
-        ({"medium_options": {"epsilon": 1.5}}, "epsilon must be a finite number in \(0, 1\], got 1.5"),
+        ({"medium_options": {"epsilon": 1.5}}, r"epsilon must be a finite number in \(0, 1\], got 1.5"),
         ({"medium_options": {"epsilon": 0.0}}, "epsilon must be"),
     ],
 )

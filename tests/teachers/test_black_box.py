@@ -145,7 +145,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"holdout_rows": 2.5}, TypeError, r"holdout_rows.*integer.*2\.5"),
     ({"zeta": 1.5}, ValueError, r"zeta.*\(0, 1\].*1\.5"),
     ({"zeta": "high"}, TypeError, "zeta.*number.*'high'"),
-    ({"debug": 1}, TypeError, "debug.*bool.*1"),
+    ({"debug": 1}, TypeError, "debug.*True or False.*1"),
 ]
 
 
