@@ -1,7 +1,9 @@
 """Sphinx settings of the documentation site: plain Markdown and notebooks, no fonts or scripts from elsewhere."""
 
+import pkgutil
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +52,47 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 
+REFERENCE = {
+    "core": ("Core", "core"),
+    "data": ("Data", "data"),
+    "teachers": ("Teachers", "teachers"),
+    "oracles": ("Oracles", "teachers.oracles"),
+    "learned": ("Learned teachers", "teachers.learned"),
+    "envs": ("Environments", "envs"),
+    "render": ("Pictures", "render"),
+    "benchmark": ("Benchmark", "benchmark"),
+    "training": ("Training of agents", "training"),
+    "integrations": ("Integrations", "integrations"),
+    "sb3": ("Stable-Baselines3", "integrations.sb3"),
+    "neural": ("Neural learners", "neural"),
+    "records": ("Records", "records"),
+}
+"""Page of the API reference -> its title and the folder whose modules it describes."""
+
+
+def write_reference() -> None:
+    """Write a page for each folder of the package, with all of its modules."""
+    for page, (title, folder) in REFERENCE.items():
+        package = import_module(f"teach_gym.{folder}")
+        names = [package.__name__]
+        names += [f"{package.__name__}.{m.name}" for m in pkgutil.iter_modules(package.__path__) if not m.ispkg]
+        parts = [f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n" for name in names]
+        text = f"# {title}\n\n" + "\n".join(parts)
+        path = Path(__file__).parent / "api" / f"{page}.md"
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+write_reference()
+
+
 def escape_stars(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Keep the asterisks of ``w*`` and ``*Box shape`` from being read as emphasis; code in backquotes stays."""
     for i, line in enumerate(lines):
         bullet = re.match(r"\s*\* ", line)
         start = bullet.end() if bullet else 0
         parts = line[start:].split("``")
-        parts[::2] = [re.sub(r"(?<!\\)([*|_](?=\W|$)|\*)", r"\\\1", part) for part in parts[::2]]
+        parts[::2] = [re.sub(r"(?<!\\)([*|]|_(?=\W|$))", r"\\\1", part) for part in parts[::2]]
         lines[i] = line[:start] + "``".join(parts)
 
 
