@@ -20,6 +20,7 @@ import teach_gym
 from teach_gym.benchmark.suite import SUITES, task_spec
 from teach_gym.cli import main
 from teach_gym.core.build import make_task
+from teach_gym.play.game import Game
 from teach_gym.registration import MAX_EPISODE_STEPS, NEURAL_TASKS, TASKS, env_id, spec_kwargs, task_kwargs
 
 ROOT = Path(__file__).parents[1]
@@ -131,7 +132,7 @@ def test_the_benchmark_takes_every_registered_task_or_says_why_not(registered: s
     if registered in TASKS:
         assert registered in SUITES["full"].tasks and task_spec(registered)[0] == registered
         return
-    for taken_by in (make_task, spec_kwargs, task_spec):
+    for taken_by in (make_task, spec_kwargs, task_spec, lambda name: Game(name, seed=0)):
         with pytest.raises(ValueError, match=rf"'{registered}' is a network.*gym\.make\('{env_id(registered)}'\)"):
             taken_by(registered)
 

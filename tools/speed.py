@@ -215,7 +215,7 @@ def to_markdown(figures: Sequence[Figure]) -> str:
     lines = [
         "# Speed",
         "",
-        f"Written by `teach-gym speed` on {platform.system()} {cpu}, Python {platform.python_version()}, "
+        f"Written by `python -m tools.speed` on {platform.system()} {cpu}, Python {platform.python_version()}, "
         f"numpy {np.__version__}, gymnasium {gym.__version__}, teach_gym {teach_gym.__version__}.",
         "",
         "Medians over rounds in which all take turns; one thread. A ratio compares with the first line of its table: "

@@ -78,7 +78,7 @@ class ProgramStepper:
         self.task, self.blocks = task, blocks
         self._compiled(program)
         self._first: TeachState | None = None
-        self._number = np.dtype(task.spec.dtype).type
+        self._dtype = np.dtype(task.spec.dtype)
         self._values = [_flat(v) for v in task.medium.candidates]
         self._target = _flat(task.target)
 
@@ -159,9 +159,9 @@ class ProgramStepper:
             np.array(observation, dtype=np.float32),
             reward,
             terminated,
-            self._number(self._distance),
-            np.array(x, dtype=self._number).reshape(self._x_shape),
-            np.array(y, dtype=self._number).reshape(self._y_shape),
+            self._dtype.type(self._distance),
+            np.array(x, dtype=self._dtype).reshape(self._x_shape),
+            np.array(y, dtype=self._dtype).reshape(self._y_shape),
         )
 
 

@@ -12,9 +12,8 @@ import numpy as np
 
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import compose, decode
-from teach_gym.errors import lookup_name
 from teach_gym.files import write_text
-from teach_gym.registration import TASKS, env_id
+from teach_gym.registration import env_id, short_name, spec_kwargs
 from teach_gym.render.player import record, scene, shown_row, step_of, write_player
 from teach_gym.teachers import TEACHERS, lesson, make_teacher
 
@@ -38,11 +37,11 @@ class Game:
     """
 
     def __init__(self, name: str, seed: int, folder: Path | None = None) -> None:
-        lookup_name("task", name, TASKS)
+        spec_kwargs(name)  # refuses unknown tasks, and those whose learner is a network
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ValueError(f"seed must be an integer in [0, 2^32), got {seed!r}")
-        self.name, self.seed, self.folder = name, seed, folder
-        self.env = gym.make(env_id(name))
+        self.name, self.seed, self.folder = short_name(name), seed, folder
+        self.env = gym.make(env_id(self.name))
         self.task: Task = self.env.unwrapped.task  # type: ignore[attr-defined]
         self.rivals = [NAMES[n] for n in NAMES if n in TEACHERS]
         self._restart([])
