@@ -1,4 +1,8 @@
-"""Claims: comparisons of two methods, tested paired over seeds, with the verdict holds, does not hold or undecided."""
+"""Claims: comparisons of two methods, tested paired over seeds, with a verdict: holds, does not hold, undecided or tie.
+
+Differences below ``RESOLUTION`` of the start are ties: they decide nothing. On the logarithmic scale smaller distances
+and losses count as that share of the start, so learners that have arrived are told apart no more.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +16,30 @@ import numpy.typing as npt
 
 from teach_gym.benchmark.score import CONFIDENCE, RESAMPLES, Estimate, percentile_interval
 from teach_gym.errors import lookup_name
-from teach_gym.papers.curves import Curves
+from teach_gym.papers.curves import Curve, Curves
 
 Floats = npt.NDArray[np.float64]
 
-HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+HOLDS, FAILS, UNDECIDED, TIE, NOT_JUDGED = "holds", "does not hold", "undecided", "tie", "not judged"
 LEAST_SEEDS = 10
 """With fewer paired seeds every claim is undecided."""
-RESOLUTION = 1e-9
-"""On the logarithmic scale, smaller values (rounding errors of learners that have arrived) are told apart no more."""
+RESOLUTION = 0.01
+"""Share of the start, for distances and losses."""
+ROUNDING = 1e-9
+"""What values without a start, and numbers that are compared exactly, may differ by."""
 
 RELATIONS = {
     "below": "smaller values than",
     "above": "larger values than",
     "comparable": "values within a factor of",
+    "not_worse": "values of at most so many times those of",
     "always": "at every recorded iteration of every seed the value",
     "at_least": "at every recorded iteration of every seed at least the value",
 }
 EVERYWHERE = ("always", "at_least")
 """Relations to a number that one counterexample refutes."""
+WITHIN = ("comparable", "not_worse")
+"""Relations that are about the ratio of two values."""
 STATISTICS = {
     "mean": "bootstrap interval of the mean paired difference",
     "median": "bootstrap interval of the median paired difference",
@@ -51,7 +60,8 @@ class Comparison:
         at: iterations as fractions of the last one; the recorded iteration next to it is taken.
         statistic: a key of ``STATISTICS``.
         scale: ``linear``, or ``log``: differences of logarithms (ratios), which weigh small distances like large ones.
-        factor: what counts as ``comparable``: ratios within 1 / factor and factor.
+        factor: what counts as ``comparable``: ratios within 1 / factor and factor; and as ``not_worse``: ratios up to
+            the factor.
 
     Raises:
         ValueError: an unknown name, no iteration, or a value out of range.
@@ -81,15 +91,19 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement and the comparisons that test it; it holds if all of them hold, and does not if one does not.
+    """A statement and the comparisons that test it.
+
+    It holds if all of them hold or are tied and one at least holds, and does not hold if one does not.
 
     Attributes:
         statement: the paper's statement in words.
         comparisons: what tests it.
+        requires: what must hold (or be tied) for the claim to be judged at all: that a teacher is trained, say.
     """
 
     statement: str
     comparisons: tuple[Comparison, ...]
+    requires: tuple[Comparison, ...] = ()
 
 
 class Finding(NamedTuple):
@@ -101,10 +115,10 @@ class Finding(NamedTuple):
         n: paired seeds.
         first: mean of the first method.
         second: mean of the second method, or the number.
-        difference: mean (median) over seeds of what must be positive for ``below`` and ``above``; the mean
-            logarithm of the ratio for ``comparable``; the share of cases for relations of ``EVERYWHERE``.
-        p: p-value of the two-sided sign test; nan for ``comparable`` and relations of ``EVERYWHERE``.
-        verdict: ``holds``, ``does not hold`` or ``undecided``.
+        difference: mean (median) over seeds of what must be positive for ``below`` and ``above``; the mean logarithm
+            of the ratio for relations of ``WITHIN``; the share of cases for those of ``EVERYWHERE``.
+        p: p-value of the two-sided sign test; nan for relations of ``WITHIN`` and ``EVERYWHERE``.
+        verdict: ``holds``, ``does not hold``, ``undecided`` or ``tie``.
         remark: why the verdict is not that of the interval, if it is not.
     """
 
@@ -120,7 +134,7 @@ class Finding(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The verdict on a claim with its findings."""
+    """The verdict on a claim with its findings, those on what it requires among them."""
 
     statement: str
     verdict: str
@@ -167,10 +181,15 @@ def judge(claim: Claim, curves: Curves) -> Verdict:
     Raises:
         ValueError: a comparison names a curve that is not there.
     """
-    findings = [finding for comparison in claim.comparisons for finding in compare(comparison, curves)]
+    required, findings = (
+        [finding for comparison in comparisons for finding in compare(comparison, curves)]
+        for comparisons in (claim.requires, claim.comparisons)
+    )
+    if any(finding.verdict not in (HOLDS, TIE) for finding in required):
+        return Verdict(claim.statement, NOT_JUDGED, required + findings)
     verdicts = {finding.verdict for finding in findings}
-    overall = FAILS if FAILS in verdicts else UNDECIDED if UNDECIDED in verdicts else HOLDS
-    return Verdict(claim.statement, overall, findings)
+    overall = next(verdict for verdict in (FAILS, UNDECIDED, HOLDS, TIE) if verdict in verdicts)
+    return Verdict(claim.statement, overall, required + findings)
 
 
 def compare(comparison: Comparison, curves: Curves) -> list[Finding]:
@@ -178,7 +197,7 @@ def compare(comparison: Comparison, curves: Curves) -> list[Finding]:
     curve = curves.get(comparison.panel, comparison.first, comparison.metric)
     if comparison.relation in EVERYWHERE:
         return [_everywhere(comparison, curve.values, int(curve.iterations[-1]))]
-    findings = []
+    findings, start = [], _start(comparison, curve)
     for fraction in comparison.at:
         at = int(np.abs(curve.iterations - fraction * curve.iterations[-1]).argmin())
         t, first = int(curve.iterations[at]), dict(zip(curve.seeds, curve.values[:, at], strict=True))
@@ -189,16 +208,22 @@ def compare(comparison: Comparison, curves: Curves) -> list[Finding]:
             second = dict(zip(other.seeds, column, strict=True))
         else:
             second = dict.fromkeys(first, float(comparison.second))
-        pairs = np.array([[first[s], second[s]] for s in first if s in second]).reshape(-1, 2)
-        findings.append(_finding(comparison, t, *pairs[~np.isnan(pairs).any(1)].T))
+        triples = np.array([[first[s], second[s], start[s]] for s in first if s in second]).reshape(-1, 3)
+        findings.append(_finding(comparison, t, *triples[~np.isnan(triples).any(1)].T))
     return findings
+
+
+def _start(comparison: Comparison, curve: Curve) -> dict[Any, float]:
+    """The value that each seed starts from, of distances and losses; 0 for other metrics, which have no such scale."""
+    known = comparison.metric.endswith(("distance", "loss")) and curve.iterations[0] == 0
+    return dict(zip(curve.seeds, curve.values[:, 0] if known else np.zeros(len(curve.seeds)), strict=True))
 
 
 def _everywhere(comparison: Comparison, values: Floats, last: int) -> Finding:
     cases = values[~np.isnan(values)]
     wanted = float(comparison.second)
     gaps = cases - wanted
-    true = gaps >= -RESOLUTION if comparison.relation == "at_least" else np.abs(gaps) <= RESOLUTION
+    true = gaps >= -ROUNDING if comparison.relation == "at_least" else np.abs(gaps) <= ROUNDING
     share = float(true.mean()) if cases.size else float("nan")
     verdict, remark = (HOLDS if share == 1.0 else FAILS), ""
     n = len(values)
@@ -208,25 +233,24 @@ def _everywhere(comparison: Comparison, values: Floats, last: int) -> Finding:
     return Finding(comparison, last, n, mean, wanted, Estimate(share, share, share), float("nan"), verdict, remark)
 
 
-def _finding(comparison: Comparison, t: int, first: Floats, second: Floats) -> Finding:
-    """Test paired values (n,) of the two methods."""
-    n = len(first)
+def _finding(comparison: Comparison, t: int, first: Floats, second: Floats, start: Floats) -> Finding:
+    """Test paired values (n,) of the two methods, which started from other values (n,)."""
+    n, relation = len(first), comparison.relation
     mean_first, mean_second = (float(a.mean()) if n else float("nan") for a in (first, second))
     if n < 2:
         nothing = Estimate(float("nan"), float("nan"), float("nan"))
         return Finding(
             comparison, t, n, mean_first, mean_second, nothing, float("nan"), UNDECIDED, "fewer than 2 paired seeds"
         )
-    a, b = (first, second) if comparison.relation == "above" else (second, first)
-    if comparison.scale == "log" or comparison.relation == "comparable":
-        a, b = (np.log(np.maximum(values, RESOLUTION)) for values in (a, b))
-    with np.errstate(invalid="ignore"):
-        differences = np.where(a == b, 0.0, a - b)
+    a, b = (first, second) if relation in ("above", *WITHIN) else (second, first)
+    differences = _differences(a, b, start, logarithms=comparison.scale == "log" or relation in WITHIN)
     statistic = "median" if comparison.statistic == "sign" else comparison.statistic
     estimate = paired_interval(differences, statistic)
     p, remark = sign_test(differences), ""
-    if comparison.relation == "comparable":
-        verdict, p = _within(estimate, math.log(comparison.factor)), float("nan")
+    if relation in WITHIN:
+        verdict, p = _within(estimate, math.log(comparison.factor), relation == "comparable"), float("nan")
+    elif not differences.any():
+        verdict = TIE
     elif comparison.statistic == "sign" or not np.isfinite(differences).all():
         remark = "" if comparison.statistic == "sign" else "sign test: a learner diverged"
         wins = int((differences > 0).sum()) > int((differences < 0).sum())
@@ -238,8 +262,19 @@ def _finding(comparison: Comparison, t: int, first: Floats, second: Floats) -> F
     return Finding(comparison, t, n, mean_first, mean_second, estimate, p, verdict, remark)
 
 
-def _within(estimate: Estimate, bound: float) -> str:
-    """Whether an interval lies inside +-bound, outside, or across."""
-    if -bound <= estimate.low and estimate.high <= bound:
+def _differences(a: Floats, b: Floats, start: Floats, *, logarithms: bool) -> Floats:
+    """Paired differences a - b (n,), or those of logarithms; zero where values differ by too little to see."""
+    least = RESOLUTION * start
+    with np.errstate(invalid="ignore"):
+        tied = (a == b) | (np.abs(a - b) < least)
+        if logarithms:
+            a, b = (np.log(np.maximum(values, np.maximum(least, ROUNDING))) for values in (a, b))
+        return np.where(tied, 0.0, a - b)
+
+
+def _within(estimate: Estimate, bound: float, two_sided: bool) -> str:
+    """Whether an interval lies below a bound (and above its negative), outside, or across."""
+    lower = -bound if two_sided else -math.inf
+    if lower <= estimate.low and estimate.high <= bound:
         return HOLDS
-    return FAILS if estimate.low > bound or estimate.high < -bound else UNDECIDED
+    return FAILS if estimate.low > bound or estimate.high < lower else UNDECIDED

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,10 @@ from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import learn, reset
 from teach_gym.core.updates import Update
+from teach_gym.papers.curves import Curves
 from teach_gym.papers.engine import Settings, Unit
-from teach_gym.papers.greedy import Cohort
+from teach_gym.papers.figures import LABELS
+from teach_gym.papers.greedy import TABULATED, Cohort
 
 HALF_MOONS: dict[str, Any] = {"pool": "half_moons", "pool_options": {"n": 1000, "noise": 0.2, "standardize": False}}
 MNIST: dict[str, Any] = {
@@ -129,10 +131,38 @@ def _start_and_target(task_settings: str, seeds: tuple[int, ...], passes: int) -
 
 
 def spectral_distance(task: Task, state: TeachState) -> Array:
-    """Squared spectral norm of the difference of the weights divided by their spectral norms: (B,).
+    """Squared spectral norm of the difference of the weights divided by their Frobenius norms: (B,).
 
     What the authors plot for the two-output learner; with one output it equals ``normalized_distance``.
     """
     w, target = (layer(flat, task.d, False)[0] for flat in (state.w, state.target))
-    unit_w, unit_target = (a / np.linalg.norm(a, 2, axis=(-2, -1), keepdims=True) for a in (w, target))
+    unit_w, unit_target = (a / np.linalg.norm(a, "fro", axis=(-2, -1), keepdims=True) for a in (w, target))
     return np.asarray(np.linalg.norm(unit_w - unit_target, 2, axis=(-2, -1)) ** 2)
+
+
+def protocol_table(metric: str) -> Callable[[Curves], str]:
+    """A table of a metric at ``TABULATED`` iterations, mean and deviation over seeds, for ``Experiment.table``.
+
+    Args:
+        metric: the metric.
+    """
+
+    def table(curves: Curves) -> str:
+        lines = [
+            f"{LABELS[metric]}, mean ± standard deviation over seeds:",
+            "",
+            "| panel | method | " + " | ".join(f"iteration {t}" for t in TABULATED) + " |",
+            "| --- | --- |" + " ---: |" * len(TABULATED),
+        ]
+        for panel in curves.panels():
+            for name in curves.methods(panel, metric):
+                curve = curves.get(panel, name, metric)
+                cells = [_cell(curve.values[:, curve.iterations == t]) for t in TABULATED]
+                lines.append(f"| {panel} | {name} | " + " | ".join(cells) + " |")
+        return "\n".join(lines)
+
+    return table
+
+
+def _cell(values: Array) -> str:
+    return f"{values.mean():.3g} ± {values.std(ddof=1):.2g}" if values.size > 1 else ""

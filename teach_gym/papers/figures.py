@@ -14,7 +14,7 @@ from teach_gym.papers.engine import Record
 LABELS = {
     "distance": "‖w - w*‖",
     "normalized_distance": "‖w/‖w‖ - w*/‖w*‖‖²",
-    "spectral_distance": "‖w/‖w‖ - w*/‖w*‖‖², spectral norms",
+    "spectral_distance": "squared spectral norm of w/‖w‖ - w*/‖w*‖",
     "train_loss": "training loss",
     "test_accuracy": "test accuracy",
     "seconds": "seconds",

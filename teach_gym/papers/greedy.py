@@ -27,6 +27,15 @@ FIGURE_METRICS: dict[str, Metric] = {
 """What every experiment records, beside ``seconds``."""
 
 
+TABULATED = (9, 49, 99, 199, 299)
+"""Iterations at which the DHT authors' released records stand; every experiment records them too."""
+
+
+def recorded_iterations(budget: int) -> list[int]:
+    """Iterations at which curves are recorded: those of the benchmark, and ``TABULATED``."""
+    return sorted({*evaluation_iterations(budget), *(t for t in TABULATED if t <= budget)})
+
+
 class Cohort(NamedTuple):
     """Runs that share a task and are taught as one batch.
 
@@ -97,7 +106,7 @@ def roll(
     """
     task, state = cohort
     teacher.check(task)
-    iterations, clock = evaluation_iterations(task.spec.budget), Clock()
+    iterations, clock = recorded_iterations(task.spec.budget), Clock()
     values: dict[str, list[Array]] = {name: [] for name in (*metrics, "seconds")}
 
     def record(t: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from teach_gym.errors import DamagedDataError
 from teach_gym.files import write_text, writing
 from teach_gym.papers import BLACK_BOX, EXPERIMENTS, experiment
-from teach_gym.papers.claims import EVERYWHERE, HOLDS, LEAST_SEEDS, RESOLUTION, Verdict
+from teach_gym.papers.claims import EVERYWHERE, HOLDS, LEAST_SEEDS, RESOLUTION, WITHIN, Verdict
 from teach_gym.papers.engine import TABLE
 
 Content = dict[str, Any]
@@ -27,7 +27,7 @@ def findings_table(claims: Iterable[Mapping[str, Any]]) -> str:
     ]
     for finding in (finding for claim in claims for finding in claim["findings"]):
         asked = finding["comparison"]
-        unit = "" if asked["scale"] == "linear" and asked["relation"] != "comparable" else " (log)"
+        unit = "" if asked["scale"] == "linear" and asked["relation"] not in WITHIN else " (log)"
         interval = f"{_number(finding['difference'])} [{_number(finding['low'])}, {_number(finding['high'])}]{unit}"
         everywhere = asked["relation"] in EVERYWHERE
         cells = [
@@ -52,6 +52,7 @@ def _in_words(asked: Mapping[str, Any]) -> str:
         "below": "<",
         "above": ">",
         "comparable": f"within a factor of {asked['factor']:g} of",
+        "not_worse": f"<= {asked['factor']:g} times",
         "always": "=",
         "at_least": ">=",
     }
@@ -114,9 +115,11 @@ Data Hallucination* (AISTATS 2023). Lines are means over seeds, bands run from t
 methods of a panel start from the same learners and are offered the same rows. Every claim of a paper is put as
 comparisons at stated iterations, each tested on paired differences by a 95 % bootstrap interval over at least
 {LEAST_SEEDS} seeds: it *holds* if the interval lies on its side of zero, *does not hold* if it lies on the other, and
-is *undecided* otherwise; the sign test is given beside it. A claim holds if all its comparisons do, and does not if one
-does not; no correction is made for their number. "(log)" marks differences of logarithms, with distances below
-{RESOLUTION:g} told apart no more. The column `seconds` of `curves.csv` is the time of a whole batch of seeds in
+is *undecided* otherwise; the sign test is given beside it. Distances and losses that differ by less than
+{RESOLUTION:.0%} of the start are a *tie*, and "(log)" marks differences of logarithms, where smaller values count as
+{RESOLUTION:.0%} of the start. A claim holds if a comparison holds and the others hold or are ties, and does not if one
+does not; no correction is made for their number. A claim about a teacher that is not trained well enough is *not
+judged*. The column `seconds` of `curves.csv` is the time of a whole batch of seeds in
 teacher and learner.
 """
 

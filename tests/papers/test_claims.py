@@ -15,7 +15,10 @@ from teach_gym.benchmark.score import RESAMPLES
 from teach_gym.papers.claims import (
     FAILS,
     HOLDS,
+    NOT_JUDGED,
     RELATIONS,
+    RESOLUTION,
+    TIE,
     UNDECIDED,
     Claim,
     Comparison,
@@ -57,7 +60,7 @@ def seeds(rng: np.random.Generator) -> Floats:
 def test_a_difference_in_every_seed_holds_and_its_opposite_does_not(
     seeds: Floats, rng: np.random.Generator, options: dict[str, Any]
 ) -> None:
-    lower = seeds - rng.uniform(0.5, 1.0, len(seeds))
+    lower = seeds * rng.uniform(0.9, 0.98, len(seeds))
     assert verdict(lower, seeds, **options) == HOLDS
     assert verdict(seeds, lower, **options) == FAILS
     assert verdict(seeds, lower, "above", **options) == HOLDS
@@ -66,10 +69,49 @@ def test_a_difference_in_every_seed_holds_and_its_opposite_does_not(
 
 @pytest.mark.parametrize("statistic", ["mean", "median", "sign"])
 def test_differences_of_both_signs_are_undecided(seeds: Floats, statistic: str) -> None:
-    balanced = np.resize([1.0, -1.0], len(seeds))
+    balanced = np.resize([3.0, -3.0], len(seeds))
     for relation in ("below", "above"):
         assert verdict(seeds + balanced, seeds, relation, statistic=statistic) == UNDECIDED
-        assert verdict(seeds, seeds, relation, statistic=statistic) == UNDECIDED
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_differences_below_a_hundredth_of_the_start_are_ties(seeds: Floats, scale: str) -> None:
+    """Learners start at ``seeds`` and are then at a share of that, with a gap of a little less or more."""
+
+    def found(gap: float, share: float, metric: str = "distance") -> str:
+        a, b = (np.stack([seeds, level * seeds], axis=1) for level in (share, share + gap))
+        [finding] = compare(
+            Comparison("a", "below", "b", metric=metric, scale=scale), curves({"a": a, "b": b}, metric=metric)
+        )
+        return finding.verdict
+
+    for share in (0.8, 1e-4):
+        assert found(0.9 * RESOLUTION, share) == TIE
+        assert found(1.1 * RESOLUTION, share) == HOLDS
+    assert found(0.9 * RESOLUTION, 0.8, "train_loss") == TIE
+    assert found(0.9 * RESOLUTION, 0.8, "test_accuracy") == HOLDS, "accuracies have no start to be measured by"
+    assert verdict(seeds, seeds) == TIE
+
+
+def test_small_values_count_as_a_hundredth_of_the_start_on_the_log_scale(seeds: Floats) -> None:
+    a, b = (np.stack([seeds, level * seeds], axis=1) for level in (1e-9, 0.1))
+    [finding] = compare(Comparison("a", "below", "b", scale="log"), curves({"a": a, "b": b}))
+    assert finding.difference.value == pytest.approx(math.log(10.0))
+
+
+def test_not_worse_is_one_sided(seeds: Floats, rng: np.random.Generator) -> None:
+    noise = rng.uniform(0.98, 1.02, len(seeds))
+    for share, expected in ((0.01, HOLDS), (1.0, HOLDS), (1.9, HOLDS), (2.2, FAILS)):
+        assert verdict(share * noise * seeds, seeds, "not_worse") == expected
+    assert verdict(np.resize([1.0, 4.0], len(seeds)) * seeds, seeds, "not_worse") == UNDECIDED
+
+
+def test_a_claim_whose_requirement_fails_is_not_judged(seeds: Floats) -> None:
+    found = curves({"low": 0.5 * seeds, "mid": seeds, "high": 2.0 * seeds})
+    claim = Comparison("low", "below", "mid")
+    for required, expected in (("below", HOLDS), ("above", NOT_JUDGED)):
+        outcome = judge(Claim("x", (claim,), requires=(Comparison("mid", required, "high"),)), found)
+        assert outcome.verdict == expected and len(outcome.findings) == 2
 
 
 def test_few_seeds_decide_nothing() -> None:
@@ -149,9 +191,9 @@ def test_always_is_about_every_seed_and_iteration() -> None:
 
 
 def test_a_number_can_be_compared_with(seeds: Floats) -> None:
-    found = curves({"a": seeds})
+    found = curves({"a": seeds}, metric="value")
     for number, expected in ((seeds.min() - 1.0, FAILS), (seeds.max() + 1.0, HOLDS), (seeds.mean(), UNDECIDED)):
-        assert compare(Comparison("a", "below", float(number)), found)[0].verdict == expected
+        assert compare(Comparison("a", "below", float(number), metric="value"), found)[0].verdict == expected
 
 
 def test_iterations_are_the_recorded_ones_nearest_to_the_fractions(seeds: Floats) -> None:
@@ -162,17 +204,17 @@ def test_iterations_are_the_recorded_ones_nearest_to_the_fractions(seeds: Floats
         curves({"a": falling, "b": np.repeat(seeds[:, None], len(times), axis=1)}, times),
     )
     assert [finding.iteration for finding in found] == [0, 12, 30]
-    assert [finding.verdict for finding in found] == [UNDECIDED, HOLDS, HOLDS]
+    assert [finding.verdict for finding in found] == [TIE, HOLDS, HOLDS]
     assert found[1].first == pytest.approx(falling[:, 2].mean())
 
 
 def test_seeds_are_paired_by_number_not_by_place(seeds: Floats) -> None:
     rows = [Row("made-up", "a", s, 0, "distance", v) for s, v in enumerate(seeds)]
-    rows += [Row("made-up", "b", s, 0, "distance", seeds[s] + 0.5) for s in reversed(range(len(seeds)))]
+    rows += [Row("made-up", "b", s, 0, "distance", seeds[s] + 1.5) for s in reversed(range(len(seeds)))]
     rows += [Row("made-up", "b", 99, 0, "distance", 0.0)]
     [finding] = compare(Comparison("a", "below", "b"), Curves(rows))
-    assert finding.n == len(seeds) and finding.difference.value == pytest.approx(0.5)
-    assert finding.difference.low == pytest.approx(0.5)
+    assert finding.n == len(seeds) and finding.difference.value == pytest.approx(1.5)
+    assert finding.difference.low == pytest.approx(1.5)
 
 
 def test_diverged_learners_count_as_infinitely_far(seeds: Floats) -> None:
@@ -180,7 +222,7 @@ def test_diverged_learners_count_as_infinitely_far(seeds: Floats) -> None:
     diverged[:] = np.inf
     [finding] = compare(Comparison("a", "below", "b"), curves({"a": seeds, "b": diverged}))
     assert finding.verdict == HOLDS and finding.remark == "sign test: a learner diverged"
-    assert verdict(diverged, diverged) == UNDECIDED
+    assert verdict(diverged, diverged) == TIE
     assert json.loads(
         json.dumps(
             judge(Claim("x", (Comparison("a", "below", "b"),)), curves({"a": seeds, "b": diverged})).to_json(),
@@ -190,25 +232,30 @@ def test_diverged_learners_count_as_infinitely_far(seeds: Floats) -> None:
 
 
 def test_missing_values_are_left_out(seeds: Floats) -> None:
-    holes = seeds - 1.0
+    holes = seeds - 2.0
     holes[3] = np.nan
     [finding] = compare(Comparison("a", "below", "b"), curves({"a": holes, "b": seeds}))
     assert finding.n == len(seeds) - 1 and finding.verdict == HOLDS
 
 
 def test_rounding_errors_are_no_difference_on_the_log_scale(seeds: Floats) -> None:
-    assert verdict(1e-17 * seeds, 1e-13 * seeds, scale="log") == UNDECIDED
-    assert verdict(1e-13 * seeds, 1e-6 * seeds, scale="log") == HOLDS
+    asked: dict[str, Any] = {"metric": "value", "scale": "log"}
+    for low, high, expected in ((1e-17, 1e-13, TIE), (1e-13, 1e-6, HOLDS)):
+        found = curves({"a": low * seeds, "b": high * seeds}, metric="value")
+        assert compare(Comparison("a", "below", "b", **asked), found)[0].verdict == expected
 
 
 def test_a_claim_holds_if_all_its_comparisons_do(seeds: Floats) -> None:
-    found = curves({"low": seeds - 1.0, "mid": seeds, "same": seeds, "high": seeds + 1.0})
+    mixed = seeds + np.resize([3.0, -3.0], len(seeds))
+    found = curves({"low": seeds - 2.0, "mid": seeds, "same": seeds, "high": seeds + 2.0, "mixed": mixed})
     holds, fails = Comparison("low", "below", "mid"), Comparison("high", "below", "mid")
-    tied = Comparison("mid", "below", "same")
+    tied, open_ = Comparison("mid", "below", "same"), Comparison("mixed", "below", "mid")
     cases: list[tuple[tuple[Comparison, ...], str]] = [
         ((holds,), HOLDS),
-        ((holds, tied), UNDECIDED),
-        ((holds, tied, fails), FAILS),
+        ((holds, tied), HOLDS),
+        ((tied,), TIE),
+        ((holds, tied, open_), UNDECIDED),
+        ((holds, open_, fails), FAILS),
         ((fails,), FAILS),
     ]
     for comparisons, expected in cases:
