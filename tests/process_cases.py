@@ -1,11 +1,40 @@
-"""Helpers of the tests that watch and kill processes."""
+"""Helpers of the tests that watch and kill processes. No time here says how long something may take."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+PATIENCE = 600.0
+"""Seconds after which a test gives up waiting: far more than anything needs, also on a busy machine."""
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+    """What a condition gives once it is true, or after so many seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    return condition()
+
+
+def lines(path: Path) -> int:
+    """Whole lines in a file that is being written."""
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def group_is_gone(group: int) -> bool:
+    """Whether no process of a group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def descendants(ancestor: int, title: str) -> list[int]:
@@ -19,13 +48,3 @@ def descendants(ancestor: int, title: str) -> list[int]:
     return [
         int(pid) for pid, _, stat, args in rows if int(pid) in family - {ancestor} and title in args and "Z" not in stat
     ]
-
-
-def wait_for(condition: Callable[[], Any], seconds: float) -> Any:
-    """What a condition gives once it is true, or after so many seconds."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    return condition()

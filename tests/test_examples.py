@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from process_cases import PATIENCE
 
 from teach_gym.benchmark.evaluation import Evaluation
 from teach_gym.core.build import make_task
@@ -36,10 +37,10 @@ SHORT = {
 NOTEBOOK = ROOT / "docs" / "first-teacher.ipynb"
 
 
-def run_example(name: str, arguments: list[str], folder: Path, timeout: float) -> str:
+def run_example(name: str, arguments: list[str], folder: Path) -> str:
     """What an example prints."""
     command = [sys.executable, str(ROOT / "examples" / name), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=timeout)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -52,7 +53,7 @@ def test_every_example_is_tested() -> None:
 def test_examples_run(name: str, tmp_path: Path) -> None:
     if name in SHORT:
         pytest.importorskip("stable_baselines3")
-    printed = run_example(name, SHORT.get(name, []), tmp_path, timeout=120)
+    printed = run_example(name, SHORT.get(name, []), tmp_path)
     assert re.search(PROMISED[name], printed), printed
     if name == "train_ppo.py":
         check_saved_agent(tmp_path / "ppo.safetensors", printed)
@@ -71,7 +72,7 @@ def check_saved_agent(path: Path, printed: str) -> None:
 @pytest.mark.parametrize(("name", "least"), [("train_ppo.py", 0.9), ("beat_greedy.py", 1.0)])
 def test_long_examples_keep_their_promise(name: str, least: float, tmp_path: Path) -> None:
     pytest.importorskip("stable_baselines3")
-    printed = run_example(name, [], tmp_path, timeout=900)
+    printed = run_example(name, [], tmp_path)
     lows = re.findall(r" \[(\S+), \S+\]", printed)
     assert float(lows[-1]) > least, printed
 
@@ -94,7 +95,7 @@ def test_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     (settings,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     settings.source = "STEPS, EPISODES = 15_000, 50"
-    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=int(PATIENCE), resources={"metadata": {"path": str(tmp_path)}}).execute()
 
     printed = "".join(output.text for output in outputs(notebook) if output.output_type == "stream")
     scores = {name: float(score) for name, score in re.findall(r"^(\w+) +(-?\d\.\d+) \[", printed, flags=re.M)}
@@ -139,7 +140,7 @@ def test_readme_way_from_a_clone_to_an_agent_in_the_report(tmp_path: Path) -> No
     assert install[:2] == ["pip", "install"]
     assert (train[:2], bench[:2]) == (["teach-gym", "train"], ["teach-gym", "bench"])
     for command in (train, bench):
-        subprocess.run([sys.executable, "-m", "teach_gym", *command[1:]], cwd=tmp_path, check=True, timeout=900)
+        subprocess.run([sys.executable, "-m", "teach_gym", *command[1:]], cwd=tmp_path, check=True, timeout=PATIENCE)
     report = (tmp_path / "runs" / "ppo" / "report" / "report.md").read_text(encoding="utf-8")
     score = re.search(r"LabelMomentum \| agent:\S+ \| (\S+) \[", report)
     assert score is not None

@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.wrappers import TimeAwareObservation, TimeLimit
+from process_cases import PATIENCE
 
 import teach_gym
 from teach_gym.benchmark.suite import SUITES, task_spec
@@ -35,7 +36,7 @@ HEAVY = ["torch", "torchvision", "stable_baselines3", "wandb", "matplotlib", "sk
 
 def python(code: str) -> str:
     """What a fresh interpreter prints."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

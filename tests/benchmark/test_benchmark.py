@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from conftest import SHORT_SUITE
 from gated import GATE, admit
-from watching import PATIENCE, group_is_gone, lines, wait_for
+from process_cases import PATIENCE, group_is_gone, lines, wait_for
 
 import teach_gym.teachers
 from teach_gym.benchmark import summary as summaries

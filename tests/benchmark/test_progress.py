@@ -6,7 +6,7 @@ import io
 import sys
 
 import pytest
-from watching import wait_for
+from process_cases import wait_for
 
 from teach_gym.benchmark.progress import Lines, track
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import re
@@ -17,7 +18,8 @@ from typing import Any
 
 import pytest
 from conftest import SHORT_SUITE
-from process_cases import descendants, wait_for
+from gated import GATE, admit, gated_attempt
+from process_cases import PATIENCE, descendants, lines, wait_for
 
 from teach_gym.benchmark.execute import Failure
 from teach_gym.benchmark.run import RunError, run_suite
@@ -30,8 +32,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds Ray's wor
 from teach_gym.benchmark import ray as engine  # noqa: E402
 
 Row = dict[str, Any]
-SLOW = Suite("x", ("LabelMoons:budget=60",), ("planning:samples=256",), tuple(range(10)))
-"""Ten runs of about half a second, and twenty short ones."""
+SUITE = Suite("x", SHORT_SUITE.tasks[:1], ("random",), tuple(range(10)))
+"""Thirty short runs."""
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +46,7 @@ def ray() -> Iterator[Any]:
 
 def lasting(rows: list[Row]) -> list[Row]:
     """The rows without what differs from one time to the next."""
-    return [{key: value for key, value in row.items() if key != "timing"} for row in rows]
-
-
-def lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+    return [{key: value for key, value in row.items() if key not in ("timing", "checksum")} for row in rows]
 
 
 # -------------------------------------------------------------------------------------------------------- benchmark
@@ -61,27 +59,32 @@ def test_rows_equal_those_of_the_serial_executor(ray: Any, runs: list[Run], rows
 
 
 def test_a_failing_run_comes_back_as_a_failure(ray: Any, runs: list[Run], tmp_path: Path) -> None:
-    broken = Run(runs[0].task, runs[0].spec, "chalk", 0)
+    broken = dataclasses.replace(runs[0], teacher="chalk", seed=0)
     with pytest.raises(RunError, match=r"1 of 19 runs .* chalk seed 0: ValueError: unknown teacher 'chalk'"):
         run_suite([broken, *runs], tmp_path / "runs.jsonl", executor="ray", workers=2, progress=False)
     assert {row["id"] for row in read_rows(tmp_path / "runs.jsonl")} == {run.id for run in runs}
 
 
-def test_killed_workers_lose_no_run_and_count_none_twice(ray: Any, tmp_path: Path) -> None:
-    runs, path, killed = expand(SLOW), tmp_path / "runs.jsonl", []
+def test_killed_workers_lose_no_run_and_count_none_twice(
+    ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, path, gate, killed = expand(SUITE), tmp_path / "runs.jsonl", tmp_path / "gate", []
+    monkeypatch.setattr(engine, "attempt", gated_attempt(gate))
+    admit(gate, 4)
 
     def kill() -> None:
-        for at in (2, 6):  # a worker in the middle of a run, twice
-            wait_for(lambda at=at: lines(path) >= at, 30)
-            pid = wait_for(lambda: descendants(os.getpid(), "ray::attempt"), 10)[0]
+        for done, further in ((4, 4), (8, len(runs) - 8)):  # a worker with a run that has begun, twice
+            wait_for(lambda done=done: lines(path) == done)
+            pid = wait_for(lambda: descendants(os.getpid(), "ray::waiting"))[0]
             os.kill(pid, signal.SIGKILL)
             killed.append((pid, lines(path)))
+            admit(gate, further)
 
     killer = threading.Thread(target=kill)
     killer.start()
     found = run_suite(runs, path, executor="ray", workers=2, progress=False)
     killer.join()
-    assert len(killed) == 2 and all(done < len(runs) for _, done in killed), "killed too late to test anything"
+    assert [done for _, done in killed] == [4, 8] and not list(gate.iterdir())
     assert sorted(row["id"] for row in read_rows(path)) == sorted(run.id for run in runs)
     fresh = run_suite(runs, tmp_path / "fresh.jsonl", executor="serial", progress=False)
     assert lasting(found) == lasting(fresh)
@@ -106,28 +109,34 @@ def test_without_ray_the_extra_is_named(runs: list[Run], tmp_path: Path, monkeyp
         run_suite(runs, tmp_path / "runs.jsonl", executor="ray", progress=False)
 
 
-def bench(out: Path) -> subprocess.Popen[str]:
-    """A benchmark of the slow suite on a Ray instance of its own."""
-    options = ["--tasks", *SLOW.tasks, "--teachers", *SLOW.teachers, "--seeds", ",".join(map(str, SLOW.seeds))]
-    command = [sys.executable, "-m", "teach_gym", "bench", *options, "--executor", "ray", "--workers", "2"]
+def bench(out: Path, gate: Path) -> subprocess.Popen[str]:
+    """A benchmark on a Ray instance of its own, whose runs wait at a gate."""
+    options = ["--tasks", *SUITE.tasks, "--teachers", *SUITE.teachers, "--seeds", "10", "--executor", "ray"]
+    command = [sys.executable, str(Path(__file__).with_name("gated.py")), "bench", "smoke", *options]
     return subprocess.Popen(
-        [*command, "--no-html", "--out", str(out)], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*command, "--workers", "2", "--no-html", "--out", str(out)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, GATE: str(gate)},
     )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
 def test_ctrl_c_and_kill_leave_no_processes(stop: signal.Signals, tmp_path: Path) -> None:
-    process, path = bench(tmp_path), tmp_path / "runs.jsonl"
-    assert wait_for(lambda: lines(path) >= 3 or process.poll() is not None, 60)
+    path, gate = tmp_path / "out" / "runs.jsonl", tmp_path / "gate"
+    admit(gate, 3)
+    process = bench(path.parent, gate)
+    assert wait_for(lambda: lines(path) == 3 or process.poll() is not None)
     family = descendants(process.pid, "")
     assert len(family) >= 4, "gcs_server, raylet and workers at the least"
     os.killpg(process.pid, stop)
-    error = process.communicate(timeout=30)[1]
+    error = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == (130 if stop == signal.SIGINT else -signal.SIGKILL), error
     assert "Traceback" not in error and "ray" not in error.lower().replace(str(tmp_path), ""), "quiet"
-    assert wait_for(lambda: not alive(family), 20), "processes outlived the benchmark"
-    assert 3 <= lines(path) < 30, "stopped too late to test anything"
+    assert wait_for(lambda: not alive(family)), "processes outlived the benchmark"
+    assert lines(path) == 3
 
 
 def alive(pids: list[int]) -> list[int]:
@@ -139,7 +148,7 @@ def alive(pids: list[int]) -> list[int]:
 def test_an_address_where_nobody_answers(runs: list[Run], tmp_path: Path) -> None:
     env = {**os.environ, engine.ADDRESS_VARIABLE: f"127.0.0.1:{free_port()}"}
     command = [sys.executable, "-m", "teach_gym", "bench", "smoke", "--executor", "ray", "--no-html"]
-    done = subprocess.run([*command, "--out", str(tmp_path)], env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*command, "--out", str(tmp_path)], env=env, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2
     assert re.search(r"teach-gym: error: no Ray cluster answers at RAY_ADDRESS='127.0.0.1:\d+'", done.stderr)
 
@@ -154,7 +163,7 @@ def test_a_cluster_is_used_and_left_running(runs: list[Run], rows: list[Row], tm
         [*head, *where, "--disable-usage-stats"], env=env, stdout=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        assert wait_for(lambda: descendants(cluster.pid, "raylet/raylet"), 60), descendants(cluster.pid, "")
+        assert wait_for(lambda: descendants(cluster.pid, "raylet/raylet")), descendants(cluster.pid, "")
         out = tmp_path / "runs.jsonl"
         options = ["--tasks", *SHORT_SUITE.tasks, "--teachers", *SHORT_SUITE.teachers, "--seeds", "3,5,9"]
         command = [sys.executable, "-m", "teach_gym", "bench", *options, "--executor", "ray", "--workers", "2"]
@@ -163,7 +172,7 @@ def test_a_cluster_is_used_and_left_running(runs: list[Run], rows: list[Row], tm
             env={**env, engine.ADDRESS_VARIABLE: f"127.0.0.1:{port}"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         found = {row["id"]: row for row in lasting(read_rows(out))}
@@ -171,7 +180,7 @@ def test_a_cluster_is_used_and_left_running(runs: list[Run], rows: list[Row], tm
         assert cluster.poll() is None and descendants(cluster.pid, "gcs_server"), "left running"
     finally:
         cluster.terminate()
-        cluster.wait(60)
+        cluster.wait(PATIENCE)
 
 
 def free_port() -> int:

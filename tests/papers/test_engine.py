@@ -9,13 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from process_cases import PATIENCE, group_is_gone, lines, wait_for
 
 from teach_gym.benchmark.processes import WorkerError
 from teach_gym.errors import DamagedDataError
@@ -147,44 +147,53 @@ def test_damaged_parts_and_double_units(tmp_path: Path) -> None:
         run_experiment(double, tmp_path, progress=False)
 
 
-SLOW_EXPERIMENT = """
-import signal, sys, time
+GATED_EXPERIMENT = """
+import pathlib, signal, sys, time
 from teach_gym.papers import engine
 from teach_gym.papers.curves import rows_of
 
 def run(unit):
-    time.sleep(0.15)
     print(unit.method, file=open(sys.argv[2], "a"), flush=True)
+    while not pathlib.Path(sys.argv[3], unit.method).exists():  # the test says how far it gets
+        time.sleep(0.01)
     return engine.Result(rows_of("e", unit.method, "distance", unit.seeds, (0,), [[1.0]]), {})
 
 units = lambda name, settings, seeds: [engine.Unit(name, "", f"m{i}", tuple(seeds), {}) for i in range(8)]
-slow = engine.Experiment("e", "", "", "", {"laptop": {"seeds": 1}}, units, run, (), lambda record: {})
+gated = engine.Experiment("e", "", "", "", {"laptop": {"seeds": 1}}, units, run, (), lambda record: {})
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background leaves it ignored
-    engine.run_experiment(slow, sys.argv[1], workers=int(sys.argv[3]), progress=False)
+    engine.run_experiment(gated, sys.argv[1], workers=int(sys.argv[4]), progress=False)
 """
 
 
 @pytest.mark.skipif(os.name != "posix", reason="uses SIGKILL")
 @pytest.mark.parametrize(("workers", "sent"), [(1, "SIGKILL"), (2, "SIGKILL"), (2, "SIGINT")])
 def test_a_killed_experiment_repeats_and_loses_nothing(workers: int, sent: str, tmp_path: Path) -> None:
-    out, log, script = tmp_path / "out", tmp_path / "log", tmp_path / "slow_experiment.py"
-    script.write_text(SLOW_EXPERIMENT)
-    command = [sys.executable, str(script), str(out), str(log), str(workers)]
-    process = subprocess.Popen(command)
-    end = time.monotonic() + 60
-    while len(list((out / "parts").glob("*.csv"))) < 3 and time.monotonic() < end:
-        time.sleep(0.01)
+    out, log, gate, script = (tmp_path / name for name in ("out", "log", "gate", "gated_experiment.py"))
+    script.write_text(GATED_EXPERIMENT)
+    gate.mkdir()
+    command = [sys.executable, str(script), str(out), str(log), str(gate), str(workers)]
+
+    def done() -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in (out / "parts").glob("*.csv")}
+
+    for i in range(3):
+        (gate / f"m{i}").touch()
+    process = subprocess.Popen(command, start_new_session=True)
+    begun = 3 + workers
+    assert wait_for(lambda: (len(done()) == 3 and lines(log) == begun) or process.poll() is not None)
     process.send_signal(getattr(signal, sent))
-    process.wait(timeout=30)
-    time.sleep(0.5)  # workers end with their parent
-    before = {path.name: path.stat().st_mtime_ns for path in (out / "parts").glob("*.csv")}
-    assert 3 <= len(before) < 8 and not (out / "curves.csv").exists()
-    subprocess.run(command, check=True)
-    after = {path.name: path.stat().st_mtime_ns for path in (out / "parts").glob("*.csv")}
+    assert process.wait(timeout=PATIENCE) != 0
+    assert wait_for(lambda: group_is_gone(process.pid)), "workers outlived their parent"
+    before = done()
+    assert len(before) == 3 and not (out / "curves.csv").exists()
+    for i in range(3, 8):
+        (gate / f"m{i}").touch()
+    subprocess.run(command, check=True, timeout=PATIENCE)
+    after = done()
     assert len(after) == 8 and {name: after[name] for name in before} == before
     assert sorted(row.method for row in read_csv(out / "curves.csv")) == [f"m{i}" for i in range(8)]
-    assert len(log.read_text().split()) <= 8 + workers, "at most the units that were cut short are begun again"
+    assert lines(log) == 8 + workers, "the units that were cut short are begun again, and no others"
 
 
 def test_panels_are_chosen_by_parts_of_their_names(tmp_path: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 
 import pytest
 
+from tools import speed
 from tools.speed import (
     ARRAYS,
     COMPILED,
@@ -19,9 +20,51 @@ from tools.speed import (
 )
 
 
-def test_race_times_each_contestant() -> None:
-    slow, fast = race([lambda: time.sleep(0.002), lambda: time.sleep(0.0005)], calls=5, rounds=3)
-    assert 2000 <= slow < 20_000 and 500 <= fast < slow
+class Clock:
+    """A clock that is moved by what is timed, and by a microsecond whenever it is read."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1e-6
+        return self.now
+
+    def takes(self, seconds: float) -> Callable[[], None]:
+        """A call that takes so long."""
+
+        def call() -> None:
+            self.now += seconds
+
+        return call
+
+
+@pytest.fixture(autouse=True)
+def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Clock | None:
+    """Only the slow tests, which measure ratios, look at the real clock."""
+    if request.node.get_closest_marker("slow"):
+        return None
+    made = Clock()
+    monkeypatch.setattr(speed, "clock", made)
+    return made
+
+
+def test_race_times_each_contestant(clock: Clock) -> None:
+    slow, fast = race([clock.takes(2e-3), clock.takes(5e-4)], calls=5, rounds=3)
+    assert slow == pytest.approx(2000 + 1 / 5) and fast == pytest.approx(500 + 1 / 5)
+
+
+def test_race_takes_the_median_of_rounds_in_turns(clock: Clock) -> None:
+    order: list[str] = []
+    lasting = iter([1.0, 1.0, 7.0, 2.0])  # the first call is not timed
+
+    def uneven() -> None:
+        order.append("uneven")
+        clock.now += next(lasting)
+
+    even = clock.takes(3.0)
+    times = race([uneven, lambda: (order.append("even"), even())], calls=1, rounds=3)
+    assert times == pytest.approx([2e6, 3e6], rel=1e-5) and order == ["uneven", "even"] * 4
 
 
 def test_report_has_a_table_per_group() -> None:
