@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from process_cases import PATIENCE
 
 pytest.importorskip("stable_baselines3")
 pytest.importorskip("yaml")
@@ -27,7 +28,7 @@ SMALL = {
 def test_scripts(name: str, tmp_path: Path) -> None:
     options = SMALL[name] + (["n_timesteps=240"] if name == "train_sb3.py" else [])
     command = [sys.executable, str(AGENTS / name), *options, "--out", "agent.safetensors"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     printed = re.search(r"score (\S+) \[", done.stdout)
     assert (

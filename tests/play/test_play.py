@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import gymnasium as gym
 import numpy as np
 import pytest
+from process_cases import PATIENCE
 
 from teach_gym.core.build import make_task
 from teach_gym.core.randomness import Streams
@@ -36,7 +37,7 @@ def playground(tmp_path: Path) -> Iterator[Playground]:
 
 def ask(server: Playground, what: str, given: Any = None, token: str | None = None, host: str = "127.0.0.1") -> Any:
     """The status and the JSON (or text) of the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=PATIENCE)
     path = f"/{what}?token={server.token if token is None else token}"
     body = None if given is None else json.dumps(given)
     headers = {"Host": f"{host}:{server.server_port}"}
