@@ -11,7 +11,7 @@ export PYTHONUNBUFFERED = 1
 
 COMMA := ,
 
-.PHONY: help agents bench tune test test-slow lint docs site results papers speed calibrate clean
+.PHONY: help agents bench demo tune test test-slow lint docs site results papers speed calibrate clean
 
 help:  ## the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | awk -F '\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -31,6 +31,10 @@ $(VENV)/.test: pyproject.toml
 	@echo "setting up $(VENV) for the tests: torch, Stable-Baselines3 and others, some GB to download, minutes; once only"
 	$(call install,test)
 
+$(VENV)/.agents: pyproject.toml
+	@echo "setting up $(VENV) for training: torch and Stable-Baselines3, some GB to download, minutes; once only"
+	$(call install,agents$(COMMA)plots)
+
 $(VENV)/.site: pyproject.toml
 	@echo "setting up $(VENV) for the documentation site"
 	$(call install,docs$(COMMA)torch$(COMMA)agents)
@@ -42,6 +46,15 @@ $(VENV)/.dev: pyproject.toml
 bench: $(VENV)/.bench  ## oracles and baselines on the embedded data, with a report
 	@echo "running the benchmark with $(SEEDS) seeds: a minute or two on 2 CPUs; make bench again resumes"
 	$(BIN)/teach-gym bench --seeds $(SEEDS) --out $(OUT)
+
+demo: $(VENV)/.agents  ## a PPO teacher trained and scored beside the oracles, in a report
+	@echo "training a teacher for LabelMomentum: about half a minute on one CPU"
+	$(BIN)/teach-gym train LabelMomentum --algo ppo --steps 600000 --out runs/demo/agent --resume
+	$(BIN)/teach-gym bench smoke --tasks LabelMomentum --seeds 20 --out runs/demo/report \
+	  --teachers greedy anticipating agent:runs/demo/agent/policy.safetensors
+	$(BIN)/teach-gym render LabelMomentum passive greedy agent:runs/demo/agent/policy.safetensors \
+	  --out runs/demo/lesson.html
+	@echo "open runs/demo/report/report.html and runs/demo/lesson.html"
 
 test: $(VENV)/.test  ## the default tests
 	@echo "running the default tests on all CPUs: about 4 minutes on 2 CPUs; each dot is a test"
