@@ -6,123 +6,19 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import importlib
-import inspect
 import json
-import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from teach_gym.core.build import make_task
 from teach_gym.core.media import CONTINUOUS_MEDIA
-from teach_gym.core.observe import OBSERVATIONS, layout
 from teach_gym.core.spec import TaskSpec
-from teach_gym.core.state import Task
-from teach_gym.envs.base import action_space, observation_space
 from teach_gym.errors import DataNotFoundError
 from teach_gym.files import write_text
-from teach_gym.registration import NEURAL_TASKS, NOTES, TASKS, env_id, spec_kwargs
+from teach_gym.registration import NEURAL_TASKS, TASKS, spec_kwargs
+from tools.pages import PICTURED, Calibration, neural_page, page, removed, table
 
 FOLDER = Path("docs/environments")
-HEADINGS = (
-    "Description",
-    "Action space",
-    "Observation space",
-    "Rewards",
-    "Starting state",
-    "Episode end",
-    "Info",
-    "Vector environment",
-    "Arguments",
-)
-"""Headings of every environment's docstring, in order."""
-
-PICTURED: dict[str, int] = {
-    "LabelRegression": 8,
-    "LabelMoons": 12,
-    "LabelDigits10": 30,
-    "MixupMoons": 8,
-    "PerturbDigits": 10,
-    "MixedMoons": 8,
-}
-"""Tasks with a picture on their page, and the step it shows."""
-
-_BLACK_BOX = """\
-Black-box: the agent knows neither the learner's parameters nor the target's, and what it earns is measured on
-hold-out rows. The benchmark still scores teachers by the distance to w* (`passive` 0, the `greedy` oracle, which sees
-the learner and w*, 1), so that black-box and omniscient teachers stand on one scale; hold-out and test accuracy are
-reported beside it."""
-_MOST_ACTIONS = 64
-_SHORT_REPR = 160
-Calibration = Mapping[str, Mapping[str, Any]]
-
-
-def page(name: str, calibration: Calibration | None = None) -> str:
-    """The documentation page of a registered task.
-
-    Args:
-        name: the task's short name.
-        calibration: per task and teacher, the ``mean`` of the per cent of the initial distance removed within the
-            budget, with half its 95 % interval (``margin``), ``std`` and the number of ``episodes``.
-
-    Returns:
-        Markdown.
-
-    Raises:
-        ValueError: no such task, or the environment's docstring lacks a heading.
-        DataNotFoundError: the task's data is not there.
-    """
-    task = make_task(name)
-    summary, sections = _docstring(name)
-    extra = {
-        "Action space": [*_actions(task), *_continuous(task)],
-        "Observation space": _observations(task),
-        "Arguments": [_fields(task.spec)],
-    }
-    parts = [
-        f"# {name}",
-        summary,
-        *_picture(name),
-        _facts(name, task),
-        "## Use",
-        _use(name, continuous=task.medium.low is not None),
-    ]
-    if task.black_box:  # the environments' docstrings tell of the omniscient observation
-        described = inspect.getdoc(OBSERVATIONS[task.spec.observation]) or ""
-        sections["Observation space"] = described
-        sections["Description"] += "\n\n" + _BLACK_BOX
-    for heading in HEADINGS:
-        parts += [f"## {heading}", sections[heading], *extra.get(heading, [])]
-    parts += _room((calibration or {}).get(name), NOTES.get(name))
-    return "\n\n".join(parts) + "\n"
-
-
-def neural_page(name: str) -> str:
-    """The documentation page of a registered task with a network as learner (it needs torch, but no data).
-
-    Args:
-        name: a key of ``NEURAL_TASKS``.
-    """
-    from teach_gym.envs import neural_mixup
-    from teach_gym.neural.mixup_spec import MixupSpec
-
-    summary, sections = _sections((inspect.getdoc(neural_mixup.NeuralMixupEnv) or "").partition("\nArgs:")[0])
-    spec = MixupSpec(**NEURAL_TASKS[name])
-    facts = [
-        ("id", f"`{env_id(name)}`"),
-        ("learner", f"network `{spec.network}`"),
-        ("pool", spec.pool),
-        ("medium", "mixup of mini-batches"),
-        ("action space", f"`{_repr(neural_mixup.action_space(spec))}`"),
-        ("observation space", f"`{_repr(neural_mixup.observation_space())}`"),
-    ]
-    parts = [f"# {name}", summary.strip(), _table(["", ""], facts), "## Use", _use(name, continuous=True)]
-    for heading in HEADINGS:
-        parts += [f"## {heading}", sections[heading]]
-    return "\n\n".join([*parts, _fields(spec)]) + "\n"
 
 
 def index(calibration: Calibration | None = None) -> str:
@@ -145,145 +41,7 @@ def index(calibration: Calibration | None = None) -> str:
         "initial distance to the target that is removed within the budget, with the 95 % interval of the mean. "
         "Omniscient tasks have the learning rate at which plain SGD ends nearest to the target."
     )
-    return "\n\n".join(["# Environments", intro, _table(head, rows)]) + "\n"
-
-
-# ------------------------------------------------------------------------------------------------- parts of a page
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table; pipes in cells are escaped."""
-    lines = [list(head), ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def _docstring(name: str) -> tuple[str, dict[str, str]]:
-    """Summary line and sections of the docstrings of a task's environment class and of the class of them all."""
-    import gymnasium as gym
-
-    from teach_gym.envs.base import TeachEnv
-
-    entry = str(gym.spec(env_id(name)).entry_point)
-    module, _, attribute = entry.partition(":")
-    summary, sections = _sections(inspect.getdoc(getattr(importlib.import_module(module), attribute)) or "")
-    shared = (inspect.getdoc(TeachEnv) or "").partition("\nArgs:")[0]
-    sections |= _sections(shared)[1]
-    if tuple(sections) != HEADINGS:
-        raise ValueError(f"the docstring of {entry} must have the headings {', '.join(HEADINGS)}; got {list(sections)}")
-    return summary.strip(), sections
-
-
-def _sections(text: str) -> tuple[str, dict[str, str]]:
-    """What stands before the first heading of a text, and the text under each."""
-    summary, *chunks = re.split(r"^## ", text, flags=re.MULTILINE)
-    return summary, {title.strip(): body.strip() for title, _, body in (c.partition("\n") for c in chunks)}
-
-
-def _picture(name: str) -> list[str]:
-    if name not in PICTURED:
-        return []
-    return [f"![{name} under the greedy teacher, step {PICTURED[name]}](../images/{name}.png)"]
-
-
-def _facts(name: str, task: Task) -> str:
-    spec, pool = task.spec, task.pool
-    momentum = f", momentum {spec.momentum:g}" if spec.momentum else ""
-    kind = f"{pool.n_classes} classes ({', '.join(pool.classes)})" if pool.n_classes else "regression"
-    rows = [
-        ("id", f"`{env_id(name)}`"),
-        ("learner", f"{spec.learner}, {'with' if spec.bias else 'without'} bias"),
-        ("pool", f"{spec.pool}, {kind}"),
-        ("train / hold-out / test rows", f"{len(pool.train)} / {len(pool.holdout)} / {len(pool.test)}"),
-        ("medium", spec.medium),
-        ("parameters P", task.size),
-        ("features d", task.d),
-        ("outputs K", task.k),
-        ("examples offered per step M", task.medium.n_sources),
-        ("rows per example m", spec.batch_size),
-        ("actions A", task.n_actions),
-        ("budget H", f"{spec.budget} steps"),
-        ("learning rate", f"{spec.learning_rate:g}{momentum}"),
-        ("action space", f"`{_repr(action_space(task))}`"),
-        ("observation space", f"`{_repr(observation_space(task))}`"),
-    ]
-    return _table(["", ""], rows)
-
-
-def _repr(space: Any) -> str:
-    """A space's repr on one line; bounds that would fill lines are left to the tables."""
-    text = " ".join(repr(space).split())
-    if len(text) <= _SHORT_REPR:
-        return text
-    return f"Box(low=..., high=..., shape={space.shape}, dtype={space.dtype})"
-
-
-def _use(name: str, *, continuous: bool) -> str:
-    lines = [
-        "import gymnasium as gym",
-        "import teach_gym",
-        "",
-        f'env = gym.make("{env_id(name)}")',
-        f'envs = gym.make_vec("{env_id(name)}", num_envs=64)',
-    ]
-    if continuous:
-        lines.append(f'box = gym.make("{env_id(name)}", continuous=True)')
-    return "\n".join(["```python", *lines, "```"])
-
-
-def _actions(task: Task) -> list[str]:
-    """The table of discrete actions, or a summary of a long one."""
-    labels = task.medium.labels
-    if task.n_actions > _MOST_ACTIONS:
-        return [f"Discrete: {task.n_actions} actions, from 0 ({labels[0]}) to {task.n_actions - 1} ({labels[-1]})."]
-    return ["Discrete actions:", _table(["action", "meaning"], enumerate(labels))]
-
-
-def _continuous(task: Task) -> list[str]:
-    """The bounds of the continuous flavour, runs of equal ones together."""
-    if task.medium.low is None:
-        return ["There is no `continuous=True` flavour."]
-    box: Any = action_space(task, continuous=True)
-    pairs = list(zip(box.low.ravel().tolist(), box.high.ravel().tolist(), strict=True))
-    starts = [i for i, pair in enumerate(pairs) if i == 0 or pair != pairs[i - 1]]
-    ends = [*starts[1:], len(pairs)]
-    rows = [(f"{a}:{b}", f"{pairs[a][0]:g}", f"{pairs[a][1]:g}") for a, b in zip(starts, ends, strict=True)]
-    shape = f"With `continuous=True`: a Box of shape {box.shape}; bounds of its entries in C order:"
-    return [shape, _table(["entries", "low", "high"], rows)]
-
-
-def _observations(task: Task) -> list[str]:
-    rows = [(b.name, f"{b.start}:{b.start + b.size}", f"{b.low:g}", f"{b.high:g}", b.meaning) for b in layout(task)]
-    return [_table(["block", "entries", "low", "high", "meaning"], rows)]
-
-
-def _fields(spec: Any) -> str:
-    """Every field of a specification with its value here and the meaning its docstring gives."""
-    text = inspect.getdoc(type(spec)) or ""
-    body = re.split(r"^(?:Attributes|Args):\n", text, flags=re.MULTILINE)[1].partition("\n\n")[0]
-    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", body, flags=re.MULTILINE)
-    meanings = {name: " ".join(meaning.split()) for name, meaning in entries}
-    rows = []
-    for field in dataclasses.fields(spec):
-        rows.append((f"`{field.name}`", f"`{json.dumps(getattr(spec, field.name))}`", meanings[field.name]))
-    return _table(["argument", "here", "meaning"], rows)
-
-
-def _room(numbers: Mapping[str, Any] | None, note: str | None) -> list[str]:
-    """The calibration table, if there are numbers, and what was set so that there is room."""
-    parts = ["## Room for teaching"]
-    if numbers:
-        parts.append(
-            "Per cent of the initial distance to the target removed within the budget, with the 95 % interval of the "
-            "mean (`passive` is plain SGD on random examples):"
-        )
-        rows = [(t, removed(v), f"{v['std']:.1f}", v["episodes"]) for t, v in numbers.items()]
-        parts.append(_table(["teacher", "mean", "standard deviation", "episodes"], rows))
-    return [*parts, *([note] if note else [])] if numbers or note else []
-
-
-def removed(numbers: Mapping[str, Any]) -> str:
-    """A mean of the calibration with half its interval, rounded up."""
-    return f"{numbers['mean']:.1f} ± {math.ceil(10 * numbers['margin']) / 10:.1f}"
+    return "\n\n".join(["# Environments", intro, table(head, rows)]) + "\n"
 
 
 # ------------------------------------------------------------------------------------------------------ the folder

@@ -10,7 +10,8 @@ from pathlib import Path
 from teach_gym.core.build import make_task
 from teach_gym.files import write_text
 from teach_gym.registration import NEURAL_TASKS, TASKS
-from tools.docs import read_calibration, removed
+from tools.docs import read_calibration
+from tools.pages import removed
 
 
 def task_table(root: Path) -> str:

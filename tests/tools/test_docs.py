@@ -18,6 +18,7 @@ from teach_gym.core.media import CONTINUOUS_MEDIA, MEDIA
 from teach_gym.errors import DataNotFoundError
 from teach_gym.registration import NEURAL_TASKS, NOTES, TASKS, env_id
 from tools import docs
+from tools.pages import HEADINGS, PICTURED, neural_page, page
 
 FOLDER = Path(__file__).parents[2] / "docs" / "environments"
 HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -45,13 +46,13 @@ def rows(text: str, head: str) -> list[list[str]]:
 def made(request: pytest.FixtureRequest) -> tuple[str, gym.Env, str]:
     """Name, environment and page of every registered task."""
     env = gym.make(env_id(request.param))
-    return request.param, env, docs.page(request.param)
+    return request.param, env, page(request.param)
 
 
 def test_headings_are_there_in_order(made: tuple[str, gym.Env, str]) -> None:
     found = re.findall(r"^## (.*)$", made[2], flags=re.MULTILINE)
-    assert [h for h in found if h in docs.HEADINGS] == list(docs.HEADINGS)
-    assert all(section(made[2], h).strip() for h in docs.HEADINGS)
+    assert [h for h in found if h in HEADINGS] == list(HEADINGS)
+    assert all(section(made[2], h).strip() for h in HEADINGS)
 
 
 def test_action_table_has_a_row_per_action(made: tuple[str, gym.Env, str]) -> None:
@@ -86,7 +87,7 @@ def test_continuous_table_equals_the_box(continuous_name: str) -> None:
     box = gym.make(env_id(continuous_name), continuous=True).action_space
     assert isinstance(box, gym.spaces.Box)
     low, high = np.full(box.low.size, np.nan), np.full(box.low.size, np.nan)
-    for entries, entry_low, entry_high in rows(section(docs.page(continuous_name), "Action space"), "entries"):
+    for entries, entry_low, entry_high in rows(section(page(continuous_name), "Action space"), "entries"):
         start, stop = (int(n) for n in entries.split(":"))
         low[start:stop], high[start:stop] = float(entry_low), float(entry_high)
     np.testing.assert_allclose(low, box.low.ravel())
@@ -94,7 +95,7 @@ def test_continuous_table_equals_the_box(continuous_name: str) -> None:
 
 
 def test_use_block_runs() -> None:
-    code = re.search(r"```python\n(.*?)```", docs.page("LabelMoons"), flags=re.DOTALL)
+    code = re.search(r"```python\n(.*?)```", page("LabelMoons"), flags=re.DOTALL)
     assert code is not None
     made: dict[str, object] = {}
     exec(code.group(1), made)
@@ -110,9 +111,9 @@ def test_committed_pages_are_not_stale() -> None:
 @pytest.mark.skipif(not HAS_TORCH, reason="networks need torch")
 @pytest.mark.parametrize("name", NEURAL_TASKS)
 def test_page_of_a_network_task_says_what_it_is(name: str) -> None:
-    text, kwargs = docs.neural_page(name), {"pool": "patterns", "validation": 100, "epochs": 1, "batch_size": 20}
+    text, kwargs = neural_page(name), {"pool": "patterns", "validation": 100, "epochs": 1, "batch_size": 20}
     env = gym.make(env_id(name), **kwargs)
-    assert [h for h in re.findall(r"^## (.*)$", text, flags=re.MULTILINE) if h in docs.HEADINGS] == list(docs.HEADINGS)
+    assert [h for h in re.findall(r"^## (.*)$", text, flags=re.MULTILINE) if h in HEADINGS] == list(HEADINGS)
     assert " ".join(repr(env.action_space).split()) in text and " ".join(repr(env.observation_space).split()) in text
     found = {row[0].strip("`"): json.loads(row[1].strip("`")) for row in rows(section(text, "Arguments"), "argument")}
     assert NEURAL_TASKS[name].items() <= found.items() and set(kwargs) < set(found)
@@ -135,7 +136,7 @@ def test_descriptions_list_no_actions(medium: str) -> None:
 
 
 def test_every_pictured_task_has_its_picture() -> None:
-    for name in docs.PICTURED:
+    for name in PICTURED:
         assert (FOLDER.parent / "images" / f"{name}.png").is_file()
 
 
@@ -168,16 +169,16 @@ def test_calibration_numbers_reach_page_and_index(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "calibration.json").write_text(json.dumps({"LabelMoons": numbers}))
     calibration = docs.read_calibration(folder)
-    text = section(docs.page("LabelMoons", calibration), "Room for teaching")
+    text = section(page("LabelMoons", calibration), "Room for teaching")
     assert rows(text, "teacher") == [["passive", "45.1 ± 0.4", "5.0", "999"], ["greedy", "91.0 ± 0.0", "2.2", "200"]]
-    assert "Room for teaching" not in docs.page("SelectMoons", calibration)
+    assert "Room for teaching" not in page("SelectMoons", calibration)
     line = next(row for row in rows(docs.index(calibration), "task") if row[0].startswith("[LabelMoons]"))
     assert line[-2:] == ["45.1 ± 0.4 %", "91.0 ± 0.0 %"]
 
 
 def test_notes_reach_the_page() -> None:
     assert set(NOTES) <= set(TASKS)
-    assert NOTES["LabelDigits"] in section(docs.page("LabelDigits"), "Room for teaching")
+    assert NOTES["LabelDigits"] in section(page("LabelDigits"), "Room for teaching")
 
 
 def test_missing_data_is_said_and_nothing_is_written(
@@ -186,7 +187,7 @@ def test_missing_data_is_said_and_nothing_is_written(
     monkeypatch.setenv("TEACH_GYM_DATA", str(tmp_path / "nothing"))
     monkeypatch.setattr(docs, "TASKS", {name: TASKS[name] for name in ("LabelMoons", "LabelMNIST")})
     with pytest.raises(DataNotFoundError, match="teach-gym data mnist"):
-        docs.page("LabelMNIST")
+        page("LabelMNIST")
     with pytest.raises(DataNotFoundError):
         docs.write_all(tmp_path / "environments")
     assert not (tmp_path / "environments").exists()
@@ -198,7 +199,7 @@ def test_missing_data_is_said_and_nothing_is_written(
 
 def test_unknown_name_names_the_closest() -> None:
     with pytest.raises(ValueError, match="did you mean 'LabelMoons'"):
-        docs.page("LabelMoon")
+        page("LabelMoon")
 
 
 def test_readme_tables_are_not_stale() -> None:
