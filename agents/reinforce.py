@@ -60,7 +60,7 @@ with trange(args.updates) as bar:
         bar.set_postfix_str(f"return {scalars['return']:.1f}")
 
 network, spec = training.network(), training.task.spec
-result = teach_gym.evaluate(Agent(network=network, spec=spec), training.task, seeds=200)
+result = teach_gym.evaluate(Agent(policy=network, spec=spec), training.task, seeds=200)
 print(f"score {result.score:.3f} [{result.low:.3f}, {result.high:.3f}]; 0: passive, 1: greedy oracle")
 save_agent(args.out, network, spec, algo="reinforce", score=result.score)
 print(f"now: teach-gym bench --tasks {args.task.partition(':')[0]} --teachers agent:{args.out}")

@@ -43,7 +43,7 @@ def sample(cohort: Cohort, teacher: Any, state: TeachState, seed: int) -> tuple[
     Returns:
         What was made (B, n, size), the classes (B, n), and as many real rows (B, n, size) with theirs (B, n).
     """
-    from teach_gym.teachers.learned.generator import real_rows
+    from teach_gym.teachers.learned.design import real_rows
 
     task, b = cohort.task, len(state.w)
     rng = np.random.default_rng([seed, 7])
@@ -53,7 +53,7 @@ def sample(cohort: Cohort, teacher: Any, state: TeachState, seed: int) -> tuple[
     many = take(state, np.repeat(np.arange(b), SAMPLES))
     fresh = rng.integers(2**63, size=b * SAMPLES)  # noise of its own for every example
     many = many._replace(x=task.x[flat][:, None, None], y=task.y[flat][:, None, None], key=fresh)
-    made = teacher.made(task, many)[:, 0].reshape(b, SAMPLES, -1)
+    made = teacher.policy.made(task, many)[:, 0].reshape(b, SAMPLES, -1)
     real = np.asarray(real_rows(task, teacher.policy.arch).rows)
     return made, labels[rows], real[others], labels[others]
 

@@ -82,13 +82,13 @@ def run(unit: Unit) -> Result:
 
 def _watched(cohort: Cohort, teacher: Teacher) -> tuple[list[int], dict[str, Array]]:
     """Curves of a cohort; for private teachers with the least distance of the examples since the last iteration."""
-    from teach_gym.teachers.learned.generative import Private
+    from teach_gym.teachers.learned.generative import Private, perceptual_distance
 
     far: list[Array] = []
 
     def watch(before: TeachState, transition: Transition) -> None:
         if isinstance(teacher, Private):
-            far.append(teacher.perceptual_distance(transition.example).min(-1))
+            far.append(perceptual_distance(teacher, transition.example).min(-1))
 
     iterations, values = roll(cohort, teacher, FIGURE_METRICS, watch)
     if far:

@@ -65,7 +65,7 @@ def train_policies(unit: Unit, settings: Mapping[str, Any]) -> list[Teacher]:
         training = PolicyGradient(env, how, seed)
         for _ in range(how.updates):
             training.learn()
-        teachers.append(Agent(network=training.network(), spec=env.task.spec))
+        teachers.append(Agent(policy=training.network(), spec=env.task.spec))
     return teachers
 
 

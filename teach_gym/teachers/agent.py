@@ -19,77 +19,96 @@ from teach_gym.core.observe import Block, layout, observe
 from teach_gym.core.randomness import Streams
 from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Task, TeachState
-from teach_gym.errors import DamagedDataError
 from teach_gym.files import write_text, writing
-from teach_gym.teachers.base import Choice, Teacher, draws
+from teach_gym.teachers.base import Choice, draws
+from teach_gym.teachers.from_file import Facts, FromFile
 from teach_gym.teachers.perceptron import Floats, Network, Normalization
-from teach_gym.teachers.weights import read_teacher, write_teacher
+from teach_gym.teachers.weights import Loaded, damage_named, read_teacher, write_teacher
 
 KIND = "agent"
+_PARTS = ("weight", "bias")
 
 
 @dataclass(eq=False)
-class Agent(Teacher):
+class Agent(FromFile):
     """A trained agent: it sees only the observation, of the kind it was trained on, and keeps no memory.
 
     Args:
         path: a file of ``save_agent``, or the name of a pretrained one (``teach_gym.pretrained``).
-        sampled: draw actions with the softmax of the scores instead of taking the best; discrete actions only.
-        network: instead of a path, the network.
+        policy: instead of a path, the network.
         spec: with it, the task it was trained on (None: one whose observation is of the task's own kind).
+        sampled: draw actions with the softmax of the scores instead of taking the best; discrete actions only.
 
     Raises:
         FileNotFoundError: no such file.
         DamagedDataError: a damaged file.
-        ValueError: a file of another kind, or neither or both of path and network.
+        ValueError: a file of another kind, or neither or both of path and policy.
     """
 
-    path: str | Path | None = None
+    give: str = field(default="action", init=False, repr=False)
+    policy: Network | None = field(default=None, repr=False)
+    every: int | None = field(default=1, init=False, repr=False)
     sampled: bool = False
-    network: Network | None = field(default=None, repr=False)
-    spec: TaskSpec | None = field(default=None, repr=False)
-    name: str = field(default="agent", init=False)
+    name: str = field(default=KIND, init=False)
+    _layout: tuple[Task, list[Block]] | None = field(default=None, init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        if (self.path is None) == (self.network is None):
-            raise ValueError('an agent is read from a file: give path="FILE.safetensors" (or a network)')
-        self.card: dict[str, Any] = {}
-        if self.path is not None:
-            self.network, self.spec, self.card = _load(self.path)
-        self._seen: tuple[Task, list[Block]] | None = None
+    def read(self, path: Path) -> Loaded:
+        """Read the network."""
+        saved = read_teacher(path, KIND, framework="np")
+        with damage_named(path):
+            about: Mapping[str, Any] = saved.card["network"]
+            n = len(saved.tensors) // len(_PARTS)
+            unknown = set(saved.tensors) - {f"{i}.{part}" for i in range(n) for part in _PARTS}
+            if unknown:
+                raise ValueError(f"unknown tensors {', '.join(sorted(unknown))}")
+            weights, biases = ([saved.tensors[f"{i}.{part}"].astype(np.float32) for i in range(n)] for part in _PARTS)
+            layers = list(zip(weights, biases, strict=True))
+            statistics = about["normalization"]
+            normalization = None if statistics is None else Normalization(**statistics)
+            return Loaded(Network(layers, about["activation"], about["form"], normalization), saved.spec, saved.card)
+
+    @property
+    def network(self) -> Network:
+        """Its network."""
+        assert self.policy is not None
+        return self.policy
+
+    def facts(self, task: Task) -> tuple[Facts, Facts]:
+        """The observation and the actions, with their sizes."""
+        kind, shown = (self.spec or task.spec).observation, sum(block.size for block in layout(task, self.spec))
+        ours = _actions(self.network.n_outputs, continuous=self.network.form != "scores")
+        theirs = _actions(np.size(task.medium.box[0]) if task.spec.continuous else task.n_actions, task.spec.continuous)
+        return (
+            {"observation": f"{kind} of {self.network.n_inputs} numbers", "actions": ours},
+            {"observation": f"{kind} of {shown} numbers", "actions": theirs},
+        )
 
     def check(self, task: Task) -> None:
         """Raise a ``ValueError`` if its observations or actions are not the task's."""
-        assert self.network is not None
-        size = sum(block.size for block in layout(task, self.spec))
-        if size != self.network.n_inputs:
-            raise ValueError(f"the agent sees {self.network.n_inputs} numbers, the task shows {size}; {self._origin()}")
-        discrete = self.network.form == "scores"
-        n = task.n_actions if discrete else (0 if task.medium.low is None else int(np.size(task.medium.low)))
-        if discrete == task.spec.continuous or n != self.network.n_outputs:
-            ours = f"{self.network.n_outputs} {'actions' if discrete else 'entries of a continuous action'}"
-            theirs = f"a continuous action of {n} entries" if task.spec.continuous else f"{task.n_actions} actions"
-            raise ValueError(f"the agent knows {ours}, the task has {theirs}; {self._origin()}")
-        if self.sampled and not discrete:
+        super().check(task)
+        if self.sampled and task.spec.continuous:
             raise ValueError("sampled=True needs an agent with discrete actions")
 
-    def _origin(self) -> str:
-        return "" if self.spec is None else f"it was trained on {self.spec.to_json()}"
+    def choose(self, task: Task, state: TeachState) -> Choice:
+        """The actions: (B,) int64, or (B, *Box shape) of the task's dtype.
 
-    def __call__(self, task: Task, state: TeachState) -> Choice:
-        """The actions: (B,) int64, or (B, *Box shape) of the task's dtype."""
-        assert self.network is not None
-        if self._seen is None or self._seen[0] is not task:
-            self._seen = task, layout(task, self.spec)
-        found = self.network(observe(task, state, self._seen[1]))
+        Raises:
+            ValueError: its observations or actions are not the task's.
+        """
+        if self._layout is None or self._layout[0] is not task:
+            self.check(task)
+            self._layout = task, layout(task, self.spec)
+        found = self.network(observe(task, state, self._layout[1]))
         if self.network.form == "scores":
             return sampled_actions(found, draws(state)) if self.sampled else found.argmax(-1)
-        assert task.medium.low is not None and task.medium.high is not None
-        shape = task.medium.low.shape
-        low, high = (bound.ravel().astype(np.float32) for bound in (task.medium.low, task.medium.high))
-        squashed = low + np.float32(0.5) * (np.tanh(found) + np.float32(1)) * (high - low)
-        action = np.clip(found if self.network.form == "box" else squashed, low, high)
-        return action.reshape(len(action), *shape).astype(task.spec.dtype)
+        low, high = (bound.ravel().astype(np.float32) for bound in task.medium.box)
+        if self.network.form == "squashed":
+            found = low + np.float32(0.5) * (np.tanh(found) + np.float32(1)) * (high - low)
+        return np.clip(found, low, high).reshape(len(found), *task.medium.box[0].shape).astype(task.spec.dtype)
+
+
+def _actions(n: int, continuous: bool) -> str:
+    return f"a continuous action of {n} entries" if continuous else f"{n} discrete actions"
 
 
 def sampled_actions(scores: Floats, rng: Streams) -> npt.NDArray[np.int64]:
@@ -112,31 +131,13 @@ def save_agent(path: str | Path, network: Network, spec: TaskSpec, **card: Any) 
         ValueError: the network does not fit the task, or weights that are not finite.
         TypeError: a card that JSON cannot hold.
     """
-    Agent(network=network, spec=spec).check(build(spec))
+    Agent(policy=network, spec=spec).check(build(spec))
     tensors = {
         f"{i}.{name}": a for i, layer in enumerate(network.layers) for name, a in zip(_PARTS, layer, strict=True)
     }
     normalization = None if network.normalization is None else asdict(network.normalization)
     about = {"activation": network.activation, "form": network.form, "normalization": normalization}
     write_teacher(path, KIND, tensors, spec, network=about, **card)
-
-
-_PARTS = ("weight", "bias")
-
-
-def _load(path: str | Path) -> tuple[Network, TaskSpec, dict[str, Any]]:
-    saved = read_teacher(pretrained.find(path), KIND, framework="np")
-    try:
-        about: Mapping[str, Any] = saved.card["network"]
-        n = len(saved.tensors) // 2
-        layers = [(saved.tensors[f"{i}.weight"], saved.tensors[f"{i}.bias"]) for i in range(n)]
-        statistics = about["normalization"]
-        normalization = None if statistics is None else Normalization(**statistics)
-        if not all(np.isfinite(a).all() for layer in layers for a in layer):
-            raise ValueError("weights that are not finite")
-        return Network(layers, about["activation"], about["form"], normalization), saved.spec, saved.card
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise DamagedDataError(f"{path} is damaged: {error!r}") from error
 
 
 def load_teacher(name: str | Path) -> Agent:

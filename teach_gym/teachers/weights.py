@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from teach_gym.core.observe import OBSERVATIONS
 from teach_gym.core.spec import TaskSpec
-from teach_gym.core.state import Task
 from teach_gym.errors import DamagedDataError, lookup_name
 from teach_gym.files import writing
 from teach_gym.versions import version_of, versions
@@ -24,8 +24,8 @@ from teach_gym.versions import version_of, versions
 FORMAT = "1"
 SUFFIX = ".safetensors"
 """Suffix by which a text is known to be a path of such a file."""
-GIVES = dict.fromkeys(("example", "action"))
-"""What a learned teacher gives: its very example, or the action whose example is nearest to that."""
+DTYPES = ("F32", "F64")
+"""The floating types that weights may have, by their names in safetensors."""
 _PREFIX = "teach_gym."
 
 
@@ -43,25 +43,18 @@ class Saved(NamedTuple):
     spec: TaskSpec
 
 
-def check_source(name: str, give: str, path: str | Path | None, policy: Any) -> None:
-    """Check the arguments that all teachers from files share.
+class Loaded(NamedTuple):
+    """What a teacher is made of that is read from a file.
 
-    Raises:
-        ValueError: an unknown ``give``, or neither or both of path and policy.
+    Attributes:
+        policy: its networks.
+        spec: the task it was trained on.
+        card: the file's description.
     """
-    lookup_name("give", give, GIVES)
-    if (path is None) == (policy is None):
-        raise ValueError(f'the {name} teacher is read from a file: give path="FILE.safetensors" (or a policy)')
 
-
-def misfit(trained_on: TaskSpec | None, task: Task, there: Mapping[str, Any], here: Mapping[str, Any]) -> ValueError:
-    """The error for a task that a teacher's networks do not fit, with the sizes that differ and both tasks."""
-    sizes = [", ".join(f"{name}={value}" for name, value in found.items()) for found in (there, here)]
-    ours = "unknown" if trained_on is None else trained_on.to_json()
-    return ValueError(
-        f"this teacher is for tasks with {sizes[0]}; the task has {sizes[1]}. "
-        f"It was trained on {ours}; the task is {task.spec.to_json()}"
-    )
+    policy: Any
+    spec: TaskSpec
+    card: dict[str, Any]
 
 
 def write_teacher(path: str | Path, kind: str, tensors: Mapping[str, Any], spec: TaskSpec, **card: Any) -> None:
@@ -97,15 +90,13 @@ def _array(tensor: Any) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(tensor)
 
 
-def read_policy(
-    path: str | Path, kind: str, make: Callable[[dict[str, Any]], Any]
-) -> tuple[Any, TaskSpec, dict[str, Any]]:
-    """The networks in a file, the task they were trained on and the file's description.
+def read_policy(path: str | Path, kind: str, make: Callable[[dict[str, Any], Mapping[str, Any]], Any]) -> Loaded:
+    """Read torch networks, the task they were trained on and the file's description.
 
     Args:
         path: the file.
         kind: the teacher's kind.
-        make: makes the networks for the card's architecture; their weights are then loaded.
+        make: makes the networks for the card's architecture (lists as tuples) and the tensors that will be loaded.
 
     Raises:
         FileNotFoundError: no such file.
@@ -113,15 +104,21 @@ def read_policy(
         DamagedDataError: not such a file, or a damaged one.
     """
     saved = read_teacher(path, kind)
-    try:
-        about = dict(saved.card["architecture"])
-        policy = make({**about, "hidden": tuple(about["hidden"])})
+    with damage_named(path):
+        about = {n: tuple(v) if isinstance(v, list) else v for n, v in dict(saved.card["architecture"]).items()}
+        policy = make(about, saved.tensors)
         policy.load_state_dict(saved.tensors)
-        if not all(np.isfinite(_array(tensor)).all() for tensor in saved.tensors.values()):
-            raise ValueError("weights that are not finite numbers")
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DamagedDataError(f"{path} is damaged: {error}") from error
-    return policy.to(next(iter(saved.tensors.values())).dtype), saved.spec, saved.card
+        policy.to(next(iter(saved.tensors.values())).dtype)
+    return Loaded(policy, saved.spec, saved.card)
+
+
+@contextlib.contextmanager
+def damage_named(path: str | Path) -> Iterator[None]:
+    """Turn what goes wrong while a file's content is put together into a ``DamagedDataError``."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError, StopIteration) as error:
+        raise DamagedDataError(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
 
 def read_kind(path: str | Path) -> str:
@@ -172,14 +169,21 @@ def read_teacher(path: str | Path, kind: str, framework: str = "pt") -> Saved:
     """
     with _opened(path, framework) as file:
         about = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
-    found, version = about.get(_PREFIX + "kind"), about.get(_PREFIX + "format")
-    if found != kind or version != FORMAT:
-        raise ValueError(
-            f"{path} holds {found or 'no learned teacher'} of format {version}, wanted {kind} of format {FORMAT}"
-        )
-    try:
+        found, version = about.get(_PREFIX + "kind"), about.get(_PREFIX + "format")
+        if found != kind or version != FORMAT:
+            raise ValueError(
+                f"{path} holds {found or 'no learned teacher'} of format {version}, wanted {kind} of format {FORMAT}"
+            )
+        names = list(file.keys())
+        odd = {name: kind for name in names if (kind := file.get_slice(name).get_dtype()) not in DTYPES}
+        if odd:
+            raise DamagedDataError(f"{path} is damaged: weights must be {' or '.join(DTYPES)}, got {odd}")
+        tensors = {name: file.get_tensor(name) for name in names}
+    with damage_named(path):
+        infinite = [name for name, tensor in tensors.items() if not np.isfinite(_array(tensor)).all()]
+        if infinite:
+            raise ValueError(f"weights that are not finite numbers: {', '.join(infinite)}")
         card = json.loads(about[_PREFIX + "card"])
-        return Saved(card, tensors, TaskSpec(**card["task"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise DamagedDataError(f"{path} is damaged: its description cannot be read ({error})") from error
+        spec = TaskSpec(**card["task"])
+        lookup_name("observation", spec.observation, OBSERVATIONS)
+        return Saved(card, tensors, spec)

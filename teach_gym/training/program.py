@@ -177,7 +177,7 @@ class Milestones:
         self.seconds += time.process_time() - self._since
         step, network, log = self.trainer.step, self.trainer.network(), self.log
         assert log.spec is not None
-        self.result = self.evaluation(Agent(network=network, spec=log.spec))
+        self.result = self.evaluation(Agent(policy=network, spec=log.spec))
         log.log(step, **self.result, seconds=self.seconds)
         self.say("step {}: score {score:.3f} [{score_low:.3f}, {score_high:.3f}]".format(step, **self.result))
         save_agent(log.folder / POLICY, network, log.spec, step=step, **log.config, **self.result)

@@ -100,10 +100,10 @@ def test_an_agent_sees_other_tasks_as_its_own() -> None:
     rng = np.random.default_rng(0)
     layer = rng.normal(size=(plain.n_actions, n)).astype(np.float32), np.zeros(plain.n_actions, np.float32)
     network = Network([layer], "Tanh", "scores")
-    Agent(network=network, spec=trained_on).check(plain)
-    teach_episodes(plain, Agent(network=network, spec=trained_on), [0, 1])
-    with pytest.raises(ValueError, match=f"sees {n} numbers"):
-        Agent(network=network, spec=plain.spec).check(plain)
+    Agent(policy=network, spec=trained_on).check(plain)
+    teach_episodes(plain, Agent(policy=network, spec=trained_on), [0, 1])
+    with pytest.raises(ValueError, match=f"observation=omniscient of {n} numbers"):
+        Agent(policy=network, spec=plain.spec).check(plain)
 
 
 def test_what_cannot_be_saved_leaves_no_file(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_agents_that_do_not_fit_are_refused() -> None:
 
     def agent(outputs: int, form: str, inputs: int = n, **options: Any) -> Agent:
         layer = np.zeros((outputs, inputs), np.float32), np.zeros(outputs, np.float32)
-        return Agent(network=Network([layer], "Tanh", form), **options)
+        return Agent(policy=Network([layer], "Tanh", form), **options)
 
     agent(task.n_actions, "scores").check(task)
     agent(1, "box").check(make_task(**variant("label-grid", continuous=True)))

@@ -21,9 +21,11 @@ from teach_gym.core.task import advance, reset, step  # noqa: E402
 from teach_gym.envs.base import action_space  # noqa: E402
 from teach_gym.errors import DamagedDataError  # noqa: E402
 from teach_gym.teachers import example_of, make_teacher  # noqa: E402
-from teach_gym.teachers.learned.blast import TrainedBlackBox, train_black_box  # noqa: E402
+from teach_gym.teachers.learned.blast import train_black_box  # noqa: E402
 from teach_gym.teachers.learned.fit import TrainingSettings  # noqa: E402
-from teach_gym.teachers.learned.holdout_training import DartsTraining, HoldoutTraining, PolicyGradient  # noqa: E402
+from teach_gym.teachers.learned.holdout_training import METHODS, PolicyGradient  # noqa: E402
+from teach_gym.teachers.learned.objective import Training  # noqa: E402
+from teach_gym.teachers.learned.trained import Trained  # noqa: E402
 from teach_gym.teachers.learned.unroll import draw_episodes  # noqa: E402
 from teach_gym.teachers.learned.values import BlackBoxPolicy, black_box_architecture  # noqa: E402
 from teach_gym.teachers.oracles.holdout_greedy import holdout_loss, holdout_table  # noqa: E402
@@ -80,9 +82,9 @@ def policy_of(task: Task, n: int = 2, **options: Any) -> BlackBoxPolicy:
     return BlackBoxPolicy(arch, range(n)).double()
 
 
-def step_of(kind: Any, task: Task, policy: BlackBoxPolicy, learners: int = 3, **options: Any) -> Any:
+def step_of(method: str, task: Task, policy: BlackBoxPolicy, learners: int = 3, **options: Any) -> Any:
     settings = TrainingSettings(iterations=1, steps=5, learners=learners, dtype="float64")
-    training = kind([task], policy, settings, range(policy.n), "cpu", **options)
+    training: Any = METHODS[method]([task], policy, settings, range(policy.n), "cpu", **options)
     training.optimizer.step = lambda: None  # only its gradients and values are wanted
     return training
 
@@ -95,7 +97,7 @@ def states(task: Task, n: int = 6) -> TeachState:
     return reset(task, Streams.from_seeds(range(n)))
 
 
-def trained(name: str, settings: TrainingSettings = TINY, **options: Any) -> TrainedBlackBox:
+def trained(name: str, settings: TrainingSettings = TINY, **options: Any) -> Trained:
     task, shape = case(name)
     shape = {"hidden": (8,), **shape}
     return train_black_box([task], [0, 1], settings, architecture=shape, progress=False, **options)
@@ -108,7 +110,7 @@ def trained(name: str, settings: TrainingSettings = TINY, **options: Any) -> Tra
 def test_gradient_of_the_unrolled_holdout_loss_against_finite_differences(name: str) -> None:
     task, options = case(name)
     policy = policy_of(task, **options)
-    training, episodes = step_of(HoldoutTraining, task, policy), episodes_of(task, 2)
+    training, episodes = step_of("unroll", task, policy), episodes_of(task, 2)
 
     def objective() -> float:
         with torch.enable_grad():
@@ -125,7 +127,7 @@ def test_the_objective_is_the_holdout_loss_of_learners_taught_one_by_one() -> No
     tasks = [make_task(**CASES["label"][0], pool_seed=seed) for seed in (0, 1)]
     policy = policy_of(tasks[0])
     settings = TrainingSettings(iterations=1, steps=5, learners=2, dtype="float64")
-    training = HoldoutTraining(tasks, policy, settings, (0, 1), "cpu")
+    training = METHODS["unroll"](tasks, policy, settings, (0, 1), "cpu")
     training.optimizer.step = lambda: None
     episodes = draw_episodes(tasks, (0, 1), 0, learners=2, steps=5, dtype=torch.float64)
     values = training(0, episodes)
@@ -152,7 +154,7 @@ def test_the_objective_is_the_holdout_loss_of_learners_taught_one_by_one() -> No
 def test_second_order_gradient_against_the_finite_difference_of_darts(name: str, xi: float | None) -> None:
     task, options = case(name)
     policy = policy_of(task, 1, **options)
-    training, episodes = step_of(DartsTraining, task, policy, 1, xi=xi), episodes_of(task, 1, 1, 1)
+    training, episodes = step_of("darts", task, policy, 1, xi=xi), episodes_of(task, 1, 1, 1)
     objective = float(training(0, episodes)["objective"])
     size, w = xi or task.spec.learning_rate, episodes.state.w
     taught = training.task
@@ -182,7 +184,7 @@ def test_second_order_gradient_against_the_finite_difference_of_darts(name: str,
 def test_first_order_gradient_against_finite_differences_and_without_a_step_there_is_none() -> None:
     task, options = case("mixup")
     policy = policy_of(task, **options)
-    training, episodes = step_of(DartsTraining, task, policy, order=1), episodes_of(task, 2, steps=1)
+    training, episodes = step_of("darts", task, policy, order=1), episodes_of(task, 2, steps=1)
     direction = random_direction(policy)
 
     def objective() -> float:
@@ -192,7 +194,7 @@ def test_first_order_gradient_against_finite_differences_and_without_a_step_ther
     objective()
     found = along(policy, direction)
     assert found == pytest.approx(slope_along(policy, direction, objective), rel=1e-4) and abs(found) > 1e-6
-    small = step_of(DartsTraining, task, policy, xi=1e-9)
+    small = step_of("darts", task, policy, xi=1e-9)
     small(0, episodes)
     assert abs(along(policy, direction)) < 1e-6 * abs(found), "xi -> 0 leaves nothing of the plain hold-out loss"
 
@@ -202,7 +204,7 @@ def test_policy_gradient_against_the_gradient_of_the_expected_reward() -> None:
     task = make_task(**{**CASES["label"][0], "init": "zeros"})
     policy = policy_of(task, 1, space="choice")
     learners = 4000
-    training = step_of(PolicyGradient, task, policy, learners, reward="loss")
+    training = step_of("policy_gradient", task, policy, learners, reward="loss")
     episodes = draw_episodes([task], [0], 0, learners=1, steps=1, dtype=torch.float64)
 
     def many(part: Any, axis: int) -> Any:
@@ -213,11 +215,11 @@ def test_policy_gradient_against_the_gradient_of_the_expected_reward() -> None:
     training(0, episodes)
     ours = torch.cat([p.grad.flatten() for p in policy.parameters()])
     one = type(state)(*(None if part is None else part[:1] for part in state))
-    share = torch.softmax(policy.raw(policy.seen(training.task, one)).mean(1), -1)[0]
+    share = torch.softmax(policy.raw(policy.inputs(training.task, one)).mean(1), -1)[0]
     candidates = training.task.medium.candidates
     x, w = one.x[0, 0, 0], one.w[0]
     rewards = torch.stack(
-        [-training.holdout_loss((w - 0.8 * (torch.sigmoid(w @ x) - c[0, 0]) * x)[None])[0, 0] for c in candidates]
+        [-training.rows.loss((w - 0.8 * (torch.sigmoid(w @ x) - c[0, 0]) * x)[None])[0, 0] for c in candidates]
     )
     deviation = ((share * rewards**2).sum() - (share * rewards).sum() ** 2).sqrt().detach()
     exact = torch.autograd.grad(-(share * rewards).sum() / deviation, list(policy.parameters()))
@@ -264,7 +266,7 @@ class Stop(Exception):
 
 @pytest.mark.parametrize(
     ("kind", "method", "options"),
-    [(DartsTraining, "darts", {"order": 1}), (PolicyGradient, "policy_gradient", {})],
+    [(Training, "darts", {"order": 1}), (PolicyGradient, "policy_gradient", {})],
     ids=["darts", "policy_gradient"],
 )
 def test_resuming_gives_the_same_policy_and_teachers_do_not_depend_on_each_other(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +177,7 @@ def test_a_teacher_of_another_task_is_refused_with_both_named(saved: tuple[Train
     for name, match in (("LabelDigits", r"d=2.*d=64"), ("PerturbMoons", "medium=label.*medium=perturb")):
         with pytest.raises(ValueError, match=match) as caught:
             teacher.check(make_task(name))
-        assert '"half_moons"' in str(caught.value) and json.dumps("medium") in str(caught.value)
+        assert ("pool was 'half_moons'" in str(caught.value)) == (name == "LabelDigits")
     similar = make_task(**{**task_kwargs("LabelGaussian"), "budget": 3})
     teacher.check(similar)
     apart = teacher.differences(similar)

@@ -165,7 +165,7 @@ def test_it_learns_what_a_random_policy_cannot_do() -> None:
     training = trained("LabelMoons:budget=20,learning_rate=2.0", 200, n_envs=64, sizes=(32,))
     evaluation = Evaluation(training.task, 100)
     assert evaluation(make_teacher("random"))["score_high"] < 0.3
-    assert evaluation(Agent(network=training.network(), spec=training.task.spec))["score_low"] > 0.7
+    assert evaluation(Agent(policy=training.network(), spec=training.task.spec))["score_low"] > 0.7
 
 
 @pytest.mark.parametrize(

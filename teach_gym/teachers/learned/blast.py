@@ -16,45 +16,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from teach_gym.core.state import Task
 from teach_gym.errors import lookup_name
 from teach_gym.teachers.base import check_settled
-from teach_gym.teachers.learned.black_box import KIND, BlackBox
+from teach_gym.teachers.learned.black_box import KIND
 from teach_gym.teachers.learned.fit import TrainingSettings, fit
-from teach_gym.teachers.learned.holdout_training import DartsTraining, HoldoutTraining, PolicyGradient
-from teach_gym.teachers.learned.networks import pick
-from teach_gym.teachers.learned.unrolled import Trained
+from teach_gym.teachers.learned.holdout_training import METHODS
+from teach_gym.teachers.learned.trained import Trained
 from teach_gym.teachers.learned.values import BlackBoxPolicy, black_box_architecture
-
-METHODS: dict[str, type[HoldoutTraining]] = {
-    "unroll": HoldoutTraining,
-    "darts": DartsTraining,
-    "policy_gradient": PolicyGradient,
-}
-"""How black-box teachers are learned."""
-
-
-@dataclass
-class TrainedBlackBox(Trained):
-    """What ``train_black_box`` gives; see ``Trained``.
-
-    Attributes:
-        method: a key of ``METHODS``.
-    """
-
-    method: str = "unroll"
-
-    def teacher(self, index: int | None = None, *, give: str = "example") -> BlackBox:
-        """One teacher; None: all of them, each teaching its share of the runs."""
-        policy: Any = self.policy if index is None else pick(self.policy, index)
-        return BlackBox(policy=policy, give=give, spec=self.task(index or 0).spec)
-
-    def about(self) -> dict[str, Any]:
-        """How they were learned."""
-        return {"method": self.method}
 
 
 def train_black_box(
@@ -67,7 +38,7 @@ def train_black_box(
     options: dict[str, Any] | None = None,
     device: str = "cpu",
     **records: Any,
-) -> TrainedBlackBox:
+) -> Trained:
     """Train black-box teachers, all at once.
 
     Args:
@@ -104,4 +75,4 @@ def train_black_box(
     config = {"kind": KIND, "method": method, "options": options, "architecture": dataclasses.asdict(policy.arch)}
     history = fit(step, step.parts, tasks, seeds, settings, config=config, device=device, **records)
     policy.to("cpu").eval()
-    return TrainedBlackBox(policy, tuple(seeds), tuple(tasks), settings, history, method)
+    return Trained(KIND, policy, tuple(seeds), tuple(tasks), settings, history, {"method": method})

@@ -14,12 +14,15 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 try:
     import torch
     from torch import nn
 except ImportError as error:
     raise ImportError("teach_gym.teachers.learned.networks needs torch: pip install 'teach_gym[torch]'") from error
 
+from teach_gym.core.backend import Array
 from teach_gym.errors import lookup_name, positive
 
 ACTIVATIONS: dict[str, Any] = {
@@ -160,6 +163,53 @@ class BatchedNorm(nn.Module):
         weight, bias = self.weight.view(-1), self.bias.view(-1)
         out = nn.functional.batch_norm(flat, mean, var, weight, bias, self.training, STATISTICS_RATE)
         return out.view(rows, s, features).transpose(0, 1)
+
+
+class TeachingNetworks(nn.Module):
+    """Base of the policies of S teachers of one architecture; run b is taught by policy b // (B / S).
+
+    Attributes:
+        arch: the architecture, a dataclass of plain JSON values.
+        net: the networks, (S, L, n) -> (S, L, n').
+        perception: the perceptual distance that the policy was trained with (DHT Eq. 10), or None.
+    """
+
+    arch: Any
+    net: nn.Module
+    perception: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_module("perception", None)
+
+    @property
+    def n(self) -> int:
+        """Number S of teachers."""
+        return len(next(self.parameters()))
+
+    def raw(self, *seen: torch.Tensor) -> torch.Tensor:
+        """What the networks make of what they see: (B, ..., n) -> (B, ..., n')."""
+        (rows,) = seen
+        out: torch.Tensor = self.net(rows.reshape(self.n, -1, rows.shape[-1]))
+        return out.reshape(*rows.shape[:-1], out.shape[-1])
+
+    def outputs(self, *seen: Array) -> Array:
+        """``raw`` in evaluation mode and without gradients, from numpy to numpy.
+
+        Raises:
+            ValueError: B is not a multiple of S.
+        """
+        if len(seen[0]) % self.n:
+            raise ValueError(f"{self.n} networks teach as many runs each; {len(seen[0])} runs cannot be shared out")
+        dtype = next(self.parameters()).dtype
+        self.eval()
+        with torch.no_grad():
+            found: Array = self.raw(*(torch.tensor(np.array(a, order="C"), dtype=dtype) for a in seen)).numpy()
+        return found.astype(seen[0].dtype)
+
+    def by_teacher(self, values: torch.Tensor) -> torch.Tensor:
+        """Values of B runs, those of each teacher's L learners together: (B, ...) -> (S, L, ...)."""
+        return values.reshape(self.n, -1, *values.shape[1:])
 
 
 def mlp(

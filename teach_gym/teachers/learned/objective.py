@@ -1,9 +1,13 @@
-"""The objective of unrolled teachers and one iteration of its minimisation (LAST Eq. 5, DHT 3.3.1)."""
+"""One iteration of a teacher's training: unroll, add the objective's gradient window by window, step (LAST Eq. 5).
+
+What is minimised is an ``Objective``; ``Distance`` is that of unrolled teachers (DHT 3.3.1).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Generic, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 try:
     import torch
@@ -13,36 +17,103 @@ except ImportError as error:
 from teach_gym.core.backend import to_torch
 from teach_gym.core.state import Task
 from teach_gym.teachers.learned.fit import DivergedError, TrainingSettings
-from teach_gym.teachers.learned.networks import deferred
+from teach_gym.teachers.learned.networks import TeachingNetworks, deferred
 from teach_gym.teachers.learned.unroll import Episodes, Policy, Window, first_divergence, unroll
 
-if TYPE_CHECKING:
-    from teach_gym.teachers.learned.generator import GenerativePolicy
-    from teach_gym.teachers.learned.policy import NetworkPolicy
-    from teach_gym.teachers.learned.values import BlackBoxPolicy
+Values = dict[str, torch.Tensor]
+"""Named values (S,), one for each teacher."""
 
 
-P = TypeVar("P", bound="NetworkPolicy | BlackBoxPolicy | GenerativePolicy")
+class Measured(NamedTuple):
+    """An objective in a window, (S,) each.
+
+    Attributes:
+        objective: what is minimised, differentiable.
+        goal: the quantity the teacher is for, such as the squared distance to w*.
+        loss: the sum of the learner's losses on the teaching examples.
+    """
+
+    objective: torch.Tensor
+    goal: torch.Tensor
+    loss: torch.Tensor
 
 
-class Training(Generic[P]):
-    """One iteration of training S policies: min over theta of ||w^v(theta) - w*||^2 + alpha sum_i loss_i.
+class Objective(ABC):
+    """What a training minimises.
+
+    Attributes:
+        goal: the name under which the goal after the last window is logged.
+        parts: what the objective trains itself, by name, for the checkpoints.
+    """
+
+    goal: str = "gap"
+    parts: dict[str, Any]
+
+    def __init__(self) -> None:
+        self.parts = {}
+
+    def begin(self, iteration: int, episodes: Episodes, policy: Any) -> Policy:
+        """Prepare an iteration and give what is unrolled in it, by default the policy."""
+        del iteration, episodes
+        unrolled: Policy = policy
+        return unrolled
+
+    @abstractmethod
+    def __call__(self, window: Window) -> Measured:
+        """Measure a window; its gradient is taken before the next window begins."""
+
+    def finish(self, iteration: int, values: Values) -> Values:
+        """After the policy's step: the values to be logged, from those of the windows."""
+        del iteration
+        return values
+
+
+class Distance(Objective):
+    """||w^v - w*||^2 + alpha sum_i loss_i (DHT 3.3.1), each teacher's mean over its learners.
 
     With truncated back-propagation the squared distances at the ends of all windows are summed: without gradients
-    across windows, the last distance alone would teach the last window only. Each teacher's objective is the mean over
-    its learners.
+    across windows, the last distance alone would teach the last window only.
+
+    Args:
+        policy: the networks.
+        alpha: weight of the losses on the teaching examples.
+    """
+
+    def __init__(self, policy: TeachingNetworks, alpha: float) -> None:
+        super().__init__()
+        self.policy, self.alpha = policy, alpha
+
+    def __call__(self, window: Window) -> Measured:
+        """Squared distance after the window and losses in it."""
+        gap, loss = (self.policy.by_teacher(values).mean(1) for values in (window.gap, window.loss))
+        return Measured(gap + self.alpha * loss if self.alpha else gap, gap, loss)
+
+
+class Training:
+    """One iteration of training S policies: min over theta of an objective of w^v(theta).
 
     Args:
         task: the task (in numpy).
         policy: the networks.
         settings: how to train.
+        objective: what is minimised (None: ``Distance``).
         device: a torch device.
+        window: steps that gradients flow through (None: those of the settings).
 
     Raises:
         ValueError: batch normalisation with one row only.
     """
 
-    def __init__(self, task: Task, policy: P, settings: TrainingSettings, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        task: Task,
+        policy: TeachingNetworks,
+        settings: TrainingSettings,
+        objective: Objective | None = None,
+        *,
+        device: str = "cpu",
+        window: int | None = None,
+    ) -> None:
         if policy.arch.batch_norm and settings.learners * task.spec.batch_size < 2:
             raise ValueError(
                 "batch normalisation needs two rows at least for each teacher: "
@@ -50,45 +121,39 @@ class Training(Generic[P]):
             )
         dtype = getattr(torch, settings.dtype)
         self.task = to_torch(task, device, dtype)
-        self.policy, self.settings = policy, settings
-        policy.to(device, dtype).train()
+        self.policy, self.settings = policy.to(device, dtype).train(), settings
+        self.objective = objective or Distance(policy, settings.alpha)
         self.optimizer = torch.optim.Adam(policy.parameters(), lr=settings.learning_rate)
-        self.parts = {"policy": self.policy, "optimizer": self.optimizer}
+        self.parts = {"policy": self.policy, "optimizer": self.optimizer, **self.objective.parts}
+        self.unrolling: dict[str, Any] = {
+            "window": window or settings.window,
+            "recompute": settings.recompute,
+            "every": settings.every,
+            "loss": settings.alpha > 0,
+        }
 
-    def __call__(self, iteration: int, episodes: Episodes) -> dict[str, torch.Tensor]:
-        """One step of Adam; objective, last squared distance and loss, (S,) each, before it."""
+    def __call__(self, iteration: int, episodes: Episodes) -> Values:
+        """One step of Adam; objective, goal after the last step and loss, (S,) each, before it."""
+        unrolled = self.objective.begin(iteration, episodes, self.policy)
         self.optimizer.zero_grad(set_to_none=True)
         with deferred(self.policy):
-            windows = [self.backward(window) for window in self.windows(episodes)]
-        objective, gap, loss = (torch.stack(values) for values in zip(*windows, strict=True))
-        objective, gap, loss = objective.sum(0), gap[-1], loss.sum(0)
-        if not bool(torch.isfinite(objective).all()):
-            raise self.diverged(iteration, episodes)
+            windows = [
+                self._backward(self.objective(window))
+                for window in unroll(self.task, episodes, unrolled, **self.unrolling)
+            ]
+        objective, goal, loss = (torch.stack(values) for values in zip(*windows, strict=True))
+        values = {"objective": objective.sum(0), self.objective.goal: goal[-1], "loss": loss.sum(0)}
+        if not bool(torch.isfinite(values["objective"]).all()):
+            raise divergence(iteration, self.task, episodes, unrolled, self.settings, self.policy.n)
         if self.settings.max_grad_norm is not None:
             clip_each(self.policy.parameters(), self.settings.max_grad_norm)
         self.optimizer.step()
-        return {"objective": objective, "gap": gap, "loss": loss}
+        return self.objective.finish(iteration, values)
 
-    def windows(self, episodes: Episodes) -> Iterator[Window]:
-        """The unroll of the episodes."""
-        how = self.settings
-        options = {"window": how.window, "recompute": how.recompute, "every": how.every, "loss": how.alpha > 0}
-        return unroll(self.task, episodes, self.policy, **options)  # type: ignore[arg-type]
-
-    def backward(self, window: Window) -> tuple[torch.Tensor, ...]:
-        """Add a window's gradient; its objective, squared distance and loss, (S,) each."""
-        gap, loss = self.per_teacher(window.gap), self.per_teacher(window.loss)
-        objective = gap + self.settings.alpha * loss if self.settings.alpha else gap
-        objective.sum().backward()
-        return objective.detach(), gap.detach(), loss.detach()
-
-    def per_teacher(self, values: torch.Tensor) -> torch.Tensor:
-        """Mean over each teacher's learners: (B,) -> (S,)."""
-        return values.reshape(self.policy.n, -1).mean(1)
-
-    def diverged(self, iteration: int, episodes: Episodes) -> DivergedError:
-        """What went wrong in an iteration, and where."""
-        return divergence(iteration, self.task, episodes, self.policy, self.settings, self.policy.n)
+    def _backward(self, measured: Measured) -> tuple[torch.Tensor, ...]:
+        """Add a window's gradient; what was measured, without it."""
+        measured.objective.sum().backward()
+        return tuple(values.detach() for values in measured)
 
 
 def divergence(

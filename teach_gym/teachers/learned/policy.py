@@ -7,7 +7,7 @@ learner. It gives the row's label (LAST 3.3) in ``label`` tasks and its features
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +15,14 @@ import numpy as np
 
 try:
     import torch
-    from torch import nn
 except ImportError as error:
     raise ImportError("teach_gym.teachers.learned.policy needs torch: pip install 'teach_gym[torch]'") from error
 
-from teach_gym.core.backend import Array, as_array, as_tensor, namespace, norm, softmax
+from teach_gym.core.backend import Array, as_array, as_tensor, namespace, norm, sigmoid, softmax
 from teach_gym.core.media import data_bounds
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.errors import lookup_name, number, positive
-from teach_gym.teachers.learned.networks import ACTIVATIONS, generators, mlp
+from teach_gym.teachers.learned.networks import ACTIVATIONS, TeachingNetworks, generators, mlp
 
 OUTPUTS: dict[str, tuple[str, ...]] = {"label": ("free", "soft", "residual"), "perturb": ("free", "box", "residual")}
 """The kinds of outputs for each medium that a policy fits."""
@@ -175,7 +174,7 @@ def inputs(task: Task, state: TeachState, *, normalize: bool = False, aligned: b
     return xp.concat([seen, x, y, *products], axis=-1)
 
 
-class NetworkPolicy(nn.Module):
+class NetworkPolicy(TeachingNetworks):
     """S policies of one architecture, one for each teacher; run b is taught by policy b // (B / S).
 
     Args:
@@ -199,38 +198,29 @@ class NetworkPolicy(nn.Module):
             for i, name in enumerate(("low", "high")):
                 self.register_buffer(name, table[:, i : i + 1].clone())
 
-    @property
-    def n(self) -> int:
-        """Number S of teachers."""
-        return len(next(self.net.parameters()))
-
-    def raw(self, seen: torch.Tensor) -> torch.Tensor:
-        """The networks' outputs: (B, m, inputs) -> (B, m, outputs)."""
-        rows = seen.reshape(self.n, -1, seen.shape[-1])
-        out: torch.Tensor = self.net(rows)
-        return out.reshape(*seen.shape[:-1], out.shape[-1])
-
     def forward(self, task: Task, state: TeachState) -> Example:
         """The teaching examples of B runs, in torch: x (B, m, d), y (B, m, K)."""
-        return self.example(task, state, self.raw(as_tensor(self.inputs(task, state))))
+        return self.example(task, state, as_array(self.raw(as_tensor(self.inputs(task, state)))))
 
     def inputs(self, task: Task, state: TeachState) -> Array:
         """What the networks see, numpy or torch as the state: (B, m, inputs)."""
         return inputs(task, state, normalize=self.arch.normalize, aligned=self.arch.aligned)
 
-    def example(self, task: Task, state: TeachState, out: torch.Tensor) -> Example:
-        """The teaching examples for the networks' outputs (B, m, outputs)."""
+    def example(self, task: Task, state: TeachState, out: Array) -> Example:
+        """The teaching examples for the networks' outputs (B, m, outputs), numpy or torch."""
         x, y = state.x[:, 0], state.y[:, 0]
         if self.arch.medium == "label":
-            return Example(x, as_array(self._labels(task, as_tensor(y), out)))
+            return Example(x, self._labels(task, y, out))
         if self.arch.output == "residual":
-            out = as_tensor(x) + out
+            out = x + out
         elif self.arch.output == "box":
-            bounded = torch.sigmoid(out).reshape(self.n, -1, out.shape[-1])
-            out = (self.low + (self.high - self.low) * bounded).reshape(out.shape)
-        return Example(as_array(out), y)
+            xp = namespace(out)
+            low, high = (xp.asarray(as_array(bound)) for bound in (self.low, self.high))
+            bounded = sigmoid(out).reshape((self.n, -1, out.shape[-1]))
+            out = (low + (high - low) * bounded).reshape(out.shape)
+        return Example(out, y)
 
-    def _labels(self, task: Task, y: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    def _labels(self, task: Task, y: Array, out: Array) -> Array:
         if self.arch.output == "residual":
             return y + out
         if self.arch.output == "free":
@@ -239,4 +229,22 @@ class NetworkPolicy(nn.Module):
             return softmax(out)
         low, high = task.learner.output.label_low, task.learner.output.label_high
         assert low is not None and high is not None
-        return low + (high - low) * torch.sigmoid(out)
+        return low + (high - low) * sigmoid(out)
+
+    def choose(self, task: Task, state: TeachState) -> Example:
+        """The teaching examples of B runs for a numpy state, without gradients."""
+        return self.example(task, state, self.outputs(self.inputs(task, state)))
+
+    def facts(self, task: Task) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the networks are for, and what a task is: see ``teach_gym.teachers.from_file``."""
+        if task.spec.medium != self.arch.medium:
+            return {"medium": self.arch.medium}, {"medium": task.spec.medium}
+        names = ("medium", "d", "k", "parameters", "classes", "momentum")
+        here = architecture(task, hidden=self.arch.hidden, output=self.arch.output)
+        return tuple({name: getattr(arch, name) for name in names} for arch in (self.arch, here))  # type: ignore[return-value]
+
+
+def empty_policy(about: dict[str, Any], tensors: Mapping[str, Any]) -> NetworkPolicy:
+    """The policy of one teacher for a card's architecture; its weights are still to be loaded."""
+    del tensors
+    return NetworkPolicy(Architecture(**about), None, [0])

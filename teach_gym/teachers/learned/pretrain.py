@@ -20,8 +20,9 @@ except ImportError as error:
 
 from teach_gym.errors import positive
 from teach_gym.teachers.learned.convolution import Draws, ImageEncoder
+from teach_gym.teachers.learned.design import Design
 from teach_gym.teachers.learned.fit import DivergedError
-from teach_gym.teachers.learned.generator import Design, make_decoder
+from teach_gym.teachers.learned.generator import make_decoder
 from teach_gym.teachers.learned.networks import generators, mlp
 
 

@@ -15,18 +15,20 @@ except ImportError as error:
 
 from teach_gym.core.backend import Array
 from teach_gym.core.state import Task
+from teach_gym.teachers.learned.adversarial import AdversarialTerm
+from teach_gym.teachers.learned.design import Design, design, real_rows
 from teach_gym.teachers.learned.fit import TrainingSettings
-from teach_gym.teachers.learned.generator import Design, GenerativePolicy, design, real_rows
+from teach_gym.teachers.learned.generator import GenerativePolicy
+from teach_gym.teachers.learned.objective import Distance, Training
 from teach_gym.teachers.learned.policy import Architecture, NetworkPolicy, embed_labels
 from teach_gym.teachers.learned.policy import architecture as network_architecture
 from teach_gym.teachers.learned.pretrain import Perception, Pretraining, pretrain_perception, pretrain_vae
 from teach_gym.teachers.learned.terms import (
-    AdversarialTerm,
+    DistanceAndTerms,
     LatentTerm,
     Privacy,
     PrivacyTerm,
     Term,
-    TermTraining,
     check_weight,
 )
 
@@ -81,7 +83,7 @@ class Recipe:
             found["pretraining"] = dataclasses.asdict(self.pretraining)
         return found
 
-    def training(self, options: dict[str, Any]) -> tuple[TermTraining, Design | Architecture]:
+    def training(self, options: dict[str, Any]) -> tuple[Training, Design | Architecture]:
         """The training and the policy's architecture, for options of the latter."""
         policy: Any
         arch: Design | Architecture
@@ -98,11 +100,12 @@ class Recipe:
             real = self._real(policy.arch)
             terms.append(AdversarialTerm(task, policy, real, self.seeds, self.settings, self._weight(), **self._how()))
         elif self.kind == "vae":
-            terms.append(LatentTerm(task, policy, self.weights["kl"], self.settings.steps))
+            terms.append(LatentTerm(policy, self.weights["kl"], self.settings.steps))
         if self.privacy is not None:
             self.perception = self._perceive(self.privacy)
             terms.append(PrivacyTerm(policy, self.perception, self.privacy))
-        return TermTraining(task, policy, self.settings, terms, self.seeds, self.device), arch
+        objective = DistanceAndTerms(Distance(policy, self.settings.alpha), terms, self.seeds)
+        return Training(task, policy, self.settings, objective, device=self.device), arch
 
     def _weight(self) -> float:
         return float(self.weights["adversarial"])

@@ -14,18 +14,12 @@ from typing import Any
 
 import numpy as np
 
-try:
-    import torch
-    from torch import nn
-except ImportError as error:
-    raise ImportError("teach_gym.teachers.learned.values needs torch: pip install 'teach_gym[torch]'") from error
-
 from teach_gym.core.backend import Array, as_array, as_tensor, namespace, sigmoid, softmax
 from teach_gym.core.medium import LabelGrid, Perturb
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import compose
 from teach_gym.errors import lookup_name, number, positive
-from teach_gym.teachers.learned.networks import ACTIVATIONS, generators, mlp
+from teach_gym.teachers.learned.networks import ACTIVATIONS, TeachingNetworks, generators, mlp
 from teach_gym.teachers.learned.policy import default_hidden, embed_labels
 
 SPACES = dict.fromkeys(("medium", "free", "choice"))
@@ -180,7 +174,7 @@ def black_box_example(arch: BlackBoxArchitecture, task: Task, state: TeachState,
     return compose(task, state, out if label else xp.concat([xp.zeros_like(out[..., :1]), out], axis=-1))
 
 
-class BlackBoxPolicy(nn.Module):
+class BlackBoxPolicy(TeachingNetworks):
     """S black-box policies of one architecture, one for each teacher; run b is taught by policy b // (B / S).
 
     Args:
@@ -194,28 +188,23 @@ class BlackBoxPolicy(nn.Module):
         sizes = (arch.inputs, *arch.hidden, arch.entries)
         self.net = mlp(sizes, generators(seeds), activation=arch.activation, batch_norm=arch.batch_norm)
 
-    @property
-    def n(self) -> int:
-        """Number S of teachers."""
-        return len(next(self.net.parameters()))
-
-    def raw(self, seen: torch.Tensor) -> torch.Tensor:
-        """The networks' outputs: (B, ..., inputs) -> (B, ..., entries)."""
-        out: torch.Tensor = self.net(seen.reshape(self.n, -1, seen.shape[-1]))
-        return out.reshape(*seen.shape[:-1], out.shape[-1])
-
-    def seen(self, task: Task, state: TeachState) -> Array:
+    def inputs(self, task: Task, state: TeachState) -> Array:
         """What the networks see, numpy or torch as the state: (B, m, inputs)."""
         return seen_by_black_box(task, state, self.arch.sees)
 
     def forward(self, task: Task, state: TeachState) -> Example:
         """The teaching examples of B runs, in torch: x (B, m, d), y (B, m, K)."""
-        out = self.raw(as_tensor(self.seen(task, state)))
-        return black_box_example(self.arch, task, state, as_array(out))
+        return black_box_example(self.arch, task, state, as_array(self.raw(as_tensor(self.inputs(task, state)))))
 
-    def outputs(self, task: Task, state: TeachState) -> Array:
-        """The networks' outputs for a numpy state, as numpy without gradient: (B, m, entries)."""
-        dtype = next(self.parameters()).dtype
-        with torch.no_grad():
-            seen = torch.tensor(np.array(self.seen(task, state), order="C"), dtype=dtype)
-            return self.raw(seen).numpy().astype(state.w.dtype)
+    def choose(self, task: Task, state: TeachState) -> Array | Example:
+        """The actions (space ``choice``) or teaching examples of B runs for a numpy state, without gradients."""
+        out = self.outputs(self.inputs(task, state))
+        if self.arch.space == "choice" and not task.spec.continuous:
+            return np.asarray(out.mean(1).argmax(-1))
+        return black_box_example(self.arch, task, state, out)
+
+    def facts(self, task: Task) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the networks are for, and what a task is: see ``teach_gym.teachers.from_file``."""
+        same = {name: getattr(self.arch, name) for name in ("hidden", "space", "alpha", "sees", "activation")}
+        names, here = ("medium", "reference", "inputs", "entries"), black_box_architecture(task, **same)
+        return tuple({name: getattr(arch, name) for name in names} for arch in (self.arch, here))  # type: ignore[return-value]
