@@ -28,7 +28,7 @@ from teach_gym.benchmark.report import to_markdown
 from teach_gym.benchmark.rows import FORMAT, sealed
 from teach_gym.benchmark.run import RunError, run_suite
 from teach_gym.benchmark.store import Store, read_rows
-from teach_gym.benchmark.suite import Run, Suite, expand, plan
+from teach_gym.benchmark.suite import Run, Suite, evaluation_seeds, expand, plan
 from teach_gym.core.backend import Array
 from teach_gym.core.state import Task, TeachState
 from teach_gym.errors import DamagedDataError
@@ -249,7 +249,7 @@ def test_a_row_that_cannot_be_written_whole_leaves_the_file_as_it_was(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills a POSIX process group")
-def test_killed_and_interrupted_benchmarks_resume(tmp_path: Path) -> None:
+def test_killed_and_interrupted_benchmarks_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGKILL to the parent, Ctrl-C to the whole group, then to the end: nothing is lost, repeated or changed."""
     out, gate = tmp_path / "killed", tmp_path / "gate"
     path, env = out / "runs.jsonl", {**os.environ, GATE: str(gate)}
@@ -271,10 +271,12 @@ def test_killed_and_interrupted_benchmarks_resume(tmp_path: Path) -> None:
         assert wait_for(lambda process=process: group_is_gone(process.pid)), "workers outlived the parent"
         assert lines(path) == done and path.read_bytes().startswith(before), "append only"
         kept, before = done, path.read_bytes()
+    monkeypatch.setitem(TEACHERS, "gated", "gated:Gated")
+    monkeypatch.setenv(GATE, str(gate))
+    runs = expand(Suite("x", (SHORT,), ("gated",), evaluation_seeds(8)))
     admit(gate, 3 + 8)
-    for folder, executor in ((out, "process"), (tmp_path / "fresh", "serial")):
-        more = ["--executor", executor, "--out", str(folder)]
-        subprocess.run([*command, *more], env=env, check=True, capture_output=True, timeout=PATIENCE)
+    rows, fresh = (
+        run_suite(runs, name, executor="serial", progress=False) for name in (path, tmp_path / "fresh.jsonl")
+    )
     assert path.read_bytes().startswith(before), "append only"
-    found, fresh = read_rows(path), read_rows(tmp_path / "fresh" / "runs.jsonl")
-    assert len(found) == len(fresh) == 24 and by_id(found) == by_id(fresh)
+    assert len(read_rows(path)) == len(runs) == 24 and by_id(rows) == by_id(fresh) == by_id(read_rows(path))
