@@ -12,10 +12,10 @@ from typing import IO
 
 
 def make_folder(path: str | Path) -> Path:
-    """Make a folder, and those above it, if need be.
+    """Create a folder and its parents if they do not exist.
 
     Raises:
-        NotADirectoryError: it or one above it is a file.
+        NotADirectoryError: the path or one of its parents is a file.
         ValueError: a path that no folder can have.
     """
     path = Path(path)
@@ -24,23 +24,23 @@ def make_folder(path: str | Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise NotADirectoryError(f"cannot make the folder {str(path)!r}: it or a part of it is a file") from error
+        raise NotADirectoryError(f"cannot create the folder {str(path)!r}: part of the path is a file") from error
     return path
 
 
 @contextlib.contextmanager
 def writing(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside ``path``, renamed to it when the block ends without an exception.
+    """Open a temporary file next to ``path``, renamed to it when the block ends without an exception.
 
     Args:
-        path: the file to write; its folder is made if it is not there.
+        path: the file to write; its folder is created if it does not exist.
 
     Yields:
         a binary file.
 
     Raises:
-        FileExistsError: a folder or a device is there.
-        NotADirectoryError: what should be its folder is a file.
+        FileExistsError: the path is a folder or a device.
+        NotADirectoryError: the folder or one of its parents is a file.
         ValueError: a path that no file can have.
     """
     path = Path(path)
@@ -48,7 +48,7 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
     if "\0" in path.name:
         raise ValueError(f"a path must not hold the character NUL, got {str(path)!r}")
     if path.exists() and not path.is_file():
-        raise FileExistsError(f"cannot write {str(path)!r}: it is there and is no regular file")
+        raise FileExistsError(f"cannot write {str(path)!r}: it exists and is not a regular file")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

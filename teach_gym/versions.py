@@ -1,4 +1,4 @@
-"""What results depend on besides their arguments: the package's version, its code, and the libraries it uses."""
+"""The package's version, the digest of its code, and the versions of the libraries that results may depend on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ASIDE = (
     *("arguments", "errors", "files", "calls", "versions", "registration", "pretrained", "records", "render"),
     *("benchmark.suite", "benchmark.processes", "benchmark.charts", "papers.engine", "papers.figures", "papers.claims"),
 )
-"""Modules and folders that check, name, run, write or draw and decide no number of a result."""
+"""Modules and folders that check, name, schedule, write or draw, and cannot change the numbers of a result."""
 
 
 def version_of(distribution: str) -> str | None:
@@ -49,14 +49,14 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def code_digest(*modules: str) -> str:
-    """SHA-256 of the code that modules run: their own and that of all modules of this package they import.
+    """SHA-256 of the code of modules and of all modules of this package that they import.
 
-    Results that are kept on disk are named by it, so that those of older code are never taken for new. Imports inside
-    functions and modules named in a string as ``module:object`` count; comments, docstrings and layout do not, and
-    neither do the modules that only check, write or draw.
+    It is part of the name of results on disk, so results of older code are never mistaken for new ones. Imports inside
+    functions count, and so do modules named in a string as ``module:object``. Comments, docstrings and layout do not
+    count, nor do modules that only check, write or draw.
 
     Args:
-        *modules: dotted names; modules outside this package are taken without what they import from elsewhere.
+        *modules: dotted names; of what modules outside this package import, only this package's modules count.
 
     Raises:
         ModuleNotFoundError: no such module.
@@ -78,7 +78,7 @@ def _hash(content: Any) -> str:
 
 @functools.cache
 def _code(module: str) -> tuple[str, tuple[str, ...]]:
-    """The digest of one module's code, and the modules of the package that it imports and that count."""
+    """The digest of one module's code, and the modules it imports that count."""
     tree = ast.parse(_source(module))
     return _hash(_plain(tree)), tuple(sorted({name for name in _imports(tree) if not _is_aside(name)}))
 

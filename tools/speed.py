@@ -1,7 +1,7 @@
 """Speed of the environments and oracles, as ratios measured in one run.
 
-CartPole is the yardstick of the environments, one matrix product that of the teacher that scans the pool. Every
-figure is a median over rounds in which the contestants take turns, so that the machine's moods meet all alike.
+Environments are compared with CartPole, and the teacher that scans the pool with one matrix product. Every figure is a
+median over rounds in which the contestants take turns, so that changes of the machine's speed affect all of them.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Key(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """A drawing with the text that stands for it."""
+    """A drawing and its text alternative."""
 
     title: str
     svg: str

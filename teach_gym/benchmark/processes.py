@@ -14,13 +14,13 @@ from multiprocessing.connection import Connection, wait
 from typing import TypeVar
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
+R = TypeVar("R")
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class WorkerError(RuntimeError):
-    """A worker process died, of too little memory perhaps; what was done before is kept."""
+    """A worker process died, perhaps for lack of memory; finished work is kept."""
 
 
 def cpus() -> int:
@@ -29,7 +29,7 @@ def cpus() -> int:
 
 
 def _die_with_parent(lifeline: Connection) -> None:
-    """Set up a worker: leave Ctrl-C to the parent, and end at once when the parent closes the pipe or is killed."""
+    """Set up a worker: leave Ctrl-C to the parent, and exit when the parent closes the pipe or is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
@@ -41,7 +41,7 @@ def _die_with_parent(lifeline: Connection) -> None:
 
 @contextlib.contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back; processes started meanwhile never see it, not even while they import."""
+    """Block Ctrl-C; processes started meanwhile never receive it, not even while they import."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -54,7 +54,7 @@ def interrupts_held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Processes started meanwhile compute with one thread, unless the user's environment says otherwise."""
+    """Make processes started meanwhile compute with one thread, unless the environment sets the number."""
     missing = [name for name in _THREADS if name not in os.environ]
     os.environ.update(dict.fromkeys(missing, "1"))
     try:
@@ -65,8 +65,8 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def in_processes(
-    function: Callable[[Item], Result], items: Sequence[Item], workers: int
-) -> Generator[tuple[Item, Result], None, None]:
+    function: Callable[[Item], R], items: Sequence[Item], workers: int
+) -> Generator[tuple[Item, R], None, None]:
     """Call a function with each item, each call in one of ``workers`` spawned processes of one thread.
 
     Args:
@@ -75,8 +75,8 @@ def in_processes(
         workers: number of processes.
 
     Yields:
-        (item, what the function returned) in the order the calls end. What it raises is raised here; when the
-        generator is closed, calls under way are cut off.
+        (item, the function's result), in the order in which the calls finish. An exception of the function is raised
+        here. When the generator is closed, running calls are aborted.
 
     Raises:
         WorkerError: a worker died.
@@ -93,7 +93,7 @@ def in_processes(
             yield futures.pop(future), future.result()
         pool.shutdown()
     except BrokenProcessPool as error:
-        raise WorkerError("a worker process died (out of memory?); start the same again to go on") from error
+        raise WorkerError("a worker process died (out of memory?); start the same command again to resume") from error
     finally:
         writer.close()
         pool.shutdown(wait=True, cancel_futures=True)

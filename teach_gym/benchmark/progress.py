@@ -1,4 +1,4 @@
-"""How far a long piece of work has come: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of long work on standard error: a bar on a terminal, a line every so often elsewhere."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from types import TracebackType
 from typing import Protocol
 
 INTERVAL = 20.0
-"""Seconds between two lines where standard error is no terminal, such as a pipe or a log file."""
+"""Seconds between two lines where standard error is not a terminal, such as a pipe or a log file."""
 
 
-class Progress(Protocol):
-    """Counts what is done."""
+class Tally(Protocol):
+    """Counts finished pieces of work."""
 
     def step(self, what: str) -> None:
-        """One more is done.
+        """Count one more.
 
         Args:
-            what: what it was, in a few words.
+            what: a few words on it.
         """
 
 
-def track(total: int, done: int, *, unit: str, label: str = "", shown: bool = True) -> AbstractContextManager[Progress]:
-    """Show on standard error how far the work in a ``with`` statement has come.
+def track(total: int, done: int, *, unit: str, label: str = "", shown: bool = True) -> AbstractContextManager[Tally]:
+    """Show the progress of the work inside a ``with`` statement.
 
     Args:
-        total: how many pieces of work there are.
+        total: number of pieces of work.
         done: how many of them were done before.
-        unit: what they are called, such as ``run``.
-        label: what the work is called.
-        shown: show anything at all.
+        unit: what a piece of work is called, such as ``run``.
+        label: the name of the whole.
+        shown: whether to show anything.
     """
     if not shown or sys.stderr.isatty():
         return _Bar(total, done, unit, label, shown)
@@ -51,7 +51,7 @@ class _Bar:
         )
 
     def step(self, what: str) -> None:
-        """One more is done."""
+        """Count one more."""
         self._bar.set_postfix_str(what, refresh=False)
         self._bar.update()
 
@@ -63,13 +63,13 @@ class _Bar:
 
 
 class Lines:
-    """A line every ``interval`` seconds, and a last one if more was done since; short work is not mentioned.
+    """Write a line every ``interval`` seconds, and a last one if there is news; short work writes none.
 
     Args:
-        total: how many pieces of work there are.
+        total: number of pieces of work.
         done: how many of them were done before.
-        unit: what they are called.
-        label: what the work is called.
+        unit: what a piece of work is called.
+        label: the name of the whole.
         interval: seconds between two lines.
         clock: tells the time in seconds.
     """
@@ -92,11 +92,11 @@ class Lines:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def step(self, what: str) -> None:
-        """One more is done."""
+        """Count one more."""
         self.done, self._last = self.done + 1, what
 
     def line(self) -> str:
-        """What is said now."""
+        """The line to write now."""
         seconds = round(self._clock() - self._began)
         label, last = self.label and f"{self.label}: ", self._last and f"; last: {self._last}"
         return f"{label}{self.done} of {self.total} {self.unit}s done, {seconds} s{last}"

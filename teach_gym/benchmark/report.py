@@ -69,7 +69,7 @@ def aggregate_cells(summary: Summary) -> list[tuple[str, str, str]]:
 
 
 def to_markdown(summary: Summary) -> str:
-    """The scores over all tasks, if there are several, and one line per task and teacher, as Markdown tables."""
+    """The scores over all tasks (if there are several) and one line per task and teacher, as Markdown tables."""
     parts = [
         f"Teaching score of the {KINDS[summary.kind]}: 0 is plain SGD on random examples (`{PASSIVE}`), 1 is the "
         f"{display(REFERENCE)} of the task's medium. Accuracy is minus the mean squared error in regression tasks."
@@ -93,7 +93,7 @@ def to_html(summary: Summary, command: str) -> str:
 
     Args:
         summary: what to show.
-        command: the command that asked for it, for the heading.
+        command: the command that wrote it, for the heading.
 
     Raises:
         ImportError: matplotlib is not installed; the message names the extra.
@@ -147,8 +147,8 @@ def write_report(
 
     Args:
         rows: rows of results.
-        folder: where to; made if need be.
-        command: the command that asked for it, for the heading.
+        folder: the folder, which is created if it does not exist.
+        command: the command that wrote it, for the heading.
         kind: what the score is taken of, ``final`` or ``auc``.
         html: write the HTML page too.
 

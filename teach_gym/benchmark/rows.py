@@ -1,4 +1,4 @@
-"""Rows of results: what names a run, and what shows that a row is as it was written."""
+"""Rows of results: the id of a run, and the check that a row is unchanged."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Row = dict[str, Any]
 
 
 class Digests(NamedTuple):
-    """SHA-256 of what decides a run's result but is not in its description; empty where there is no such file.
+    """SHA-256 of the code and the files that decide a run's result; empty where there is no such file.
 
     Attributes:
         task_code: the code of the task: learner, pool, medium, metrics.
         teacher_code: the code of the teacher.
-        teacher_file: the file that the teacher is read from.
-        data_file: the user's data file that the pool is read from.
+        teacher_file: the file the teacher is read from.
+        data_file: the user's data file the pool is read from.
     """
 
     task_code: str
@@ -35,7 +35,7 @@ def run_id(spec: Any, teacher: str, seed: int, digests: Digests) -> str:
         spec: the full task spec, plain JSON values.
         teacher: the teacher as text, in its canonical spelling.
         seed: the evaluation seed.
-        digests: of code and files.
+        digests: the digests of code and files.
     """
     return _sha256([FORMAT, spec, teacher, seed, digests._asdict()])
 
@@ -46,7 +46,7 @@ def sealed(row: Row) -> Row:
 
 
 def fault(row: Any) -> str | None:
-    """Why a row that was read back cannot be used, in words; None if it is as it was written."""
+    """Why a row read from a file cannot be used, as a phrase for messages; None if it can."""
     if not isinstance(row, dict) or "format" not in row:
         return "is not a row of results"
     if row["format"] != FORMAT:

@@ -18,7 +18,7 @@ Executor = Callable[[Sequence[Run], int], Generator[Outcome, None, None]]
 
 
 class RunError(RuntimeError):
-    """Runs of a benchmark raised an exception; they have no row and are tried again next time."""
+    """Runs of a benchmark raised an exception; they have no row and are repeated next time."""
 
 
 def _serial(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None]:
@@ -40,7 +40,7 @@ def _ray(runs: Sequence[Run], workers: int) -> Generator[Outcome, None, None]:
 
 
 EXECUTORS: dict[str, Executor] = {"process": _process, "ray": _ray, "serial": _serial}
-"""How runs are carried out, by name: (runs, workers) -> pairs of a run and its row or exception, in any order."""
+"""How runs are carried out, by name: (runs, workers) -> pairs of a run and its row or failure, in any order."""
 
 
 def run_suite(
@@ -61,7 +61,7 @@ def run_suite(
         out: the results file, JSON lines; rows of other runs in it are left alone.
         executor: a key of ``EXECUTORS``.
         workers: number of processes, with ``ray`` of tasks at a time (default: one per CPU of this machine).
-        progress: show on standard error how far it has come.
+        progress: show progress on standard error.
 
     Returns:
         One row per run, in the order of ``runs``.

@@ -41,7 +41,7 @@ CONFIDENCE = 0.95
 
 
 class Estimate(NamedTuple):
-    """A value with its bootstrap interval; an interval that cannot be told is (nan, nan)."""
+    """A value with its bootstrap interval; (nan, nan) where there is none."""
 
     value: float
     low: float
@@ -62,7 +62,7 @@ def shortfall(curves: npt.ArrayLike, kind: str = "final", floor: float = 1e-12) 
     Args:
         curves: (..., H + 1) distances ||w - w*|| at iterations 0..H; None and NaN where they are no numbers.
         kind: ``final`` or ``auc``, see ``KINDS``.
-        floor: smallest distance told apart, the task's tolerance; only ``auc`` needs it.
+        floor: distances below it count as equal to it, the task's tolerance; only ``auc`` needs it.
 
     Returns:
         (...).
@@ -137,7 +137,7 @@ def task_score(pairs: Paired, resamples: int = RESAMPLES, seed: int = 0) -> Esti
 def training_score(pairs: Paired, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
     """The mean teaching score of an agent that was trained with several seeds.
 
-    Its interval covers both sources of chance: the bootstrap resamples training seeds and, the same for all of them,
+    Its interval covers both sources of randomness: the bootstrap resamples training seeds and, alike for all of them,
     evaluation seeds.
 
     Args:

@@ -1,4 +1,4 @@
-"""The results file: JSON lines, appended to by one process at a time, readable after a kill at any moment."""
+"""The results file: JSON lines, appended by one process at a time, readable after a kill at any moment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _parse(path: Path, content: bytes) -> tuple[list[Row], int]:
     """Rows of the whole lines, and how many bytes those take; a last line cut short is left out.
 
     Raises:
-        DamagedDataError: a line that no benchmark wrote, or that was changed; the message says how to go on.
+        DamagedDataError: a line that no benchmark wrote, or that was changed; the message names the remedy.
     """
     *lines, tail = content.split(b"\n")
     rows = []
@@ -66,14 +66,14 @@ class Store:
     """A results file open for appending, locked against other writers (where the system has file locks).
 
     Args:
-        path: the file; it and its folder are made if need be.
+        path: the file; it and its folder are created if they do not exist.
 
     Attributes:
-        rows: the rows found when it was opened.
+        rows: the rows it held when it was opened.
 
     Raises:
         BlockingIOError: another process has it open.
-        DamagedDataError: not a results file; it is left as it is.
+        DamagedDataError: not a results file, or a row was changed; the file is not touched.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -99,10 +99,10 @@ class Store:
             raise BlockingIOError(f"results file {str(self.path)!r} is being written by another process") from error
 
     def append(self, row: Row) -> None:
-        """Write one row: a single write of a whole line, on disk when this returns.
+        """Write one row as a single write of a whole line; it is on disk when this returns.
 
         Raises:
-            OSError: the line could not be written whole (disk full); the file is as before.
+            OSError: the line could not be written whole (disk full); the file is unchanged.
         """
         line = json.dumps(row, allow_nan=False).encode() + b"\n"
         end = os.fstat(self._file).st_size
@@ -113,7 +113,7 @@ class Store:
         os.fsync(self._file)
 
     def close(self) -> None:
-        """Close the file and give up the lock."""
+        """Close the file and release the lock."""
         os.close(self._file)
 
     def __enter__(self) -> Store:

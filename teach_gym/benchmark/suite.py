@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PASSIVE = "passive"
 REFERENCE = "greedy"
-"""The teachers that mark 0 and 1 of the teaching score; every task of a suite has both."""
+"""The teachers whose teaching score is 0 and 1; every task of a suite has both."""
 
 TUNED = "tuned_sgd"
 """The row added to tasks that are known not to have plain SGD's best learning rate, so that 0 is too easy a mark."""
@@ -69,9 +69,9 @@ class Suite:
     Attributes:
         name: the suite's name.
         tasks: tasks as text.
-        teachers: teachers as text, for every task that they fit.
+        teachers: teachers as text; each teaches the tasks it fits.
         seeds: evaluation seeds, the same for every task and teacher.
-        extra: more teachers, by the task's medium or its name.
+        extra: further teachers, by the task's medium or name.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Run:
         spec: the full task spec as canonical JSON.
         teacher: the teacher as text, in its canonical spelling.
         seed: the evaluation seed.
-        digests: of the code and the files that decide its result beside these.
+        digests: digests of the code and the files that decide its result.
     """
 
     task: str
@@ -178,7 +178,7 @@ def _data_digest(spec: str) -> str:
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Read seeds: ``10`` is the first ten evaluation seeds, ``3,4,7`` (or ``3,``) these very seeds.
+    """Read seeds: ``10`` is the first ten evaluation seeds, ``3,4,7`` (or ``3,``) exactly these.
 
     Raises:
         ValueError: not of that form, negative, repeated or none.
@@ -206,7 +206,7 @@ def task_spec(text: str) -> tuple[str, str]:
 
 
 def cached_task(spec: str) -> Task:
-    """The task of a spec in JSON, from the cache if it was built before; a data file that changed is read again.
+    """The task of a spec in JSON, from the cache if it was built before; a changed data file is read again.
 
     It is built on one BLAS thread, so that its target does not depend on their number.
     """

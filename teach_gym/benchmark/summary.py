@@ -31,7 +31,7 @@ class Entry:
         task: the task's label.
         teacher: the teacher's label.
         seeds: number of runs.
-        diverged: how many of them diverged; these count as an infinite distance.
+        diverged: how many of them diverged; they count as an infinite distance.
         final_distance: mean final distance of the runs that did not diverge.
         final_distance_std: its standard deviation (n - 1).
         normalized_distance: mean final normalized distance.
@@ -72,7 +72,7 @@ class Summary:
         entries: one per task and teacher.
         aggregate: teacher -> interquartile mean of its task scores; empty unless there are several tasks.
         coverage: teacher -> the tasks in its aggregate.
-        superseded: how many rows were left out, since there are rows of newer code or files.
+        superseded: number of rows left out because there are rows of newer code or files.
     """
 
     kind: str
@@ -86,9 +86,8 @@ class Summary:
 def group(rows: Sequence[Row]) -> tuple[Runs, int]:
     """Rows by task and teacher, in the order of the seeds, and how many rows were left out for newer ones.
 
-    Tasks of the same name with another spec, code or data are told apart by a short hash in their label. The rows of a
-    teacher on such a task are all of the same code and file, those of its last row; of rows of one seed the last one
-    counts.
+    Tasks of the same name with different specs, code or data get a short hash in their label. For each teacher on such
+    a task, only rows of the same code and file as its last row are kept, and the last row of each seed.
     """
     latest = {row["id"]: row for row in rows}.values()
     keys = {row["id"]: _variant(row) for row in latest}
@@ -201,9 +200,9 @@ def summarize(rows: Sequence[Row], kind: str = "final") -> Summary:
 
 
 def display(teacher: str) -> str:
-    """A teacher's name for people; the reference is an oracle of one step, not the best possible.
+    """A teacher's name in reports; the reference is an oracle of one step, not the best possible.
 
-    Of a file it keeps what tells it apart: ``agent:runs/ppo/Moons-0/policy.safetensors`` becomes ``agent:ppo/Moons-0``.
+    A file's path is shortened: ``agent:runs/ppo/Moons-0/policy.safetensors`` becomes ``agent:ppo/Moons-0``.
     """
     if teacher == REFERENCE:
         return f"{teacher} oracle"
@@ -215,7 +214,7 @@ def display(teacher: str) -> str:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number for people; a dash where there is none."""
+    """A number in reports; a dash where there is none."""
     if np.isnan(value):
         return MISSING
     if 1e3 <= abs(value) < 1e7:

@@ -146,15 +146,15 @@ def reproduce(
     show: Annotated[bool, arg(name="list")] = False,
     data_dir: DataDir = None,
 ) -> int:
-    """Run the experiments of the papers and judge their claims; killed and started again, it goes on where it was.
+    """Run the experiments of the papers and judge their claims; started again after an interruption, it resumes.
 
     Args:
         name: Name of the experiment, or all (without a name, the experiments are listed).
         seeds: A number of seeds such as 20, or a list such as 3,4,7 (default: the scale's).
         out: Folder with a folder for each experiment (default: runs/papers-SCALE).
         scale: Size of the experiment: paper, laptop or smoke.
-        panels: Only these panels; a part of a name, such as MNIST, stands for all that have it (default: all).
-        workers: Processes that work at a time (default: one per CPU; experiments that measure seconds take one).
+        panels: Only these panels; part of a name, such as MNIST, selects all panels that contain it (default: all).
+        workers: Number of worker processes (default: one per CPU; experiments that measure seconds take one).
         show: List the experiments.
         data_dir: Data folder.
     """

@@ -1,4 +1,4 @@
-"""A CSV file of scalars by step that a killed process leaves whole and a resumed one goes on with."""
+"""A CSV file of scalars by step, which survives a kill and is continued on resuming."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The records of a training run, for all agents: settings, scalars and checkpoints in one folder.
 
 ``config.json`` holds the settings and the task, ``progress.csv`` one row of scalars per step, ``checkpoints/`` the last
-two checkpoints: tensors as torch writes them (read with ``weights_only=True``, nothing in them is ever run) and beside
+two checkpoints: tensors as torch writes them (read with ``weights_only=True``, so that no code in them is run) and for
 each a JSON file with its step, its SHA-256, the task, the settings and the versions. Every file but ``progress.csv``
-appears whole or not at all, so a run killed at any moment goes on from its last checkpoint.
+appears whole or not at all, so a run killed at any moment resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class RunLog:
         config: the settings that decide the run's result, plain JSON values; leave out those that do not (where it
             is written, how it is logged).
         spec: the task the agent is trained on (None: the run is not of a task).
-        resume: go on with the run in the folder: ``restored`` is its last checkpoint (None: it has none yet), and
+        resume: continue the run in the folder: ``restored`` is its last checkpoint (None: it has none yet), and
             the rows of ``progress.csv`` after it are dropped.
         tensorboard: also write TensorBoard event files.
         wandb: ``disabled``, ``offline`` (needs no account; ``wandb sync`` uploads it later) or ``online``.
@@ -120,7 +120,7 @@ class RunLog:
 
         Args:
             step: not below the last one; a second call with the same step adds to its row.
-            **scalars: numbers by name; names may come late and may be left out.
+            **scalars: numbers by name; a name may appear at any step and may be left out at others.
 
         Raises:
             TypeError: a value that is no number.
