@@ -57,7 +57,7 @@ def tune(spec: TaskSpec, n: int) -> dict[str, Any]:
         ValueError: a task whose rate or pool is drawn at reset, or the best rate is at the end of a wide grid.
     """
     task = cached_task(spec.to_json())
-    check_settled(task, "passive")
+    check_settled(task, "passive", "learning_rate", "pool_seed")
     low, high = FIRST, LAST
     while high - low <= 6 * (LAST - FIRST):
         rates = [float(f"{spec.learning_rate * FACTOR**k:.6g}") for k in range(low, high + 1)]

@@ -17,7 +17,7 @@ def distance(task: Task, state: TeachState) -> Array:
 def normalized_distance(task: Task, state: TeachState) -> Array:
     """Squared distance of the directions, || w/||w|| - w*/||w*|| ||^2, what the DHT figures plot: (B,)."""
     inner = dot(state.w, state.target)
-    return 2.0 - 2.0 * inner / (norm(state.w) * norm(state.target) + 1e-300)
+    return 2.0 - 2.0 * inner / (norm(state.w) * norm(state.target) + 1e-30)
 
 
 def train_loss(task: Task, state: TeachState) -> Array:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from teach_gym.arguments import NonNegative, Positive, Within, checked_fields
-from teach_gym.core.backend import Array, descend
+from teach_gym.core.backend import A, descend, namespace
 
 Momentum = Annotated[float, Within(0.0, 1.0, open_high=True)]
 
@@ -40,9 +40,7 @@ class Update:
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov=True needs a momentum > 0, got 0")
 
-    def __call__(
-        self, w: Array, velocity: Array | None, gradient: Array, rate: Array | None = None
-    ) -> tuple[Array, Array | None]:
+    def __call__(self, w: A, velocity: A | None, gradient: A, rate: A | None = None) -> tuple[A, A | None]:
         """One update: w (..., P), velocity (..., P) or None, gradient (..., P) -> (w', velocity').
 
         ``rate`` (...) holds step sizes to take instead of ``learning_rate``.
@@ -56,19 +54,26 @@ class Update:
         move = gradient + self.momentum * velocity if self.nesterov else velocity
         return descend(w, step, move), velocity
 
-    def affine(self, w: Array, velocity: Array | None) -> tuple[Array, float]:
+    def affine(self, w: A, velocity: A | None, rate: A | None = None) -> tuple[A, A]:
         """The update as an affine function of the gradient: w' = base - step * gradient.
 
-        ``base`` is where the learner would go on its own. Every greedy teacher works on (base, step),
-        and so covers momentum and weight decay with the formulas of plain gradient descent.
+        ``base`` is where the learner would go on its own. Every greedy teacher works on (base, step), and so covers
+        momentum, weight decay and drawn learning rates with the formulas of plain gradient descent.
+
+        Args:
+            w: (..., P) the learner.
+            velocity: (..., P) its momentum buffer, or None.
+            rate: (...) step sizes to take instead of ``learning_rate``.
 
         Returns:
-            base (..., P) and the step size.
+            base (..., P) and the step sizes (...).
         """
+        if rate is None:
+            rate = namespace(w).full_like(w[..., 0], self.learning_rate)
         if velocity is None and not self.weight_decay:
-            return w, self.learning_rate
+            return w, rate
         ahead = 1.0 + self.momentum if self.nesterov else 1.0
         pull = ahead * self.weight_decay * w
         if velocity is not None:
             pull = pull + self.momentum ** (2 if self.nesterov else 1) * velocity
-        return w - self.learning_rate * pull, self.learning_rate * ahead
+        return w - rate[..., None] * pull, rate * ahead

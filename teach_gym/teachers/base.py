@@ -110,12 +110,22 @@ def draws(state: TeachState) -> Streams:
     return Streams.at(needed(state.key), state.t)
 
 
-def check_settled(task: Task, name: str) -> None:
-    """Raise a ``ValueError`` for a teacher whose formulas hold for one learning rate and one pool only."""
-    if {"learning_rate", "pool_seed"} & set(task.spec.drawn):
+def check_settled(task: Task, name: str, *fields: str) -> None:
+    """Check that a task does not draw fields at reset that a teacher must know.
+
+    Args:
+        task: the task.
+        name: the teacher's name, for the message.
+        *fields: ``learning_rate`` or ``pool_seed`` or both.
+
+    Raises:
+        ValueError: one of them is drawn.
+    """
+    drawn = [field for field in fields if field in task.spec.drawn]
+    if drawn:
         raise ValueError(
-            f"teacher {name!r} needs one learning rate and one pool; the task draws {', '.join(task.spec.drawn)} at "
-            "reset: settle them, or use passive, random or greedy"
+            f"teacher {name!r} needs the same {' and '.join(drawn)} for all runs; the task draws {', '.join(drawn)} at "
+            "reset: settle it, or use passive, random or greedy"
         )
 
 

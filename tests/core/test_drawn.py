@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from conftest import streams, variant
 
+from teach_gym.core.backend import norm
 from teach_gym.core.build import make_task
 from teach_gym.core.observe import layout
 from teach_gym.core.spec import TaskSpec
-from teach_gym.core.state import take
-from teach_gym.core.task import reset, step
+from teach_gym.core.state import Example, take
+from teach_gym.core.task import learn, reset, step
 from teach_gym.envs.vector import TeachVectorEnv
-from teach_gym.teachers import make_teacher, teach_episodes
+from teach_gym.teachers import follow, make_teacher, teach_episodes
+from teach_gym.teachers.oracles.labels import greedy_labels, make_constraint, project
 
 RANGES = {"learning_rate": [0.1, 0.9], "init_scale": [0.5, 2.0], "pool_seed": [3, 5, 8]}
 
@@ -90,10 +92,75 @@ def test_greedy_beats_passive_over_the_whole_distribution() -> None:
     assert np.mean(ends["greedy"] < ends["passive"]) > 0.8
 
 
-@pytest.mark.parametrize("name", ["last", "planning", "imt", "mixed", "dht"])
-def test_teachers_of_one_learner_say_so(name: str) -> None:
-    with pytest.raises(ValueError, match="draws learning_rate"):
-        make_teacher(name).check(make_task(**{**variant("label-grid"), "learning_rate": [0.1, 0.9]}))
+RATES = {
+    "logistic": {"bias": True},
+    "margin": {"learner": "margin_logistic"},
+    "batch": {"learner": "softmax", "batch_size": 2, "target": "trained"},
+    "momentum": {"momentum": 0.8, "nesterov": True, "weight_decay": 0.02, "bias": True},
+    "mlp": {"learner": "mlp", "learner_options": {"hidden": 3}, "target": "trained"},
+    "float32": {"dtype": "float32"},
+}
+ORACLES = ["last", "last:constraint=soft", "imt", "mixed:constraint=soft", "dht", "dht:labels=True", "planning"]
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+@pytest.mark.parametrize("which", RATES)
+def test_an_oracle_teaches_each_run_by_its_own_learning_rate(which: str, oracle: str) -> None:
+    """As it teaches a task whose learning rate is that run's."""
+    if which == "margin" and oracle == "dht:labels=True":
+        oracle = "dht"
+    medium = {"medium_options": {"kind": "mix"}} if RATES[which].get("batch_size") else {}
+    fields = {**variant("label-grid"), **medium, "bias": False, **RATES[which], "budget": 6}
+    task, n = make_task(**{**fields, "learning_rate": [0.05, 2.0]}), 5
+    state = reset(task, streams(n))
+    if state.velocity is not None:
+        state = state._replace(velocity=0.3 * streams(n, 9).normal(task.size))
+    teacher = make_teacher(oracle)
+    teacher.check(task)
+    transition = follow(task, state, teacher)
+    assert state.rate is not None and np.ptp(state.rate) > 0.2
+    for i in range(n):
+        settled = make_task(**{**fields, "learning_rate": float(state.rate[i])})
+        own = follow(settled, take(state, np.array([i]))._replace(rate=None), make_teacher(oracle))
+        tolerance = 2e-3 if which == "float32" else 1e-6
+        np.testing.assert_allclose(transition.state.distance[i], own.state.distance[0], rtol=tolerance)
+
+
+@pytest.mark.parametrize("kind", ["none", "soft", "magnitude_truth"])
+def test_no_label_beats_the_greedy_one_at_any_learning_rate(kind: str) -> None:
+    """Against labels all around it, and the learner's own update."""
+    task = make_task(**{**variant("label-grid"), "learning_rate": [0.02, 5.0]})
+    state, constraint = reset(task, streams(40)), make_constraint(kind, 0.7)
+    x, truth = state.x[:, 0], state.y[:, 0]
+    best = greedy_labels(task, state, x, truth, constraint)
+    reached = norm(learn(task, state, Example(x, best))[0] - state.target)
+    for shift in np.linspace(-3.0, 3.0, 121):
+        y = project(task, constraint, best + shift, task.learner.predict(state.w, x), truth)
+        assert (norm(learn(task, state, Example(x, y))[0] - state.target) >= reached - 1e-12).all()
+
+
+def test_greedy_labels_no_longer_lead_away_where_learning_rates_are_drawn() -> None:
+    task = make_task(**{**variant("label-grid"), "learning_rate": [0.05, 5.0], "budget": 40})
+    first, last = teach_episodes(task, make_teacher("last"), range(100))
+    assert (last <= first + 1e-9).all() and last.mean() < 0.1 * first.mean()
+
+
+@pytest.mark.parametrize("name", ["planning", "imt", "mixed", "dht"])
+def test_teachers_of_one_pool_say_so(name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' needs the same pool_seed for all runs"):
+        make_teacher(name).check(make_task(**{**variant("label-grid"), "pool_seed": [1, 2]}))
+
+
+def test_greedy_labels_for_runs_on_different_pools() -> None:
+    task = make_task(**{**variant("label-grid"), "pool_seed": [1, 2, 3]})
+    state, teacher = reset(task, streams(12)), make_teacher("last")
+    found = learn(task, state, teacher(task, state))[0]
+    for seed in (1, 2, 3):
+        own = make_task(**{**variant("label-grid"), "pool_seed": seed})
+        runs = np.flatnonzero((state.target == own.target).all(1))
+        some = take(state, runs)
+        np.testing.assert_allclose(found[runs], learn(own, some, teacher(own, some))[0], rtol=1e-9)
+        assert len(runs)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -263,11 +264,18 @@ def test_update_is_torchs_sgd(rule: dict[str, Any], rng: np.random.Generator) ->
     for _ in range(6):
         gradient = rng.standard_normal(w.shape)
         base, size = update.affine(w, velocity)
+        before = w, velocity
         w, velocity = update(w, velocity, gradient)
         parameter.grad = torch.tensor(gradient)
         optimizer.step()
         np.testing.assert_allclose(w, parameter.detach().numpy(), atol=1e-13)
-        np.testing.assert_allclose(base - size * gradient, w, atol=1e-13)
+        np.testing.assert_allclose(base - size[:, None] * gradient, w, atol=1e-13)
+        rates = rng.random(2)
+        base, size = update.affine(*before, rates)
+        for i, rate in enumerate(rates):  # each run with a learning rate of its own
+            own = [None if a is None else a[i] for a in before]
+            moved, _ = dataclasses.replace(update, learning_rate=rate)(*own, gradient[i])
+            np.testing.assert_allclose(base[i] - size[i] * gradient[i], moved, atol=1e-13)
         tensors = update(*tensors, torch.tensor(gradient))
         np.testing.assert_allclose(tensors[0], w, atol=1e-13)
         if velocity is not None:

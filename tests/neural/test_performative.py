@@ -88,7 +88,7 @@ def test_objective_is_that_of_the_dht_teachers() -> None:
     region = Ball(np.zeros((1, D)), 1.0)
     for i in range(N):
         label = y[i : i + 1].numpy()
-        one = Problem(make_learner("softmax"), flat[0], flat[0] - flat[1], 0.3, label, region)
+        one = Problem(make_learner("softmax"), flat[0], flat[0] - flat[1], np.array([0.3]), label, region)
         expected = numpy_objective(one, x[i].numpy()[None, None])[0, 0]
         assert objective(x, y, head, target, 0.3)[i].item() == pytest.approx(expected, rel=1e-10)
 

@@ -37,7 +37,7 @@ def random_problem(rng, name, d, k, region):
         where = Box(low, low + 0.2 + 4.0 * rng.random(d))
     else:
         where = Ball(2.0 * rng.standard_normal((1, d)), float(np.exp(rng.uniform(-2.0, 1.0))))
-    return solvers.Problem(learner, w, gap, float(np.exp(rng.uniform(-4.0, 1.0))), LABELS[name](rng, k)[None], where)
+    return solvers.Problem(learner, w, gap, np.exp(rng.uniform(-4.0, 1.0, 1)), LABELS[name](rng, k)[None], where)
 
 
 def squared_distance(problem, x):
@@ -194,7 +194,7 @@ def test_slope_against_torch_autograd(name, k, bias):
     b, c, d = 4, 5, 3
     size = learner.size(d, k)
     w, gap = rng.standard_normal((2, b, size))
-    problem = solvers.Problem(learner, w, gap, 0.4, rng.random((b, k)), Box(-np.ones(d), np.ones(d)))
+    problem = solvers.Problem(learner, w, gap, np.full(b, 0.4), rng.random((b, k)), Box(-np.ones(d), np.ones(d)))
     x = rng.standard_normal((b, c, d))
     value, slope = solvers.slope(problem, x)
     points = torch.tensor(x, requires_grad=True)

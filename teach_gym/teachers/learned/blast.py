@@ -65,7 +65,7 @@ def train_black_box(
         shape.setdefault("space", "choice")
     if (shape.get("space") == "choice") != (method == "policy_gradient"):
         raise ValueError(f"space 'choice' goes with method 'policy_gradient', got {shape.get('space')!r}, {method!r}")
-    check_settled(tasks[0], KIND)
+    check_settled(tasks[0], KIND, "learning_rate", "pool_seed")
     if settings.every != 1:
         raise ValueError(f"black-box teachers see the learner at every step, got every={settings.every!r}")
     if shape.get("sees") == "predictions" and len(tasks) > 1:

@@ -81,7 +81,7 @@ class GreedyDHT(Teacher):
 
     def check(self, task: Task) -> None:
         """Raise a ``ValueError`` where the label constraint does not fit the learner, or some inputs are offsets."""
-        check_settled(task, self.name)
+        check_settled(task, self.name, "pool_seed")
         if getattr(task.learner, "offsets", False):
             raise ValueError(f"teacher {self.name!r} gives inputs and no offsets of hidden units; use greedy")
         if self.labels:
@@ -126,7 +126,7 @@ class GreedyDHT(Teacher):
         m = task.spec.batch_size
         centre = np.array(state.x[:, 0], dtype=np.float64, order="C")
         w = np.array(state.w, dtype=np.float64, order="C")
-        base, step = task.update.affine(state.w, state.velocity)
+        base, step = task.update.affine(state.w, state.velocity, state.rate)
         gap = np.array(base - state.target, dtype=np.float64, order="C")
         box = Box(*(bound.astype(np.float64) for bound in data_bounds(task.x, self.box)))
         x = centre.copy()

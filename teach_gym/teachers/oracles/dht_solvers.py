@@ -45,7 +45,7 @@ class Problem(NamedTuple):
         learner: the learner's formulas.
         w: (B, P) its parameters.
         gap: (B, P) base - w*, where the learner would be with a zero gradient, less the target.
-        eta: step size of this example.
+        eta: (B,) step sizes of this example.
         y: (B, K) the label.
         region: where x may lie.
     """
@@ -53,7 +53,7 @@ class Problem(NamedTuple):
     learner: Learner
     w: Array
     gap: Array
-    eta: float
+    eta: Array
     y: Array
     region: Box | Ball
 
@@ -65,7 +65,7 @@ def objective(problem: Problem, x: Array) -> Array:
 
 def _forward(problem: Problem, x: Array) -> tuple[Array, Array, Array, Array]:
     """Logits, residual and its slope (B, C, K) each, and the objective (B, C)."""
-    learner, eta = problem.learner, problem.eta
+    learner, eta = problem.learner, problem.eta[:, None, None]
     z = learner.logits(problem.w, x)
     r = learner.output.residual(z, problem.y[:, None])
     parts = learner.parts(problem.w, x, problem.gap)
@@ -119,7 +119,7 @@ def _scan(problem: Problem, d: int) -> Array:
     u = kernel[..., 0] - (kernel[..., 1] if k == 2 else 0.0)
     shift = bias[:, 0] - (bias[:, 1] if k == 2 else 0.0)
     u = np.where(np.abs(u) > 1e-12 * np.abs(u).max(-1, keepdims=True), u, 0.0)
-    eta = problem.eta
+    eta = problem.eta[:, None]
 
     def slices(s: Array) -> tuple[Array, Array]:
         """Best point of each hyperplane and its objective: s (B, S) -> (B, S, d), (B, S)."""
@@ -188,7 +188,7 @@ def slope(problem: Problem, x: Array) -> tuple[Array, Array]:
     The derivative of the residual along a direction is taken by a complex step, exact to rounding. A hidden layer's
     active units are taken as fixed (the objective jumps where one switches).
     """
-    learner, eta = problem.learner, problem.eta
+    learner, eta = problem.learner, problem.eta[:, None, None]
     z, r, by_residual, value = _forward(problem, x)
     by_logit = learner.output.residual(z + 1e-20j * by_residual, problem.y[:, None]).imag / 1e-20
     if not isinstance(learner, MLPLearner):

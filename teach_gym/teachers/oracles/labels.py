@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -70,7 +70,7 @@ class _Problem:
         prediction: (B, m, K) p.
         gram: (B, m, K, m, K) G.
         alignment: (B, m, K) a.
-        s: step size over batch size.
+        s: (B, 1, 1) step sizes over the batch size.
         sums: whether the residual is sum(y) p - y (softmax) and not p - y.
     """
 
@@ -78,7 +78,7 @@ class _Problem:
     prediction: Array
     gram: Array
     alignment: Array
-    s: float
+    s: Array
     sums: bool
 
     def residual(self, y: Array) -> Array:
@@ -109,15 +109,25 @@ def greedy_labels(
         beta: weight of the first layer of a learner with a hidden layer (LAST Eq. 4).
 
     Returns:
-        (B, m, K) labels. Exact, but for one-hot labels of large mini-batches (coordinate descent where there are
+        (B, m, K) labels of the state's dtype, computed in float64. Exact, but for one-hot labels of large mini-batches (coordinate descent where there are
         more than 4,096 combinations) and ``margin_logistic`` (exact for one row, swept over the rows of a mini-batch).
 
     Raises:
         ValueError: a constraint that does not fit the learner.
     """
     check_constraint(task, constraint)
+    precise = {name: _precise(getattr(state, name)) for name in ("w", "target", "velocity", "rate")}
+    labels = _greedy_labels(task, state._replace(**precise), _precise(x), _precise(truth), constraint, beta)
+    return labels.astype(state.w.dtype, copy=False)
+
+
+def _precise(array: Any) -> Any:
+    return None if array is None else np.asarray(array, dtype=np.float64)
+
+
+def _greedy_labels(task: Task, state: TeachState, x: Array, truth: Array, constraint: Constraint, beta: float) -> Array:
     learner = task.learner
-    base, step = task.update.affine(state.w, state.velocity)
+    base, step = task.update.affine(state.w, state.velocity, state.rate)
     direction = base - state.target
     if x.shape[-2] == 1 and learner.output.linear and not isinstance(learner, MLPLearner):
         return _one_row(task, state, x, truth, constraint, direction, step)
@@ -128,7 +138,7 @@ def greedy_labels(
         prediction=prediction,
         gram=learner.cross_gram(state.w, x, beta),
         alignment=learner.parts(state.w, x, direction, beta).alignment,
-        s=step / x.shape[-2],
+        s=step[:, None, None] / x.shape[-2],
         sums=learner.output == SOFTMAX,
     )
     if not learner.output.linear:
@@ -141,7 +151,7 @@ def greedy_labels(
 
 
 def _one_row(
-    task: Task, state: TeachState, x: Array, truth: Array, constraint: Constraint, direction: Array, step: float
+    task: Task, state: TeachState, x: Array, truth: Array, constraint: Constraint, direction: Array, step: Array
 ) -> Array:
     """One row of a linear learner: project y_free = p - J (base - w*) / (step ||x||^2) (LAST Eq. 3)."""
     learner = task.learner
@@ -149,7 +159,7 @@ def _one_row(
     both = learner.logits(np.concatenate([state.w, direction]), np.concatenate([x, x]))
     prediction, alignment = learner.output.predict(both[:n]), both[n:]
     squared = learner.squared_norms(x)[..., None]
-    push = alignment / (step * squared + _TINY)  # x = 0 teaches nothing, whatever its label
+    push = alignment / (step[:, None, None] * squared + _TINY)  # x = 0 teaches nothing, whatever its label
     if learner.output != SOFTMAX or constraint.kind in ("soft", "one_hot"):
         return project(task, constraint, prediction - push, prediction, truth)
     push = push - push.mean(-1, keepdims=True)
@@ -160,7 +170,7 @@ def _one_row(
         prediction=prediction,
         gram=learner.cross_gram(state.w, x),
         alignment=alignment,
-        s=step,
+        s=step[:, None, None],
         sums=True,
     )
     return _quadratic_programme(problem)
@@ -232,7 +242,7 @@ def _quadratic_programme(problem: _Problem) -> Array:
     """Convex quadratic over a product of simple sets, by accelerated projected gradient with restarts (FISTA)."""
     b, _, k = problem.alignment.shape
     p = problem.prediction
-    scale = 2.0 * problem.s**2 * np.einsum("bmkmk->b", problem.gram)
+    scale = 2.0 * problem.s[:, 0, 0] ** 2 * np.einsum("bmkmk->b", problem.gram)
     if problem.sums:
         scale = scale * (1.0 + np.sqrt(k) * np.sqrt(dot(p, p)).max(-1)) ** 2
     rate = (1.0 / np.maximum(scale, 1e-300))[:, None, None]
@@ -264,7 +274,7 @@ def _searched(task: Task, problem: _Problem, logits: Array, constraint: Constrai
     r = output.residual(logits, y)
     for _ in range(1 if m == 1 else _SWEEPS):
         for i in range(m):
-            own = problem.s**2 * problem.gram[:, i, 0, i, 0]
+            own = problem.s[:, 0, 0] ** 2 * problem.gram[:, i, 0, i, 0]
             rest = problem.half_gradient(r)[:, i, 0] - own * r[:, i, 0]
             wanted = -rest / own
             z = logits[:, i, 0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.errors import positive
-from teach_gym.teachers.base import Teacher, check_settled
+from teach_gym.teachers.base import Teacher
 from teach_gym.teachers.oracles.labels import check_constraint, greedy_labels, make_constraint
 
 
@@ -34,7 +34,6 @@ class GreedyLAST(Teacher):
 
     def check(self, task: Task) -> None:
         """Raise a ``ValueError`` where the constraint does not fit the learner."""
-        check_settled(task, self.name)
         check_constraint(task, self._allowed)
 
     def __call__(self, task: Task, state: TeachState) -> Example:

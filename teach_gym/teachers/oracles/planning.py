@@ -44,8 +44,8 @@ class Planning(Teacher):
             positive(what, getattr(self, what), integer=True)
 
     def check(self, task: Task) -> None:
-        """Raise a ``ValueError`` for the continuous flavour, and for learning rates or pools drawn at reset."""
-        check_settled(task, self.name)
+        """Raise a ``ValueError`` for the continuous flavour, and for pools drawn at reset."""
+        check_settled(task, self.name, "pool_seed")
         if task.spec.continuous:
             raise ValueError(f"teacher {self.name!r} plans discrete actions; the task has continuous=True")
 

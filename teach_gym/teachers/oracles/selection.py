@@ -15,14 +15,14 @@ from teach_gym.teachers.base import Teacher, better_of, check_settled
 from teach_gym.teachers.oracles.labels import check_constraint, greedy_labels, make_constraint
 
 
-def selection_scores(task: Task, state: TeachState, direction: Array, step: float, y: Array) -> Array:
+def selection_scores(task: Task, state: TeachState, direction: Array, step: Array, y: Array) -> Array:
     """T1 - (2 / step) T2 of LAST Eq. 1 for every row: what orders rows by the distance after the step.
 
     Args:
         task: the task.
         state: B runs.
         direction: (B, P), base - w*.
-        step: step size of one row.
+        step: (B,) step sizes of one row.
         y: (N, K) or (B, N, K) labels of the pool's rows.
 
     Returns:
@@ -33,9 +33,9 @@ def selection_scores(task: Task, state: TeachState, direction: Array, step: floa
         residual = learner.output.residual(learner.logits(state.w, task.x), y)
         parts = learner.parts(state.w, task.x, direction)
         pull = (parts.gram @ residual[..., None])[..., 0]
-        return dot(residual, pull) - (2.0 / step) * dot(parts.alignment, residual)
+        return dot(residual, pull) - (2.0 / step)[:, None] * dot(parts.alignment, residual)
     n = len(state.w)  # a linear learner's alignment is the logits of the direction: one product for both
-    both = learner.logits(np.concatenate([state.w, (2.0 / step) * direction]), task.x)
+    both = learner.logits(np.concatenate([state.w, (2.0 / step)[:, None] * direction]), task.x)
     residual = learner.output.residual(both[:n], y)
     pull = task.squared_norms[:, None] * residual
     pull -= both[n:]
@@ -48,7 +48,7 @@ def selection_scores(task: Task, state: TeachState, direction: Array, step: floa
 def select_rows(task: Task, state: TeachState, y: Array) -> Array:
     """The m pool rows of the greedy mini-batch, chosen one after the other: (B, m) (m = 1: exact)."""
     m = task.spec.batch_size
-    base, step = task.update.affine(state.w, state.velocity)
+    base, step = task.update.affine(state.w, state.velocity, state.rate)
     direction = base - state.target
     rows = selection_scores(task, state, direction, step / m, y).argmin(-1)[:, None]
     for _ in range(m - 1):
@@ -77,8 +77,8 @@ class IMT(Teacher):
     name: str = field(default="imt", init=False)
 
     def check(self, task: Task) -> None:
-        """Raise a ``ValueError`` for a task whose learning rate or pool is drawn at reset."""
-        check_settled(task, self.name)
+        """Raise a ``ValueError`` for a task whose pool is drawn at reset."""
+        check_settled(task, self.name, "pool_seed")
 
     def __call__(self, task: Task, state: TeachState) -> Example:
         """The best rows of the pool with their true labels."""
@@ -114,7 +114,7 @@ class MixedTeaching(Teacher):
 
     def check(self, task: Task) -> None:
         """Raise a ``ValueError`` where the constraint does not fit, or rounds > 1 meets a mini-batch."""
-        check_settled(task, self.name)
+        check_settled(task, self.name, "pool_seed")
         check_constraint(task, self._allowed)
         if self.rounds > 1 and task.spec.batch_size > 1:
             raise ValueError(f"rounds={self.rounds} needs batch_size=1, got {task.spec.batch_size}")

@@ -75,7 +75,7 @@ class TunedSGD(Teacher):
 
     def check(self, task: Task) -> None:
         """Raise a ``ValueError`` for a task without a known rate, or whose step is not linear in the label."""
-        check_settled(task, self.name)
+        check_settled(task, self.name, "learning_rate", "pool_seed")
         if task.learner.output == MARGIN:
             raise ValueError("teacher 'tuned_sgd' needs a gradient linear in the label; margin_logistic's is not")
         if task.update.weight_decay:
