@@ -109,8 +109,9 @@ def greedy_labels(
         beta: weight of the first layer of a learner with a hidden layer (LAST Eq. 4).
 
     Returns:
-        (B, m, K) labels of the state's dtype, computed in float64. Exact, but for one-hot labels of large mini-batches (coordinate descent where there are
-        more than 4,096 combinations) and ``margin_logistic`` (exact for one row, swept over the rows of a mini-batch).
+        (B, m, K) labels of the state's dtype, computed in float64. Exact, but for one-hot labels of large mini-batches
+        (coordinate descent where there are more than 4,096 combinations) and ``margin_logistic`` (exact for one row,
+        swept over the rows of a mini-batch).
 
     Raises:
         ValueError: a constraint that does not fit the learner.
