@@ -28,15 +28,8 @@ def make_folder(path: str | Path) -> Path:
     return path
 
 
-@contextlib.contextmanager
-def writing(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file next to ``path``, renamed to it when the block ends without an exception.
-
-    Args:
-        path: the file to write; its folder is created if it does not exist.
-
-    Yields:
-        a binary file.
+def check_target(path: str | Path) -> Path:
+    """Check that a file can be written to a path, for use before long work, and create its folder.
 
     Raises:
         FileExistsError: the path is a folder or a device.
@@ -49,6 +42,23 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
         raise ValueError(f"a path must not hold the character NUL, got {str(path)!r}")
     if path.exists() and not path.is_file():
         raise FileExistsError(f"cannot write {str(path)!r}: it exists and is not a regular file")
+    return path
+
+
+@contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file next to ``path``, renamed to it when the block ends without an exception.
+
+    Args:
+        path: the file to write; its folder is created if it does not exist.
+
+    Yields:
+        a binary file.
+
+    Raises:
+        OSError, ValueError: see ``check_target``.
+    """
+    path = check_target(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -29,8 +29,8 @@ from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import reset
 from teach_gym.envs.fuse import LIMIT, trace
 from teach_gym.envs.stepper import ArrayStepper, ProgramStepper, Stepper
-from teach_gym.errors import DataNotFoundError
-from teach_gym.files import write_text
+from teach_gym.errors import DataNotFoundError, positive
+from teach_gym.files import check_target, write_text
 from teach_gym.registration import TASKS, env_id, task_kwargs
 from teach_gym.teachers import make_teacher
 
@@ -251,7 +251,14 @@ def measure(out: str | Path | None = None, *, rounds: int = 9, quick: bool = Fal
 
     Returns:
         The report.
+
+    Raises:
+        ValueError: a number of rounds that is not positive.
+        OSError: ``out`` cannot be written.
     """
+    positive("rounds", rounds, integer=True)
+    if out is not None:
+        check_target(out)
     widths = WIDTHS[:2] if quick else WIDTHS
     rounds = 3 if quick else rounds
     figures = [*vector_figures(widths, rounds), *single_figures(rounds), *way_figures(rounds)]
@@ -273,7 +280,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=9, help="rounds per figure (default: 9)")
     parser.add_argument("--quick", action="store_true", help="three rounds, and no very wide vector environments")
     given = parser.parse_args(arguments)
-    print(measure(given.out, rounds=given.rounds, quick=given.quick))
+    try:
+        print(measure(given.out, rounds=given.rounds, quick=given.quick))
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -65,6 +66,23 @@ def test_race_takes_the_median_of_rounds_in_turns(clock: Clock) -> None:
     even = clock.takes(3.0)
     times = race([uneven, lambda: (order.append("even"), even())], calls=1, rounds=3)
     assert times == pytest.approx([2e6, 3e6], rel=1e-5) and order == ["uneven", "even"] * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rounds", "0"], "rounds must be > 0"),
+        (["--out", os.devnull], "not a regular file"),
+        (["--out", f"{os.devnull}/speed.md"], "part of the path is a file"),
+    ],
+)
+def test_bad_arguments_are_named_before_anything_is_measured(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "race", None)
+    with pytest.raises(SystemExit) as stopped:
+        speed.main(arguments)
+    assert stopped.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_report_has_a_table_per_group() -> None:
