@@ -15,13 +15,39 @@ from typing import Any
 from teach_gym.errors import DamagedDataError
 
 FOLDER = Path(__file__).parent
+SUFFIX = ".safetensors"
+"""Suffix of teachers' files."""
 
 
 @functools.cache
 def index() -> dict[str, dict[str, Any]]:
-    """The cards of all pretrained teachers by name, such as ``ppo/LabelMoons-v0``."""
-    found: dict[str, dict[str, Any]] = json.loads((FOLDER / "index.json").read_text(encoding="utf-8"))
+    """The cards of all pretrained teachers by name, such as ``ppo/LabelMoons-v0``.
+
+    Raises:
+        DamagedDataError: an index that is no table of cards, or that names a file outside the package.
+    """
+    path = FOLDER / "index.json"
+    try:
+        found: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(card["sha256"], str) for card in found.values()):
+            raise TypeError("sha256 must be a text")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DamagedDataError(f"{path} is no index of teachers: {type(error).__name__}: {error}") from error
+    for name in found:
+        place(name)
     return found
+
+
+def place(name: str) -> Path:
+    """Where the package keeps the file of a pretrained teacher.
+
+    Raises:
+        DamagedDataError: a name that leads out of the package's folder.
+    """
+    path = FOLDER / f"{name}{SUFFIX}"
+    if not path.resolve().is_relative_to(FOLDER.resolve()):
+        raise DamagedDataError(f"a pretrained teacher's file must lie in {FOLDER}, the name {name!r} leads to {path}")
+    return path
 
 
 def find(name: str | Path) -> Path:
@@ -31,11 +57,12 @@ def find(name: str | Path) -> Path:
         FileNotFoundError: neither; the message lists the pretrained ones.
         DamagedDataError: a pretrained teacher whose file is not the one that was published.
     """
-    if Path(name).is_file() or str(name) not in index():
-        if not Path(name).is_file():
-            raise FileNotFoundError(f"no teacher at {str(name)!r}; pretrained ones: {', '.join(index()) or 'none'}")
+    if Path(name).is_file():
         return Path(name)
-    path = FOLDER / f"{name}.safetensors"
-    if hashlib.sha256(path.read_bytes()).hexdigest() != index()[str(name)]["sha256"]:
-        raise DamagedDataError(f"the SHA-256 of {path} is not that of its card; install the package again")
+    card = index().get(str(name))
+    if card is None:
+        raise FileNotFoundError(f"no teacher at {str(name)!r}; pretrained ones: {', '.join(index()) or 'none'}")
+    path = place(str(name))
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != card["sha256"]:
+        raise DamagedDataError(f"{path} is missing or its SHA-256 is not that of its card; install the package again")
     return path

@@ -8,7 +8,7 @@ from typing import Any
 
 from teach_gym.calls import format_call, parse_call
 from teach_gym.errors import check_known, lookup_name
-from teach_gym.pretrained import find, index
+from teach_gym.pretrained import SUFFIX, find, index
 from teach_gym.teachers.base import (
     Choice,
     Clock,
@@ -19,7 +19,7 @@ from teach_gym.teachers.base import (
     teach_episodes,
     transitions,
 )
-from teach_gym.teachers.weights import SUFFIX, read_kind
+from teach_gym.teachers.weights import read_kind
 
 __all__ = [
     "TEACHERS",

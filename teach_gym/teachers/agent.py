@@ -161,10 +161,13 @@ def publish(path: str | Path, name: str, **card: Any) -> None:
         path: the file.
         name: its name, algorithm/id.
         **card: plain JSON values: ``score`` with ``low`` and ``high``, ``episodes``, ``first_seed``, ``command``.
+
+    Raises:
+        DamagedDataError: a damaged file, or a name that leads out of the package's folder.
     """
     agent = Agent(path=path)
     assert agent.spec is not None
-    target = pretrained.FOLDER / f"{name}.safetensors"
+    target = pretrained.place(name)
     with Path(path).open("rb") as source, writing(target) as file:
         shutil.copyfileobj(source, file)
     entry = {

@@ -22,8 +22,6 @@ from teach_gym.files import writing
 from teach_gym.versions import version_of, versions
 
 FORMAT = "1"
-SUFFIX = ".safetensors"
-"""Suffix by which a text is known to be a path of such a file."""
 DTYPES = ("F32", "F64")
 """The floating types that weights may have, by their names in safetensors."""
 _PREFIX = "teach_gym."

@@ -101,3 +101,40 @@ def test_publishing_copies_the_file_and_writes_the_card(tmp_path: Path, monkeypa
         assert card["score"] == 1.0 and TaskSpec(**card["task"]).observation == "lookahead"
     finally:
         pretrained.index.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["../outside", "ppo/../../outside", "/absolute"])
+def test_the_index_names_no_file_outside_the_package(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where a file with the right content lies there."""
+    folder, source = tmp_path / "package", pretrained.find("ppo/LabelMoons-v0")
+    (folder / "ppo").mkdir(parents=True)
+    name = name.replace("/absolute", str(tmp_path / "outside"))
+    (tmp_path / "outside.safetensors").write_bytes(source.read_bytes())
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    (folder / "index.json").write_text(json.dumps({name: {"sha256": digest}}))
+    monkeypatch.setattr(pretrained, "FOLDER", folder)
+    pretrained.index.cache_clear()
+    try:
+        for look in (pretrained.index, lambda: pretrained.find(name), lambda: teach_gym.load_teacher(name)):
+            with pytest.raises(DamagedDataError, match="leads to"):
+                look()
+        (folder / "index.json").write_text("{}")
+        with pytest.raises(DamagedDataError, match="leads to"):
+            publish(source, name)
+        assert json.loads((folder / "index.json").read_text()) == {}
+    finally:
+        pretrained.index.cache_clear()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "[1]", '{"a": 1}', '{"a": {}}', '{"a": {"sha256": 1}}', "[" * 100_000])
+def test_a_damaged_index_is_named(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "index.json").write_text(content)
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    pretrained.index.cache_clear()
+    try:
+        with pytest.raises(DamagedDataError, match=r"index\.json is no index"):
+            pretrained.index()
+    finally:
+        pretrained.index.cache_clear()
