@@ -203,7 +203,7 @@ def test_agents_that_do_not_fit_are_refused() -> None:
 @pytest.mark.parametrize("observation", ["full", "omniscient"])
 def test_a_task_of_another_size_is_refused_with_the_observation_and_both_sizes(observation: str) -> None:
     small = make_task(**variant("label-grid", observation=observation))
-    large = make_task(**variant("label-grid", pool="digits", pool_options={}))
+    large = make_task(**variant("label-grid", pool="digits", pool_options={"classes": [3, 5]}))
     n, m = (sum(b.size for b in layout(task, small.spec)) for task in (small, large))
     layer = np.zeros((small.n_actions, n), np.float32), np.zeros(small.n_actions, np.float32)
     statistics = Normalization([0.0] * n, [1.0] * n, 10.0, 1e-8)
