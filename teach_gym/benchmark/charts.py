@@ -95,6 +95,7 @@ def draw(name: str, size: tuple[float, float], paint: Callable[[Any], None]) -> 
     look = {
         "svg.fonttype": "none",
         "svg.hashsalt": name,
+        "text.parse_math": False,  # a name may hold dollar signs
         "font.size": 9,
         "axes.spines.top": False,
         "axes.spines.right": False,

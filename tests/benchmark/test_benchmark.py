@@ -20,6 +20,7 @@ from conftest import SHORT_SUITE
 from gated import GATE, admit
 from process_cases import PATIENCE, group_is_gone, lines, wait_for
 
+import teach_gym.benchmark.suite
 import teach_gym.teachers
 from teach_gym.benchmark import summary as summaries
 from teach_gym.benchmark.episode import EVALUATIONS, evaluation_iterations
@@ -165,6 +166,21 @@ def test_rows_of_other_runs_stay_in_the_file(runs: list[Run], rows: list[Row], t
     second = run_suite(runs[5:6], path, executor="serial", progress=False)
     assert read_rows(path) == first + second
     assert by_id(second) == by_id(rows[5:6])
+
+
+def test_rows_of_older_code_are_not_taken_for_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, suite = tmp_path / "runs.jsonl", Suite("x", (SHORT,), ("random",), (0,))
+    before = run_suite(expand(suite), path, executor="serial", progress=False)
+    assert run_suite(expand(suite), path, executor="serial", progress=False) == before == read_rows(path)
+    digest = teach_gym.benchmark.suite.code_digest
+    changed = teach_gym.teachers.teacher_class("random").__module__
+    monkeypatch.setattr(
+        "teach_gym.benchmark.suite.code_digest", lambda *modules: digest(*modules) + "+" * (changed in modules)
+    )
+    after = run_suite(expand(suite), path, executor="serial", progress=False)
+    again = {row["teacher"] for row, old in zip(after, before, strict=True) if row["id"] != old["id"]}
+    assert again == {"random", "passive"}, "two teachers of one module"
+    assert read_rows(path) == [*before, *(row for row in after if row["teacher"] in again)]
 
 
 @pytest.mark.parametrize("text", ["my notes", "my notes\n", '{"format": 1}\n', '[1]\n{"format": ', "3\n", "[" * 10**5])

@@ -83,6 +83,13 @@ def test_the_page_shows_every_task_teacher_seed_and_version(page: tuple[str, Pag
     assert text.count("optimal") == 0
 
 
+def test_names_with_dollar_signs_are_no_formulas(rows: list[Row]) -> None:
+    pytest.importorskip("matplotlib")
+    name = r"agent:$\frac$.safetensors"
+    odd = [{**row, "teacher": name if row["teacher"] == "random" else row["teacher"]} for row in rows]
+    assert r"agent:$\frac$" in to_html(summaries.summarize(odd), "c")
+
+
 def test_tables_hold_the_means_and_scores_of_the_rows(rows: list[Row]) -> None:
     final = {
         name: np.array([r["curves"]["distance"][-1] for r in rows if (r["task"], r["teacher"]) == (SHORT, name)])
