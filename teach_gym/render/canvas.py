@@ -182,15 +182,15 @@ def blend(weights: npt.ArrayLike, colours: Sequence[Colour]) -> npt.NDArray[np.u
     return np.asarray(np.rint(shares @ np.array(colours, dtype=np.float64)), dtype=np.uint8)
 
 
-Vertex = tuple[float, float, int]
-"""A corner (x, y) of a polygon and the mark of the edge that starts there."""
+_FLAT = 1e-12
+"""Slopes below this count as zero, for functions of order one."""
 
 
 def cells(offsets: npt.ArrayLike, normals: npt.ArrayLike, axes: Axes) -> Floats:
     """Borders between the regions where each of several affine functions is the largest, inside the axes.
 
-    The region of function c is the plot's rectangle cut by one half plane per other function
-    (Sutherland-Hodgman); its edges on those half planes are the borders.
+    Two functions tie on a line; the border is the part of it where no other function is larger and the plot ends
+    (Cyrus-Beck clipping).
 
     Args:
         offsets: (K,) values at the origin.
@@ -200,37 +200,29 @@ def cells(offsets: npt.ArrayLike, normals: npt.ArrayLike, axes: Axes) -> Floats:
     Returns:
         (n, 2, 2) ends of the border segments in data coordinates.
     """
-    o = np.asarray(offsets, dtype=np.float64).tolist()
-    n = np.asarray(normals, dtype=np.float64).tolist()
-    (x0, y0), (x1, y1) = axes.low.tolist(), axes.high.tolist()
-    found = []
-    for c in range(len(o)):
-        polygon: list[Vertex] = [(x0, y0, -1), (x1, y0, -1), (x1, y1, -1), (x0, y1, -1)]
-        for other in range(len(o)):
-            lead = (o[c] - o[other], n[c][0] - n[other][0], n[c][1] - n[other][1])
-            polygon = _cut(polygon, lead, other)
-        following = polygon[1:] + polygon[:1]
-        found += [(a[:2], b[:2]) for a, b in zip(polygon, following, strict=True) if a[2] > c]
-    return np.array(found, dtype=np.float64).reshape(-1, 2, 2)
-
-
-def _cut(polygon: list[Vertex], lead: tuple[float, float, float], mark: int) -> list[Vertex]:
-    """The part of a convex polygon where offset + a x + b y >= 0; the new edge gets the mark."""
-    values = [lead[0] + lead[1] * x + lead[2] * y for x, y, _ in polygon]
-    kept: list[Vertex] = []
-    for i, (x, y, edge) in enumerate(polygon):
-        j = (i + 1) % len(polygon)
-        inside, next_inside = values[i] >= 0.0, values[j] >= 0.0
-        if inside:
-            kept.append((x, y, edge))
-        if inside != next_inside:
-            share = values[i] / (values[i] - values[j])
-            kept.append((x + share * (polygon[j][0] - x), y + share * (polygon[j][1] - y), mark if inside else edge))
-    return kept
+    f = np.column_stack([np.asarray(offsets, dtype=np.float64), np.asarray(normals, dtype=np.float64)])
+    f /= np.abs(f).max() or 1.0
+    one, other = np.triu_indices(len(f), 1)
+    lead = f[one] - f[other]
+    size = np.hypot(lead[:, 1], lead[:, 2])
+    one, lead = one[size > _FLAT], (lead / np.maximum(size, _FLAT)[:, None])[size > _FLAT]
+    start, along = -lead[:, :1] * lead[:, 1:], np.stack([-lead[:, 2], lead[:, 1]], axis=-1)  # of the line lead = 0
+    (x0, y0), (x1, y1) = axes.low, axes.high
+    sides = np.array([[-x0, 1, 0], [-y0, 0, 1], [x1, -1, 0], [y1, 0, -1]])
+    rules = np.concatenate([f[one][:, None] - f, np.broadcast_to(sides, (len(one), 4, 3))], axis=1)
+    value = rules[..., 0] + (rules[..., 1:] @ start[..., None])[..., 0]  # value + t slope >= 0 on the border
+    slope = (rules[..., 1:] @ along[..., None])[..., 0]
+    flat = np.abs(slope) <= _FLAT
+    t = -value / np.where(flat, 1.0, slope)
+    low = np.where(~flat & (slope > 0.0), t, -np.inf).max(-1)
+    high = np.where(~flat & (slope < 0.0), t, np.inf).min(-1)
+    seen = (low < high) & (~flat | (value >= -_FLAT)).all(-1)
+    ends = np.stack([low, high], axis=-1)[seen]
+    return np.asarray(start[seen][:, None] + ends[..., None] * along[seen][:, None])
 
 
 def contour(values: Floats, axes: Axes) -> Floats:
-    """Zero level set of a function known on a grid that spans the axes, by marching triangles.
+    """Zero level set of a function known on a grid that spans the axes.
 
     Args:
         values: (rows, columns); row 0 is the lowest y, column 0 the lowest x.
@@ -239,22 +231,11 @@ def contour(values: Floats, axes: Axes) -> Floats:
     Returns:
         (n, 2, 2) ends of segments in data coordinates.
     """
-    rows, columns = values.shape
-    xs = np.linspace(axes.low[0], axes.high[0], columns)
-    ys = np.linspace(axes.low[1], axes.high[1], rows)
-    nodes = np.stack([*np.meshgrid(xs, ys), values], axis=-1)
-    a, b, c, d = nodes[:-1, :-1], nodes[:-1, 1:], nodes[1:, 1:], nodes[1:, :-1]
-    triangles = np.stack([np.stack([a, b, c], -2), np.stack([a, c, d], -2)]).reshape(-1, 3, 3)
-    above = triangles[..., 2] > 0
-    count = above.sum(-1)
-    mixed = (count == 1) | (count == 2)
-    triangles, above, count = triangles[mixed], above[mixed], count[mixed]
-    alone = np.argmax(above == (count == 1)[:, None], axis=1)
-    each = np.arange(len(triangles))
-    tip = triangles[each, alone]
-    others = np.stack([triangles[each, (alone + 1) % 3], triangles[each, (alone + 2) % 3]], axis=1)
-    share = tip[:, None, 2] / (tip[:, None, 2] - others[..., 2])
-    return np.asarray(tip[:, None, :2] + share[..., None] * (others[..., :2] - tip[:, None, :2]))
+    from contourpy import LineType, contour_generator
+
+    x, y = (np.linspace(axes.low[i], axes.high[i], n) for i, n in enumerate(values.shape[::-1]))
+    lines: Any = contour_generator(x, y, values, line_type=LineType.Separate).lines(0.0)
+    return np.concatenate([np.empty((0, 2, 2)), *(np.stack([line[:-1], line[1:]], axis=1) for line in lines)])
 
 
 def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
