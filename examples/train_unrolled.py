@@ -4,12 +4,10 @@ pip install 'teach_gym[torch]'; takes a few seconds.
 """
 
 import teach_gym
-from teach_gym.core.build import make_task
-from teach_gym.teachers.base import teach_episodes
 from teach_gym.teachers.learned.fit import TrainingSettings
 from teach_gym.teachers.learned.unrolled import train_unrolled
 
-task = make_task("PerturbMoons")
+task = teach_gym.make_task("PerturbMoons")
 trained = train_unrolled(  # three teachers at once: data transformations whose examples stay among the data
     [task], seeds=range(3), settings=TrainingSettings(iterations=100, learners=8, learning_rate=0.01), output="box"
 )
@@ -19,5 +17,5 @@ teachers = {"passive": teach_gym.make_teacher("passive"), "greedy": teach_gym.ma
 teachers |= {f"unrolled {seed}": trained.teacher(index) for index, seed in enumerate(trained.seeds)}
 teachers["from a file"] = teach_gym.make_teacher("unrolled", path=path)
 for name, teacher in teachers.items():
-    _, distances = teach_episodes(task, teacher, range(1000, 1100))
-    print(f"{name:<12} final distance {distances.mean():.3f}")
+    found = teach_gym.evaluate(teacher, task, seeds=100)
+    print(f"{name:<12} final distance {found.distance:.3f}, score {found.score:.3f}")

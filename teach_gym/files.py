@@ -10,6 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+TEMPORARY = ".tmp"
+"""The suffix of files that are being written; they begin with a dot."""
+
 
 def make_folder(path: str | Path) -> Path:
     """Create a folder and its parents if they do not exist.
@@ -49,6 +57,8 @@ def check_target(path: str | Path) -> Path:
 def writing(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a temporary file next to ``path``, renamed to it when the block ends without an exception.
 
+    A process that is killed meanwhile leaves the temporary file behind; ``remove_leftovers`` finds it.
+
     Args:
         path: the file to write; its folder is created if it does not exist.
 
@@ -59,7 +69,8 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
         OSError, ValueError: see ``check_target``.
     """
     path = check_target(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = _temporary(path)
+    lock = None if fcntl is None else os.dup(handle)  # keeps the lock until the file has its name
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -70,6 +81,41 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
     except BaseException:
         os.unlink(temporary)
         raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _temporary(path: Path) -> tuple[int, str]:
+    """A new temporary file next to ``path``, open and, where the system has file locks, locked; and its name."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
+        if fcntl is None or _lock(handle):
+            return handle, name
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Lock a new file; False if ``remove_leftovers`` came first and removes it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return os.fstat(handle).st_nlink > 0
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove what processes that were killed while writing left in a folder; files still being written stay."""
+    for path in Path(folder).glob(f".*{TEMPORARY}"):
+        if fcntl is None:
+            with contextlib.suppress(FileNotFoundError, PermissionError):  # gone, or still open
+                path.unlink()
+            continue
+        with contextlib.suppress(OSError), path.open("r+b") as file:  # gone, locked, or a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:

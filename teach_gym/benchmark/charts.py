@@ -77,6 +77,11 @@ def load_matplotlib() -> Any:
     return matplotlib
 
 
+def plain(text: str) -> str:
+    """A name as matplotlib is to show it: what stands between dollar signs is no formula."""
+    return text.replace("$", r"\$")
+
+
 def draw(name: str, size: tuple[float, float], paint: Callable[[Any], None]) -> str:
     """An SVG element to put into a page.
 
@@ -197,7 +202,7 @@ def _bars(axes: Any, names: Sequence[str], values: Sequence[Estimate], title: st
     for mark in (0.0, 1.0):
         axes.axvline(mark, color="#555555", linewidth=0.8, linestyle=(0, (2, 2)))
     axes.set_xlim(left, right)
-    axes.set_yticks(range(len(names)), [display(teacher) for teacher in names])
+    axes.set_yticks(range(len(names)), [plain(display(teacher)) for teacher in names])
     axes.invert_yaxis()
     axes.grid(False, axis="y")
     axes.set_title(title, loc="left")
@@ -219,6 +224,6 @@ def aggregate_chart(summary: Summary) -> Chart:
 
     def paint(axes: Any) -> None:
         _bars(axes, names, values, "Interquartile mean of the task scores")
-        axes.set_yticks(range(len(names)), [f"{display(n)} ({len(summary.coverage[n])})" for n in names])
+        axes.set_yticks(range(len(names)), [plain(f"{display(n)} ({len(summary.coverage[n])})") for n in names])
 
     return Chart("Teaching scores over all tasks", draw("all", (6.6, 0.8 + 0.27 * len(names)), paint))

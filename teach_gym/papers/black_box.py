@@ -1,4 +1,4 @@
-"""Black-box teaching of small learners: DHT Figure 8, and BLAST (LAST section 4) on half-moons and digits."""
+"""Black-box teaching of small learners: teachers without w*, and plain SGD with a tuned step size."""
 
 from __future__ import annotations
 
@@ -13,14 +13,11 @@ from teach_gym.core.metrics import METRICS
 from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Task, TeachState, Transition
 from teach_gym.core.task import reset
-from teach_gym.papers.claims import Claim, Comparison
+from teach_gym.papers.claims import Comparison
 from teach_gym.papers.curves import rows_of
-from teach_gym.papers.dht_protocol import HALF_MOONS, protocol_cohorts, protocol_task
-from teach_gym.papers.dht_unrolled import LEARNED_MNIST
-from teach_gym.papers.engine import Experiment, Result, Unit
-from teach_gym.papers.figures import panels_figure
-from teach_gym.papers.greedy import FIGURE_METRICS, Cohort, cohorts, method, panel_units, roll, unit_teacher
-from teach_gym.papers.tasks import SMALL_DIGITS, paper_task
+from teach_gym.papers.dht_protocol import protocol_cohorts
+from teach_gym.papers.engine import Result, Unit
+from teach_gym.papers.greedy import FIGURE_METRICS, Cohort, cohorts, method, roll, unit_teacher
 from teach_gym.teachers import Teacher, make_teacher
 from teach_gym.teachers.oracles.holdout_greedy import holdout_loss
 
@@ -115,192 +112,6 @@ def run(unit: Unit) -> Result:
     return Result(rows, {})
 
 
-def _each(panels: Sequence[str], first: str, *others: str, **options: Any) -> tuple[Comparison, ...]:
+def each(panels: Sequence[str], first: str, *others: str, **options: Any) -> tuple[Comparison, ...]:
+    """A method against each of the others, on each of the panels."""
     return tuple(Comparison(first, panel=panel, second=second, **options) for panel in panels for second in others)
-
-
-# ------------------------------------------------------------------------------------------------------ DHT Figure 8
-
-_UNSEEN = {"observation": "black_box", "reward": "holdout_progress"}
-_BOX = {"medium": "perturb", "medium_options": {"region": "box", "box": "global"}}
-FIG8_PANELS = ("half moons", "MNIST 3/5")
-FIG8_METHODS = {
-    "SGD": method("passive"),
-    "SGD, tuned step": TUNED,
-    "IMT": method("imt"),
-    "black-box DHT": black_box(architecture={"space": "free"}),
-    "black-box DHT, box": black_box(),
-}
-
-
-def fig8_panel(
-    pool: dict[str, Any], budget: int, passes: int, iterations: int, hidden: Sequence[int] | None
-) -> dict[str, Any]:
-    """A panel of Figure 8; ``hidden`` None is the paper's network."""
-    return {
-        "task": protocol_task(pool, "logistic", budget, **_BOX, **_UNSEEN),
-        "methods": FIG8_METHODS,
-        "passes": passes,
-        "training": {"iterations": iterations, "steps": 40, "learners": 8, "max_grad_norm": 1.0},
-        "network": {} if hidden is None else {"hidden": list(hidden), "batch_norm": False},
-    }
-
-
-def _fig8_claims() -> tuple[Claim, ...]:
-    any_x, box = "black-box DHT", "black-box DHT, box"
-    said = (
-        ("Black-box DHT reaches a given accuracy in fewer iterations than IMT.", "any x", any_x, "IMT"),
-        (
-            "Black-box DHT reaches a given accuracy in fewer iterations than IMT.",
-            "x in the data's interval",
-            box,
-            "IMT",
-        ),
-        ("Black-box DHT reaches a given accuracy in fewer iterations than SGD.", "any x", any_x, "SGD"),
-        ("It does so sooner than SGD with a tuned step (not in the paper).", "any x", any_x, "SGD, tuned step"),
-    )
-    found = []
-    for panel in FIG8_PANELS:
-        for statement, where, first, other in said:
-            compared = _each((panel,), first, other, relation="below", metric=REACHED)
-            found.append(Claim(f"{statement} [{panel}; {where}]", compared))
-        ends = _each((panel,), any_x, "IMT", relation="above", metric="test_accuracy")
-        found.append(Claim(f"Its accuracy at the end is above that of IMT. [{panel}; any x]", ends))
-    return tuple(found)
-
-
-FIG8 = Experiment(
-    name="dht-fig8",
-    title="Parameterized teaching without w* against IMT, which knows it",
-    source="DHT, Figure 8 and appendix C.8, C.9",
-    notes="The protocol of the other DHT figures (one-output sigmoid learner without bias, step size 0.001). The "
-    "policy sees w, x and the label; its objective is the loss on 200 hold-out rows after 40 unrolled steps, and it is "
-    "trained on learners other than those it teaches. 'box' keeps x in one interval for all features, the other gives "
-    "any x (the paper's full teaching space). Accuracies are those of the test rows, which no teacher has seen. Wanted "
-    f"is {SHARE:.0%} of the test accuracy of w*, which only serves to set that bar and to guide IMT; a run that never "
-    "gets there counts budget + 1. A teacher of features also decides how far a step goes, so SGD with the step size "
-    "of lowest hold-out loss is shown too. The laptop scale has networks of 64-64 units on MNIST; "
-    "it trains for the paper's 1,000 iterations, as 300 are too few there.",
-    scales={
-        "smoke": {
-            "seeds": 2,
-            "panels": {
-                FIG8_PANELS[0]: fig8_panel(
-                    {**HALF_MOONS, "pool_options": {**HALF_MOONS["pool_options"], "n": 50}}, 4, 2, 2, None
-                ),
-                FIG8_PANELS[1]: fig8_panel(SMALL_DIGITS, 4, 2, 2, (8,)),
-            },
-        },
-        "laptop": {
-            "seeds": 10,
-            "panels": {
-                FIG8_PANELS[0]: fig8_panel(HALF_MOONS, 299, 29, 1000, None),
-                FIG8_PANELS[1]: fig8_panel(LEARNED_MNIST, 299, 29, 1000, (64, 64)),
-            },
-        },
-        "paper": {
-            "seeds": 20,
-            "panels": {
-                FIG8_PANELS[0]: fig8_panel(HALF_MOONS, 299, 29, 1000, None),
-                FIG8_PANELS[1]: fig8_panel(LEARNED_MNIST, 299, 29, 1000, None),
-            },
-        },
-    },
-    units=panel_units,
-    run=run,
-    claims=_fig8_claims(),
-    draw=panels_figure("test_accuracy", "normalized_distance", "holdout_loss"),
-)
-
-# -------------------------------------------------------------------------------------------------------------- BLAST
-
-BLAST_SEED = 2000
-"""The first seed: settings were chosen in trials that showed the test accuracy of the usual evaluation seeds."""
-BLAST_PANELS = ("half moons", "digits 3/5")
-_PLAIN = "BLAST unrolled"
-BLAST_METHODS = {
-    "SGD": method("passive"),
-    "SGD, tuned step": TUNED,
-    "label smoothing": method("label_smoothing"),
-    _PLAIN: black_box(),
-    f"{_PLAIN}, residual": black_box(architecture={"alpha": 0.5}),
-    f"{_PLAIN}, any label": black_box(architecture={"space": "free", "alpha": 0.5}),
-    "BLAST policy gradient": black_box("policy_gradient"),
-    "hold-out greedy": method("holdout_greedy"),
-    "greedy with w*": method("greedy"),
-}
-
-
-def blast_settings(seeds: int, iterations: int, gradient: dict[str, int], **small: Any) -> dict[str, Any]:
-    """Settings: black-box half-moons and binary digits."""
-    tasks = {
-        BLAST_PANELS[0]: paper_task("BlackBoxLabelMoons", continuous=False, **small),
-        BLAST_PANELS[1]: paper_task("BlackBoxLabelDigits", continuous=False, **small),
-    }
-    shared = {
-        "methods": BLAST_METHODS,
-        "network": {"hidden": [32, 32], "batch_norm": False},
-        "policy_gradient": {"learning_rate": 0.01, **gradient},
-    }
-    panels = {}
-    for panel, task in tasks.items():
-        training = {"iterations": iterations, "steps": task["budget"], "learners": 16, "learning_rate": 0.005}
-        panels[panel] = {"task": task, **shared, "training": {**training, "max_grad_norm": 1.0}}
-    return {"seeds": seeds, "first_seed": BLAST_SEED, "panels": panels}
-
-
-def _faster(panel: str, metric: str, first: str, other: str) -> tuple[Comparison, ...]:
-    relation = "above" if metric == "test_accuracy" else "below"
-    return _each((panel,), first, other, relation=relation, metric=metric, at=(0.2, 0.5, 1.0))
-
-
-_SAID = {
-    "BLAST has a lower hold-out loss than label smoothing.": ("residual", "label smoothing"),
-    "The residual label makes black-box teaching easier: a lower hold-out loss than without it.": ("residual", _PLAIN),
-    "Unrolling gives a lower hold-out loss than the one-step greedy teacher (not in the paper).": (
-        "residual",
-        "hold-out greedy",
-    ),
-    "BLAST with any label has a lower hold-out loss than SGD with a tuned step (not in the paper).": (
-        "any label",
-        "SGD, tuned step",
-    ),
-}
-
-
-def _blast_claims() -> tuple[Claim, ...]:
-    found = []
-    for panel in BLAST_PANELS:
-        for name in (_PLAIN, *(f"{_PLAIN}, {kind}" for kind in ("residual", "any label")), "BLAST policy gradient"):
-            where = f"[{panel}; {name.removeprefix('BLAST ')}]"
-            accuracy, loss = (_faster(panel, metric, name, "SGD") for metric in ("test_accuracy", "holdout_loss"))
-            found.append(Claim(f"BLAST has a higher test accuracy than SGD. {where}", accuracy))
-            found.append(Claim(f"BLAST has a lower hold-out loss than SGD. {where}", loss))
-        for statement, (kind, other) in _SAID.items():
-            compared = _faster(panel, "holdout_loss", f"{_PLAIN}, {kind}", other)
-            found.append(Claim(f"{statement} [{panel}]", compared))
-    return tuple(found)
-
-
-BLAST = Experiment(
-    name="last-blast",
-    title="Label synthesis without w*, by unrolling and by policy gradient",
-    source="LAST, section 4 and Eq. 6",
-    notes="The paper shows BLAST on no data in its main text and leaves task, state and networks open. Here: logistic "
-    "learners on half-moons and on the digits 3 and 5 (8x8); teachers of 32-32 units that see w, x and the label, "
-    "trained on other learners with the loss on 200 hold-out rows at the end of the episode; policy gradient has the "
-    "terminal hold-out accuracy as reward and five labels as actions. 'residual' is alpha y + (1 - alpha) y' with "
-    "alpha = 0.5 and y' in [0, 1], 'any label' the same with y' unbounded. An unbounded label can lengthen a step, so "
-    "SGD with the step size of lowest hold-out loss is shown beside it. Greedy with w* is privileged. The digits' step "
-    "size, alpha, widths and iterations were chosen, and claims split by panel, in trials with the seeds 1000 to 1009; "
-    "these here are others, from 2000 on (the pools, and so test rows, are the same).",
-    scales={
-        "smoke": blast_settings(2, 2, {"iterations": 2, "learners": 4}, budget=4),
-        "laptop": blast_settings(10, 200, {"iterations": 300, "learners": 64}),
-        "paper": blast_settings(20, 1000, {"iterations": 2000, "learners": 128}),
-    },
-    units=panel_units,
-    run=run,
-    claims=_blast_claims(),
-    draw=panels_figure("test_accuracy", "holdout_loss", "distance", logarithmic={"holdout_loss": True}),
-)

@@ -13,7 +13,7 @@ import numpy as np
 from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.dht_protocol import HALF_MOONS, protocol_cohorts, protocol_task
 from teach_gym.papers.dht_unrolled import LEARNED_MNIST
-from teach_gym.papers.engine import Experiment, Result, Settings, Unit
+from teach_gym.papers.engine import Experiment, PlainValues, Result, Unit
 from teach_gym.papers.figures import panels_figure
 from teach_gym.papers.greedy import Cohort, method, panel_units, run_unit, unit_teachers
 from teach_gym.papers.tasks import SMALL_DIGITS
@@ -65,7 +65,7 @@ def run(unit: Unit) -> Result:
     return run_unit(unit, make_cohorts=protocol_cohorts, make_teachers=train)
 
 
-def panel(pool: Settings, methods: Settings, size: Settings) -> dict[str, Any]:
+def panel(pool: PlainValues, methods: PlainValues, size: PlainValues) -> dict[str, Any]:
     """A panel: one-output sigmoid learners by the protocol.
 
     Args:
@@ -114,10 +114,10 @@ SEEDS = {"smoke": 2, "laptop": 10, "paper": 10}
 
 
 def scales(
-    methods: Callable[[str], Settings],
+    methods: Callable[[str], PlainValues],
     panels: Sequence[str] = PANELS,
-    sizes: Mapping[str, Mapping[str, Settings]] = SIZES,
-) -> dict[str, Settings]:
+    sizes: Mapping[str, Mapping[str, PlainValues]] = SIZES,
+) -> dict[str, PlainValues]:
     """Settings of all scales for the methods of each panel."""
     return {
         scale: {

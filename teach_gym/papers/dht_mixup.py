@@ -10,7 +10,7 @@ import numpy as np
 from teach_gym.errors import lookup_name
 from teach_gym.papers.claims import Claim, Comparison, paired_interval
 from teach_gym.papers.curves import Curves, rows_of
-from teach_gym.papers.engine import Experiment, Result, Settings, Unit, groups
+from teach_gym.papers.engine import Experiment, PlainValues, Result, Unit, groups
 from teach_gym.papers.figures import panels_figure
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def settings(
     return {"seeds": seeds, "training": dict(training), "record_epochs": record_epochs, "methods": methods}
 
 
-def units(name: str, chosen: Settings, seeds: Sequence[int]) -> list[Unit]:
+def units(name: str, chosen: PlainValues, seeds: Sequence[int]) -> list[Unit]:
     """A unit of work for each method and group of seeds, which are trained as one stack."""
     shared = {key: chosen[key] for key in ("training", "record_epochs")}
     return [

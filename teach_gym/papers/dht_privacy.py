@@ -13,7 +13,7 @@ from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.curves import Curves, rows_of
 from teach_gym.papers.dht_generative import DIGITS, MOONS, PANELS, scales, size, train
 from teach_gym.papers.dht_protocol import protocol_cohorts
-from teach_gym.papers.engine import Experiment, Record, Result, Settings, Unit
+from teach_gym.papers.engine import Experiment, PlainValues, Record, Result, Unit
 from teach_gym.papers.figures import colors, curve_figure, panels_figure
 from teach_gym.papers.greedy import FIGURE_METRICS, Cohort, method, panel_units, roll
 from teach_gym.teachers import Teacher
@@ -58,7 +58,7 @@ _SIZES = {
 }
 
 
-def _scales() -> dict[str, Settings]:
+def _scales() -> dict[str, PlainValues]:
     """Settings of all scales; the smoke scale's pools are smaller than the privacy set."""
     small = scales(functools.partial(methods, rows=10), sizes=_SIZES)["smoke"]
     return {**scales(methods, sizes=_SIZES), "smoke": small}

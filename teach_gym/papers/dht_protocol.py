@@ -26,7 +26,7 @@ from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import learn, reset
 from teach_gym.core.updates import Update
 from teach_gym.papers.curves import Curves
-from teach_gym.papers.engine import Settings, Unit
+from teach_gym.papers.engine import PlainValues, Unit
 from teach_gym.papers.figures import LABELS
 from teach_gym.papers.greedy import TABULATED, Cohort
 
@@ -97,7 +97,7 @@ def protocol_cohorts(unit: Unit) -> list[Cohort]:
     return [_cohort(task, seed, (seed,), passes) for seed in unit.seeds]
 
 
-def _task(settings: Settings) -> Task:
+def _task(settings: PlainValues) -> Task:
     """A task of the protocol; MNIST is tested on the hold-out rows, which come from the training file.
 
     Tasks that use the hold-out rows in teaching are tested on the test file.
@@ -108,7 +108,7 @@ def _task(settings: Settings) -> Task:
     return dataclasses.replace(task, pool=dataclasses.replace(task.pool, test=task.pool.holdout))
 
 
-def _cohort(task_settings: Settings, pool_seed: int, seeds: tuple[int, ...], passes: int) -> Cohort:
+def _cohort(task_settings: PlainValues, pool_seed: int, seeds: tuple[int, ...], passes: int) -> Cohort:
     task = _task({**task_settings, "pool_seed": pool_seed})
     state = reset(task, Streams.from_seeds(seeds))
     key = json.dumps({**task_settings, "pool_seed": pool_seed, "budget": 1}, sort_keys=True)

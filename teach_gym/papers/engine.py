@@ -1,7 +1,9 @@
-"""Running experiments: units of work, each written whole and once, so that a killed experiment can be taken up again.
+"""Running experiments: units of work, each written whole and once, so that a killed experiment can be resumed.
 
 The folder of an experiment holds ``settings.json``, ``parts/`` (one file of rows per unit of work, named by a hash of
-all that defines it), and at the end ``curves.csv``, ``claims.json`` and the figures.
+all that defines it), and at the end ``curves.csv``, ``claims.json`` and the figures. An experiment that was killed and
+run again gives the same rows as one that was not, but for the metrics that measure time (``seconds`` and others that
+are named after them): each unit keeps the time that it took when it was carried out.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from teach_gym.benchmark.processes import in_processes
 from teach_gym.benchmark.progress import track
 from teach_gym.benchmark.suite import FIRST_SEED
 from teach_gym.errors import DamagedDataError, lookup_name, positive
-from teach_gym.files import write_text, writing
+from teach_gym.files import remove_leftovers, write_text, writing
 from teach_gym.papers.claims import Claim, Verdict, judge
 from teach_gym.papers.curves import Curves, Row, read_csv, to_csv
 from teach_gym.versions import code_digest, versions
@@ -35,7 +37,8 @@ TABLE = "table.md"
 SEED_GROUP = 10
 """Seeds that are run together by default; more seeds later leave the groups there are as they are."""
 
-Settings = Mapping[str, Any]
+PlainValues = Mapping[str, Any]
+"""Settings by name, in plain JSON values."""
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -56,7 +59,7 @@ class Unit:
     panel: str
     method: str
     seeds: tuple[int, ...]
-    settings: Settings
+    settings: PlainValues
     code: str = ""
 
     @property
@@ -92,7 +95,7 @@ class Record(NamedTuple):
         arrays: the arrays of each unit of work, in the order of the units.
     """
 
-    settings: Settings
+    settings: PlainValues
     curves: Curves
     arrays: list[tuple[Unit, Arrays]]
 
@@ -122,8 +125,8 @@ class Experiment:
     title: str
     source: str
     notes: str
-    scales: Mapping[str, Settings]
-    units: Callable[[str, Settings, Sequence[int]], list[Unit]]
+    scales: Mapping[str, PlainValues]
+    units: Callable[[str, PlainValues, Sequence[int]], list[Unit]]
     run: Callable[..., Result]
     claims: tuple[Claim, ...]
     draw: Callable[[Record], dict[str, Any]]
@@ -154,8 +157,8 @@ def run_experiment(
 ) -> list[Verdict]:
     """Run what the folder does not have yet; then write the curves, judge the claims and draw the figures.
 
-    A unit of work is on disk, whole, before the next begins. Killed at any moment and called again it goes on where
-    it was; with more seeds it adds those.
+    A unit of work is on disk, whole, before the next begins. Killed at any moment and called again it resumes; with
+    more seeds it adds those. What a killed process left half-written is removed.
 
     Args:
         experiment: what to run.
@@ -180,6 +183,7 @@ def run_experiment(
         DamagedDataError: a file of a unit of work is not what it should be.
     """
     folder = Path(folder)
+    parts = folder / "parts"
     positive("workers", workers, integer=True)
     settings = lookup_name("scale", scale, experiment.scales)
     first = settings.get("first_seed", FIRST_SEED)
@@ -189,10 +193,11 @@ def run_experiment(
     units = [dataclasses.replace(unit, code=code) for unit in listed]
     if len({unit.key for unit in units}) < len(units):
         raise ValueError(f"experiment {experiment.name!r} lists the same unit of work twice")
-    _carry_out(experiment, units, folder / "parts", 1 if experiment.timed else workers, progress)
-    parts = [(unit, *_read_part(folder / "parts", unit)) for unit in units]
-    rows = [row for _, found, _ in parts for row in found]
-    record = Record(settings, Curves(rows), [(unit, arrays) for unit, _, arrays in parts])
+    _tidy(folder, parts, units)
+    _carry_out(experiment, units, parts, 1 if experiment.timed else workers, progress)
+    found = [(unit, *_read_part(parts, unit)) for unit in units]
+    rows = [row for _, own, _ in found for row in own]
+    record = Record(settings, Curves(rows), [(unit, arrays) for unit, _, arrays in found])
     verdicts = [judge(claim, record.curves) for claim in experiment.claims_on({unit.panel for unit in units})]
     _write(folder / "settings.json", _description(experiment, scale, seeds, panels))
     write_text(folder / "curves.csv", to_csv(rows))
@@ -216,6 +221,15 @@ def _on_panels(units: list[Unit], panels: Sequence[str]) -> list[Unit]:
             raise ValueError(f"unknown panel {text!r}; allowed: (parts of) {', '.join(map(repr, names))}")
         chosen |= found
     return [unit for unit in units if not panels or unit.panel in chosen]
+
+
+def _tidy(folder: Path, parts: Path, units: Sequence[Unit]) -> None:
+    """Remove what killed processes left: half-written files, and the checkpoints of units that are done."""
+    remove_leftovers(folder)
+    remove_leftovers(parts)
+    for unit in units:
+        if _rows_path(parts, unit).is_file():
+            shutil.rmtree(parts / unit.key, ignore_errors=True)
 
 
 def _carry_out(experiment: Experiment, units: Sequence[Unit], parts: Path, workers: int, progress: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from teach_gym.benchmark.charts import BAND, load_matplotlib
+from teach_gym.benchmark.charts import BAND, load_matplotlib, plain
 from teach_gym.papers.curves import Curves
 from teach_gym.papers.engine import Record
 
@@ -62,7 +62,7 @@ def draw_curves(
         dash = "-"
         if chosen[name] == _SGD:
             dash, greys = ("-", "--", ":")[greys % 3], greys + 1
-        axes.plot(t, values.mean(0), color=chosen[name], linestyle=dash, linewidth=1.6, label=name)
+        axes.plot(t, values.mean(0), color=chosen[name], linestyle=dash, linewidth=1.6, label=plain(name))
         axes.fill_between(t, *np.percentile(values, BAND, axis=0), color=chosen[name], alpha=0.08, linewidth=0)
     if log:
         axes.set_yscale("log")
@@ -96,7 +96,7 @@ def curve_figure(
                 continue
             draw_curves(axes, curves, panel, metrics[row], logarithmic=(logarithmic or {}).get(metrics[row]))
             if row == 0:
-                axes.set_title(panel, loc="left", fontsize=10)
+                axes.set_title(plain(panel), loc="left", fontsize=10)
         last = grid[len(metrics) - 1, column]
         last.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
     return figure

@@ -16,7 +16,7 @@ from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Task, TeachState, Transition
 from teach_gym.core.task import reset
 from teach_gym.papers.curves import rows_of
-from teach_gym.papers.engine import Result, Settings, Unit, groups
+from teach_gym.papers.engine import PlainValues, Result, Unit, groups
 from teach_gym.teachers import Clock, Teacher, make_teacher, transitions
 
 Metric = Callable[[Task, TeachState], Array]
@@ -53,7 +53,12 @@ def method(teacher: str, every: int = 1, **task: Any) -> dict[str, Any]:
     return {"teacher": teacher, "every": every, "task": task}
 
 
-def panel_units(name: str, settings: Settings, seeds: Sequence[int]) -> list[Unit]:
+def same_methods(seeds: int, tasks: Mapping[str, PlainValues], methods: PlainValues) -> dict[str, Any]:
+    """Settings of a scale with a panel for each task, all with the same methods; see ``panel_units``."""
+    return {"seeds": seeds, "panels": {name: {"task": task, "methods": methods} for name, task in tasks.items()}}
+
+
+def panel_units(name: str, settings: PlainValues, seeds: Sequence[int]) -> list[Unit]:
     """A unit of work for each panel, method and group of seeds.
 
     Args:

@@ -13,9 +13,9 @@ from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.curves import Row, rows_of
 from teach_gym.papers.engine import Arrays, Experiment, Record, Result, Unit
 from teach_gym.papers.figures import new_figure
-from teach_gym.papers.greedy import cohorts, method, panel_units, roll, unit_teacher
+from teach_gym.papers.greedy import cohorts, method, panel_units, roll, same_methods, unit_teacher
 from teach_gym.papers.last_linear import perceptron_task
-from teach_gym.papers.tasks import SMALL_DIGITS, paper_task
+from teach_gym.papers.tasks import SMALL_DIGITS, SMALL_LOGISTIC, paper_task
 
 NEAR = 0.25
 """A row is near the boundary if it is among this share of the train rows with the smallest |logit|."""
@@ -115,13 +115,12 @@ def _picture(arrays: Arrays, panel: str) -> Any:
 
 def settings(seeds: int, budget: int, small: bool = False) -> dict[str, Any]:
     """Settings of Figure 11: a perceptron (Fig. 10) and a logistic learner on MNIST 3/5."""
-    digits = {**SMALL_DIGITS, "target_options": {"l2": 0.1}} if small else {}
+    digits = SMALL_LOGISTIC if small else {}
     tasks = {
         "perceptron": perceptron_task(budget, SMALL_DIGITS if small else None),
         "logistic": paper_task("LabelMNIST", **{"budget": budget, **digits}),
     }
-    methods = {"LAST one-hot": method("last:constraint=one_hot")}
-    return {"seeds": seeds, "panels": {name: {"task": task, "methods": methods} for name, task in tasks.items()}}
+    return same_methods(seeds, tasks, {"LAST one-hot": method("last:constraint=one_hot")})
 
 
 def _claims() -> tuple[Claim, ...]:

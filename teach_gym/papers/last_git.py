@@ -9,7 +9,7 @@ from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.engine import Experiment
 from teach_gym.papers.figures import panels_figure
 from teach_gym.papers.greedy import method, panel_units, run_unit
-from teach_gym.papers.tasks import SMALL_DIGITS, paper_task
+from teach_gym.papers.tasks import SMALL_LOGISTIC, paper_task
 
 SIZES = (1, 4, 16)
 INTERVALS = (1, 2, 5, 20)
@@ -56,7 +56,7 @@ GIT = Experiment(
     "ahead); between two interactions the learner sees true labels. The three other learners have targets or starts "
     "of their own, so only LAST and SGD on the same learner compare.",
     scales={
-        "smoke": settings(2, 4, {**SMALL_DIGITS, "target_options": {"l2": 0.1}}),
+        "smoke": settings(2, 4, SMALL_LOGISTIC),
         "laptop": settings(20, 300),
         "paper": settings(50, 600),
     },

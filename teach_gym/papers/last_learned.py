@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from teach_gym.benchmark.charts import plain
 from teach_gym.core.backend import norm
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import learn
@@ -17,8 +18,8 @@ from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.curves import Curves, rows_of
 from teach_gym.papers.engine import Experiment, Record, Result, Unit
 from teach_gym.papers.figures import colors, draw_curves, new_figure
-from teach_gym.papers.greedy import Cohort, cohorts, method, panel_units, run_unit, unit_teachers
-from teach_gym.papers.tasks import SMALL_DIGITS, paper_task
+from teach_gym.papers.greedy import Cohort, cohorts, method, panel_units, run_unit, same_methods, unit_teachers
+from teach_gym.papers.tasks import SMALL_LOGISTIC, paper_task
 from teach_gym.teachers import Teacher
 
 PANEL = "MNIST 3/5"
@@ -155,7 +156,7 @@ def _bars(axes: Any, curves: Curves, metric: str, label: str) -> None:
     chosen = colors(curves.methods(PANEL, "distance"))
     bars = axes.barh(range(len(methods)), heights, color=[chosen[name] for name in methods])
     axes.bar_label(bars, fmt="%.2g", fontsize=7, padding=2)
-    axes.set_yticks(range(len(methods)), methods, fontsize=7)
+    axes.set_yticks(range(len(methods)), [plain(name) for name in methods], fontsize=7)
     axes.invert_yaxis()
     if metric == "seconds":
         axes.set_xscale("log")
@@ -185,7 +186,7 @@ def settings(
         **{name: unroll(int(name.split()[1]), iterations, learners) for name in UNROLLED},
         LEARNED[-1]: {**method("agent"), "train": {"updates": updates, "n_envs": 2 * learners}},
     }
-    return {"seeds": seeds, "panels": {PANEL: {"task": task, "methods": methods}}}
+    return same_methods(seeds, {PANEL: task}, methods)
 
 
 def _nearer(*pairs: tuple[str, str], at: tuple[float, ...] = (0.25, 1.0)) -> tuple[Comparison, ...]:
@@ -214,7 +215,7 @@ FIG12 = Experiment(
     "one by one; as one matrix product, which is how the package has it, IMT over 1,000 rows costs less than a "
     "small network called from Python.",
     scales={
-        "smoke": settings(2, 4, 2, 1, 2, {**SMALL_DIGITS, "target_options": {"l2": 0.1}}),
+        "smoke": settings(2, 4, 2, 1, 2, SMALL_LOGISTIC),
         "laptop": settings(10, 100, 500, 150),
         "paper": settings(20, 300, 1000, 600, 32),
     },

@@ -8,8 +8,8 @@ from typing import Any
 from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.engine import Experiment, Record
 from teach_gym.papers.figures import curve_figure
-from teach_gym.papers.greedy import method, panel_units, run_unit
-from teach_gym.papers.tasks import SMALL_DIGITS, paper_task
+from teach_gym.papers.greedy import method, panel_units, run_unit, same_methods
+from teach_gym.papers.tasks import SMALL_DIGITS, SMALL_LOGISTIC, paper_task
 
 CLASSIFICATION = {
     "SGD": method("passive"),
@@ -33,31 +33,26 @@ STEPS = {"": 1.0, ", small steps": 0.2}
 """Panels are run at a learning rate of ours and at a fifth of it: LAST gives none, and much depends on it."""
 
 
-def both_rates(panels: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Panels at each learning rate of ``STEPS``."""
-    found = {}
-    for suffix, factor in STEPS.items():
-        for panel, content in panels.items():
-            task = {**content["task"], "learning_rate": factor * content["task"]["learning_rate"]}
-            found[panel + suffix] = {**content, "task": task}
-    return found
+def both_rates(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Tasks by panel, at each learning rate of ``STEPS``."""
+    return {
+        panel + suffix: {**task, "learning_rate": factor * task["learning_rate"]}
+        for suffix, factor in STEPS.items()
+        for panel, task in tasks.items()
+    }
 
 
 def fig7_settings(seeds: int, budget: int) -> dict[str, Any]:
     """Settings of Figure 7."""
-    content = {"task": paper_task("LabelRegression", budget=budget), "methods": REGRESSION}
-    return {"seeds": seeds, "panels": both_rates({"regression": content})}
+    return same_methods(seeds, both_rates({"regression": paper_task("LabelRegression", budget=budget)}), REGRESSION)
 
 
 def fig8_settings(seeds: int, budget: int, digits: dict[str, Any] | None = None) -> dict[str, Any]:
     """Settings of Figure 8; ``digits`` changes the task of the third panel."""
-    tasks = {"half moons": "LabelMoons", "Gaussian clusters": "LabelGaussian", "MNIST 3/5": "LabelMNIST"}
-    panels = {
-        panel: {"task": paper_task(name, budget=budget, target_options={}), "methods": CLASSIFICATION}
-        for panel, name in tasks.items()
-    }
-    panels["MNIST 3/5"]["task"].update(digits or {})
-    return {"seeds": seeds, "panels": both_rates(panels)}
+    names = {"half moons": "LabelMoons", "Gaussian clusters": "LabelGaussian", "MNIST 3/5": "LabelMNIST"}
+    tasks = {panel: paper_task(name, budget=budget, target_options={}) for panel, name in names.items()}
+    tasks["MNIST 3/5"].update(digits or {})
+    return same_methods(seeds, both_rates(tasks), CLASSIFICATION)
 
 
 def perceptron_task(budget: int, digits: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -67,8 +62,7 @@ def perceptron_task(budget: int, digits: dict[str, Any] | None = None) -> dict[s
 
 def fig10_settings(seeds: int, budget: int, digits: dict[str, Any] | None = None) -> dict[str, Any]:
     """Settings of Figure 10."""
-    content = {"task": perceptron_task(budget, digits), "methods": CLASSIFICATION}
-    return {"seeds": seeds, "panels": both_rates({"MNIST 3/5": content})}
+    return same_methods(seeds, both_rates({"MNIST 3/5": perceptron_task(budget, digits)}), CLASSIFICATION)
 
 
 Pairs = Sequence[tuple[str, str]]
@@ -151,7 +145,7 @@ FIG8 = Experiment(
     "label for it helps, so it can come to a halt where LAST on random rows goes on; the curve 'mixed, 3 rounds' "
     "chooses the row again for the label found, twice (no claim is tested on it).",
     scales={
-        "smoke": fig8_settings(2, 6, {**SMALL_DIGITS, "target_options": {"l2": 0.1}}),
+        "smoke": fig8_settings(2, 6, SMALL_LOGISTIC),
         "laptop": fig8_settings(20, 300),
         "paper": fig8_settings(50, 600),
     },

@@ -13,7 +13,16 @@ from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.curves import rows_of
 from teach_gym.papers.engine import Arrays, Experiment, Record, Result, Unit
 from teach_gym.papers.figures import new_figure
-from teach_gym.papers.greedy import FIGURE_METRICS, Cohort, cohorts, method, panel_units, roll, unit_teacher
+from teach_gym.papers.greedy import (
+    FIGURE_METRICS,
+    Cohort,
+    cohorts,
+    method,
+    panel_units,
+    roll,
+    same_methods,
+    unit_teacher,
+)
 from teach_gym.papers.tasks import paper_task
 from teach_gym.teachers import Teacher
 
@@ -148,8 +157,7 @@ def settings(seeds: int, budget: int, n: int = 1000) -> dict[str, Any]:
         _panel(rate): paper_task("LabelMoons", budget=budget, pool_options={"n": n}, learning_rate=rate)
         for rate in RATES
     }
-    methods = {METHOD: method("last:constraint=one_hot")}
-    return {"seeds": seeds, "panels": {panel: {"task": task, "methods": methods} for panel, task in tasks.items()}}
+    return same_methods(seeds, tasks, {METHOD: method("last:constraint=one_hot")})
 
 
 def _claims() -> tuple[Claim, ...]:

@@ -9,21 +9,10 @@ import numpy as np
 
 from teach_gym.papers.claims import Claim, paired_interval
 from teach_gym.papers.curves import Curves
-from teach_gym.papers.dht_performative import (
-    ACCURACY,
-    CONTROL,
-    MNIST,
-    RANDOM,
-    RATES_PANEL,
-    SGD,
-    above,
-    final,
-    mean_and_spread,
-    run,
-    units,
-)
+from teach_gym.papers.dht_performative import above, final, mean_and_spread, run, units
 from teach_gym.papers.engine import Experiment, Record
 from teach_gym.papers.figures import curve_figure
+from teach_gym.papers.performative_panels import ACCURACY, CONTROL, MNIST, RANDOM, RATES_PANEL, SGD
 
 VALIDATION, TEST = RATES_PANEL, f"{MNIST} (test)"
 RATES = (0.05, 0.1, 0.15, 0.2)

@@ -120,7 +120,8 @@ is *undecided* otherwise; the sign test is given beside it. Distances and losses
 {RESOLUTION:.0%} of the start. A claim holds if a comparison holds and the others hold or are ties, and does not if one
 does not; no correction is made for their number. A claim about a teacher that is not trained well enough is *not
 judged*. The column `seconds` of `curves.csv` is the time of a whole batch of seeds in
-teacher and learner.
+teacher and learner, measured when the batch was carried out: it is the one part of the results that another run does
+not repeat.
 """
 
 

@@ -13,6 +13,8 @@ from teach_gym.errors import lookup_name
 
 SMALL_DIGITS: dict[str, Any] = {"pool": "digits", "pool_options": {"classes": [3, 5]}}
 """Digits 3 and 5 of scikit-learn, in place of MNIST at the smoke scale, so that it needs no data."""
+SMALL_LOGISTIC: dict[str, Any] = {**SMALL_DIGITS, "target_options": {"l2": 0.1}}
+"""The same for logistic learners, whose target is regularised because the classes are separable."""
 
 _MOONS = {"medium": "label", "pool": "half_moons", "learner": "logistic", "learning_rate": 0.7, "budget": 60}
 _BLACK_BOX = {"observation": "black_box", "reward": "holdout_progress"}

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from teach_gym.core.spec import TaskSpec
 from teach_gym.errors import DamagedDataError, lookup_name, number
-from teach_gym.files import write_text, writing
+from teach_gym.files import remove_leftovers, write_text, writing
 from teach_gym.records.progress import Progress
 from teach_gym.versions import version_of, versions
 
@@ -79,6 +79,8 @@ class RunLog:
     ) -> None:
         lookup_name("wandb mode", wandb, WANDB_MODES)
         self.folder = Path(folder)
+        for place in (self.folder, self.folder / "checkpoints"):
+            remove_leftovers(place)
         self.spec = spec
         self.config = _plain(config)
         self.restored: Checkpoint | None = None

@@ -192,6 +192,15 @@ def test_scores_pair_the_seeds_that_all_three_have(rows: list[Row]) -> None:
     assert "random" in to_markdown(alone)
 
 
+@pytest.mark.parametrize("name", [r"$\frac$", r"a$b", r"\$x$"])
+def test_names_with_dollars_are_no_formulas(name: str, rows: list[Row]) -> None:
+    pytest.importorskip("matplotlib")
+    renamed = [{**row, "teacher": name if row["teacher"] == "random" else row["teacher"]} for row in rows]
+    renamed = [{**row, "task": f"{row['task']} {name}"} for row in renamed]
+    shown = Page(to_html(summaries.summarize(renamed), name)).texts
+    assert [text for text in shown if text.strip() == name], "as a label of the chart"
+
+
 def test_write_report(rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     rows = [row for row in rows if row["task"] == SHORT]

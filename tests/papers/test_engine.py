@@ -22,7 +22,7 @@ from teach_gym.errors import DamagedDataError
 from teach_gym.papers import experiment
 from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.curves import COLUMNS, Curves, Row, read_csv, rows_of, to_csv
-from teach_gym.papers.engine import Experiment, Record, Result, Settings, Unit, groups, run_experiment
+from teach_gym.papers.engine import Experiment, PlainValues, Record, Result, Unit, groups, run_experiment
 
 
 class Worker:
@@ -44,7 +44,7 @@ class Worker:
 def made_up(worker: Worker, offset: float = 0.5) -> Experiment:
     """An experiment of two methods, whose units cost nothing."""
 
-    def units(name: str, settings: Settings, seeds: Sequence[int]) -> list[Unit]:
+    def units(name: str, settings: PlainValues, seeds: Sequence[int]) -> list[Unit]:
         return [Unit(name, "", m, group, {"offset": offset}) for m in ("a", "b") for group in groups(seeds)]
 
     def draw(record: Record) -> dict[str, Any]:
@@ -196,10 +196,48 @@ def test_a_killed_experiment_repeats_and_loses_nothing(workers: int, sent: str, 
     assert lines(log) == 8 + workers, "the units that were cut short are begun again, and no others"
 
 
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from teach_gym.papers import engine, experiment
+
+def kill(rows, written=[]):
+    written.append(rows)
+    if len(written) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return to_csv(rows)
+
+to_csv, engine.to_csv = engine.to_csv, lambda rows: kill(rows)
+found = experiment("last-fig7")
+with engine.writing(sys.argv[1] + "/parts/half") as file:  # cut short, too
+    file.write(b"half")
+    engine.run_experiment(found, sys.argv[1], scale="smoke", progress=False, figures=False)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="uses SIGKILL")
+def test_a_killed_experiment_gives_the_same_rows_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    done = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, str(broken)], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    kept = {path.name: path.read_bytes() for path in (broken / "parts").glob("*.csv")}
+    assert len(kept) == 3 and len(list((broken / "parts").iterdir())) == 4
+    (broken / "parts" / next(iter(kept)).removesuffix(".csv")).mkdir()  # checkpoints of a unit that is done
+    for folder in (whole, broken):
+        run_experiment(experiment("last-fig7"), folder, scale="smoke", progress=False, figures=False)
+    files = [{path.relative_to(folder) for path in folder.rglob("*")} for folder in (whole, broken)]
+    assert files[0] == files[1]
+    rows = [[row for row in read_csv(folder / "curves.csv") if row.metric != "seconds"] for folder in (whole, broken)]
+    assert rows[0] == rows[1] and len(rows[0]) > 50
+    for name, content in kept.items():
+        assert (broken / "parts" / name).read_bytes() == content, "a unit keeps its seconds"
+    for name in ("claims.json", "settings.json"):
+        assert (broken / name).read_bytes() == (whole / name).read_bytes()
+
+
 def test_panels_are_chosen_by_parts_of_their_names(tmp_path: Path) -> None:
     worker, names = Worker(), ("MNIST, MLP", "half moons", "MNIST, CNN", "MNIST, MLP (validation)")
 
-    def units(name: str, settings: Settings, seeds: Sequence[int]) -> list[Unit]:
+    def units(name: str, settings: PlainValues, seeds: Sequence[int]) -> list[Unit]:
         return [Unit(name, panel, "b", tuple(seeds), {"offset": 0}) for panel in names]
 
     claims = tuple(Claim(panel, (Comparison("b", "always", 1.0, panel=panel),)) for panel in names)
@@ -231,7 +269,7 @@ def die(unit: Unit) -> Result:
 
 def test_a_worker_that_dies_is_said_to_have_died(tmp_path: Path) -> None:
     found = dataclasses.replace(experiment("last-fig7"), run=die)
-    with pytest.raises(WorkerError, match=r"worker process died.*start the same again"):
+    with pytest.raises(WorkerError, match=r"worker process died.*start the same command again"):
         run_experiment(found, tmp_path, scale="smoke", workers=2, progress=False)
 
 

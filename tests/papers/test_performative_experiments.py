@@ -13,10 +13,11 @@ pytest.importorskip("torch")
 
 from teach_gym.neural import train as training_module
 from teach_gym.neural.settings import ImageTrainingSettings
-from teach_gym.papers import dht_performative, performative_search
+from teach_gym.papers import dht_performative, performative_panels, performative_search
 from teach_gym.papers.curves import Curves, rows_of
-from teach_gym.papers.dht_performative import ACCURACY, MNIST, SAMPLE, SGD, TABLE2, run
+from teach_gym.papers.dht_performative import TABLE2, run
 from teach_gym.papers.engine import Experiment, Unit
+from teach_gym.papers.performative_panels import ACCURACY, MNIST, SAMPLE, SGD
 from teach_gym.papers.performative_search import CHOSEN, SEARCH, TEST, VALIDATION, at_rate, best_rate, training
 
 SMALL = {"pool": "patterns", "pool_options": {"n": 120, "size": 8}, "batch_size": 20, "learning_rate": 0.02}
@@ -41,7 +42,7 @@ def test_settings_of_every_scale_are_trainings(experiment: Experiment) -> None:
 
 def test_paper_scale_has_every_row_of_the_table() -> None:
     panels = TABLE2.scales["paper"]["panels"]
-    assert set(dht_performative.PUBLISHED) < set(panels) and len(dht_performative.PUBLISHED) == 9
+    assert set(performative_panels.PUBLISHED) < set(panels) and len(performative_panels.PUBLISHED) == 9
     assert ImageTrainingSettings(**panels[MNIST]["train"]) == ImageTrainingSettings(), (
         "the defaults are the paper's MNIST row"
     )

@@ -28,6 +28,7 @@ from teach_gym.benchmark.evaluation import Evaluation
 from teach_gym.benchmark.suite import FIRST_SEED, cached_task, task_spec
 from teach_gym.cli import main
 from teach_gym.core.spec import TaskSpec
+from teach_gym.files import TEMPORARY
 from teach_gym.integrations.sb3 import state as sb3_state
 from teach_gym.integrations.sb3 import trainer as sb3_trainer
 from teach_gym.integrations.sb3.hyperparams import ALGORITHMS, sb3_hyperparams
@@ -272,6 +273,8 @@ def test_killed_and_resumed_it_gives_the_same_figures(
     command += ["--resume", "--set", *OVERRIDES[algo]]
     for turn, checkpoints in enumerate(kills):
         kill_once(command, checkpoints, tmp_path / f"stands-{turn}")
+    for place in (folder, folder / "checkpoints"):  # what a kill in the middle of writing leaves
+        (place / f".config.json.1234{TEMPORARY}").write_text("cut short")
     assert not (folder / "score.json").exists()
     assert program.train(args_for(algo, folder, resume=True, **changes)) == result
     assert "resuming after step" in capsys.readouterr().err

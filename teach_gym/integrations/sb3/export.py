@@ -36,7 +36,7 @@ def save_policy(
     Args:
         model: an SB3 model or its ``MlpPolicy``; or a ``torch.nn.Sequential`` of linear layers and one kind of
             activation that gives logits of the actions.
-        path: the file to write, by custom ``*.safetensors``; whole or not at all.
+        path: the file to write, usually ``*.safetensors``; it appears whole or not at all.
         spec: the task it was trained on.
         normalize: the statistics to apply to observations (None: those of the model's own environment, if any).
         **card: further plain JSON values to keep with it, such as the settings and the score.

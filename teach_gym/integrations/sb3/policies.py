@@ -1,4 +1,4 @@
-"""Trained policies as teachers of the benchmark: those of Stable-Baselines3, their like, and torch modules."""
+"""Trained policies as teachers: those of Stable-Baselines3, objects with the same ``predict``, and torch modules."""
 
 from __future__ import annotations
 

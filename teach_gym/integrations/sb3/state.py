@@ -31,7 +31,7 @@ _MOMENTS = ("mean", "var", "count")
 
 
 def model_state(model: BaseAlgorithm) -> tuple[dict[str, Any], dict[str, float]]:
-    """What decides how a training goes on after ``restart``.
+    """What decides how a training continues after ``restart``.
 
     Returns:
         Tensors in dictionaries: parameters of the policy, states of its optimizers, the entropy coefficient of SAC,

@@ -1,0 +1,110 @@
+"""What DHT Table 2 compares: methods, learners and data sets, their settings, and the paper's accuracies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+ACCURACY = "test_accuracy"
+"""Per cent of held-out images classified right; of validation images in the panels whose name says so."""
+SGD, RANDOM, SAMPLE, BATCH = "SGD", "random policy", "performative", "performative (batch)"
+ACCUMULATED, CONTROL = "performative (accumulated)", "SGD, encoder x6"
+TUNED_SGD, TUNED = "SGD, tuned", "performative, rate of tuned SGD"
+
+METHODS: dict[str, dict[str, Any]] = {
+    SGD: {"method": "sgd"},
+    RANDOM: {"method": "random"},
+    SAMPLE: {"method": "performative"},
+    BATCH: {"method": "performative_batch"},
+    ACCUMULATED: {"method": "performative_accumulate"},
+    CONTROL: {"method": "sgd_encoder_x6"},
+}
+VALIDATION = " (validation)"
+"""The end of the names of panels whose accuracies are those of validation images."""
+MNIST, NARROW = "MNIST, MLP", "CIFAR-10, narrow CNN-3"
+RATES_PANEL = MNIST + VALIDATION
+CNNS = {"CNN-3": "cnn3", "CNN-6": "cnn6", "CNN-9": "cnn9", "CNN-15": "cnn15"}
+POOLS = {"CIFAR-10": "cifar10_jpeg", "CIFAR-100": "cifar100"}
+_CNN_PUBLISHED = {
+    "CIFAR-10": ((87.30, 87.17, 88.77), (90.34, 90.20, 91.61), (91.10, 91.12, 92.30), (91.85, 91.67, 92.44)),
+    "CIFAR-100": ((62.10, 62.04, 62.69), (65.02, 64.96, 66.81), (67.05, 67.19, 69.23), (68.39, 68.49, 68.96)),
+}
+PUBLISHED = {MNIST: (92.45, 92.47, 95.02)} | {
+    f"{pool}, {name}": row for pool, rows in _CNN_PUBLISHED.items() for name, row in zip(CNNS, rows, strict=True)
+}
+"""Test accuracies of SGD, random policy and performative teaching in the paper."""
+TUNED_RATES = {MNIST: 0.1, NARROW: 0.1}
+"""The rates of ``RATES`` with the best validation accuracy of plain SGD at the laptop scale."""
+RATES = {MNIST: (0.01, 0.03, 0.1, 0.3, 1.0), NARROW: (0.03, 0.05, 0.07, 0.1, 0.14, 0.2)}
+"""The rates that plain SGD is tried with on validation images."""
+
+
+def rate_name(rate: float) -> str:
+    """Name of plain SGD with a learning rate."""
+    return f"SGD, rate {rate:g}"
+
+
+def tuned_panels(panel: str, train: Mapping[str, Any], tuning: Mapping[str, Any], first_seeds: int) -> dict[str, Any]:
+    """All methods and controls on a panel, and the validation runs that its tuned rate comes from.
+
+    Args:
+        panel: a key of ``RATES``.
+        train: arguments of ``teach_gym.neural.settings.ImageTrainingSettings`` that all methods share.
+        tuning: those of the validation runs, ``validation`` among them.
+        first_seeds: on how many of the seeds these are made.
+    """
+    rate = TUNED_RATES[panel]
+    tuned = {
+        TUNED_SGD: {"method": "sgd", "learning_rate": rate},
+        TUNED: {"method": "performative", "learning_rate": rate},
+    }
+    rates = {rate_name(rate): {"method": "sgd", "learning_rate": rate} for rate in RATES[panel]}
+    return {
+        panel: {"train": dict(train), "methods": METHODS | tuned},
+        panel + VALIDATION: {"train": dict(tuning), "methods": rates, "first_seeds": first_seeds},
+    }
+
+
+def mnist_panels(train: Mapping[str, Any], tuning: Mapping[str, Any]) -> dict[str, Any]:
+    """The MNIST row; see ``tuned_panels``."""
+    return tuned_panels(MNIST, train, tuning, 1)
+
+
+def narrow_panels(iterations: int, validation: int, **changes: Any) -> dict[str, Any]:
+    """CNN-3 with an eighth of the paper's filters, for a laptop: the schedule of DHT 5.2 squeezed into few steps."""
+    train = {
+        "pool": "cifar10_jpeg",
+        "network": "cnn3",
+        "network_options": {"filters": [8, 16, 32], "features": 64},
+        "iterations": iterations,
+        "learning_rate": 0.1,
+        "milestones": [round(share * iterations) for share in (20 / 42.5, 30 / 42.5, 37.5 / 42.5)],
+        "batch_size": 64,
+        "weight_decay": 5e-4,
+        "augment": True,
+        "eval_every": iterations,
+        "checkpoint_every": iterations,
+        **changes,
+    }
+    return tuned_panels(NARROW, train, {**train, "validation": validation}, 3)
+
+
+def cnn_panels() -> dict[str, Any]:
+    """The rows of the CNNs (DHT 5.2); momentum and the size of the weight decay are not in the paper."""
+    train = {
+        "iterations": 42_500,
+        "learning_rate": 0.1,
+        "milestones": [20_000, 30_000, 37_500],
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "augment": True,
+        "device": "cuda",
+        "precision": "bf16",
+        "eval_every": 2500,
+        "checkpoint_every": 2500,
+    }
+    return {
+        f"{pool}, {name}": {"train": {**train, "pool": reader, "network": network}, "methods": METHODS}
+        for pool, reader in POOLS.items()
+        for name, network in CNNS.items()
+    }
