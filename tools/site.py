@@ -91,15 +91,21 @@ def teachers() -> str:
     ]
     for name in TEACHERS:
         found = teacher_class(name)
-        text = inspect.cleandoc(found.__doc__ or "")
-        body, _, rest = text.partition("\nArgs:\n")
-        options = {f.name for f in dataclasses.fields(found) if f.init}  # type: ignore[arg-type]
+        body = inspect.cleandoc(found.__doc__ or "").partition("\nArgs:\n")[0]
         lines += [f"## `{name}`", "", _markdown(body.split("\nRaises:")[0]), ""]
-        described = re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z|^\w+:)", rest, flags=re.M | re.S)
-        rows = [f"| `{key}` | {_markdown(' '.join(value.split()))} |" for key, value in described if key in options]
+        described = {key: text for base in reversed(found.__mro__) for key, text in _arguments(base).items()}
+        options = [f.name for f in dataclasses.fields(found) if f.init]  # type: ignore[arg-type]
+        rows = [f"| `{key}` | {_markdown(described[key])} |" for key in options if key in described]
         if rows:
             lines += ["| option | meaning |", "| --- | --- |", *rows, ""]
     return "\n".join(lines)
+
+
+def _arguments(found: type) -> dict[str, str]:
+    """The arguments that a class's own docstring describes."""
+    rest = inspect.cleandoc(vars(found).get("__doc__") or "").partition("\nArgs:\n")[2]
+    described = re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z|^\w+:)", rest, flags=re.M | re.S)
+    return {key: " ".join(text.split()) for key, text in described}
 
 
 def leaderboard(docs: Path) -> str:

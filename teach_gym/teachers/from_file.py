@@ -20,7 +20,7 @@ from teach_gym.teachers.base import Choice, Teacher
 from teach_gym.teachers.weights import Loaded, damage_named
 
 GIVES = dict.fromkeys(("example", "action"))
-"""What a teacher of teaching examples gives: its very example, or the action whose example is nearest to that."""
+"""What a teacher of teaching examples gives: the example as it is, or the action whose example is nearest to it."""
 _UNSEEN = (
     "budget",
     "reward",
@@ -47,8 +47,8 @@ class FromFile(Teacher):
 
     Args:
         path: a file, or the name of a pretrained teacher.
-        give: ``example``: its very teaching example. ``action``: the action whose example is nearest to that.
-        policy: the networks, instead of a file; if they are S teachers', run b of B is taught by teacher b // (B / S).
+        give: ``example``: the teaching example as it is. ``action``: the action whose example is nearest to it.
+        policy: the networks, instead of a file; with those of S teachers, run b of B is taught by teacher b // (B / S).
         spec: the task that the policy was trained on, where it is given.
         every: the teacher sees the learner's parameters at every so-many-th step (None: as it was trained).
 

@@ -16,16 +16,7 @@ class BlackBox(FromFile):
     """A teacher trained on hold-out rows, without w* (LAST 4, DHT 4.1 and 5.2); see ``teachers.learned.blast``.
 
     Args:
-        path: a file written by ``Trained.save``.
-        give: ``example``: its very example. ``action``: the nearest action.
-        policy: the networks, instead of a file; run b of B is taught by network b // (B / S).
-        spec: the task the policy was trained on, where it is given.
-        every: the teacher sees the learner at every so-many-th step (None: at every step, as it was trained).
-
-    Raises:
-        FileNotFoundError: no such file.
-        DamagedDataError: a damaged file.
-        ValueError: a file of another kind, an unknown ``give``, or neither or both of path and policy.
+        see ``teach_gym.teachers.from_file.FromFile``, also for errors.
     """
 
     name: str = field(default=KIND, init=False)

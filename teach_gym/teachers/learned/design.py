@@ -11,6 +11,7 @@ from teach_gym.core.state import Task
 from teach_gym.data.pools import make_pool
 from teach_gym.errors import lookup_name, positive
 from teach_gym.teachers.learned.convolution import SIDES
+from teach_gym.teachers.learned.policy import sizes_of
 
 KINDS = ("gan", "vae")
 
@@ -139,11 +140,7 @@ def design(
     few = task.d < 8
     return Design(
         kind=kind,
-        d=task.d,
-        k=task.k,
-        parameters=task.size,
-        classes=pool.n_classes,
-        momentum=bool(task.update.momentum),
+        **sizes_of(task),
         noise=(task.d if few else 8) if noise is None else noise,
         hidden=tuple(((32, 16) if few else (64, 32)) if hidden is None else hidden),
         side=side,

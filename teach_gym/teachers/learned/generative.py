@@ -42,16 +42,7 @@ class GAN(FromFile):
     """A generator of teaching examples, trained against a discriminator (DHT 3.3.2), read from a file.
 
     Args:
-        path: a file written by ``Trained.save``.
-        give: ``example``: its very features. ``action``: the action whose example is nearest to that.
-        policy: the networks, instead of a file; run b of B is taught by network b // (B / S).
-        spec: the task the policy was trained on, where it is given.
-        every: the teacher sees the learner's parameters at every so-many-th step (None: as it was trained).
-
-    Raises:
-        FileNotFoundError: no such file.
-        DamagedDataError: a damaged file.
-        ValueError: a file of another kind, an unknown ``give``, or neither or both of path and policy.
+        see ``teach_gym.teachers.from_file.FromFile``, also for errors.
     """
 
     name: str = field(default="gan", init=False)
@@ -63,7 +54,11 @@ class GAN(FromFile):
 
 @dataclass(eq=False)
 class VAE(FromFile):
-    """A policy in the latent space of a variational autoencoder (DHT 3.3.2); arguments and errors as ``GAN``."""
+    """A policy in the latent space of a variational autoencoder (DHT 3.3.2).
+
+    Args:
+        see ``teach_gym.teachers.from_file.FromFile``, also for errors.
+    """
 
     name: str = field(default="vae", init=False)
 
@@ -74,7 +69,11 @@ class VAE(FromFile):
 
 @dataclass(eq=False)
 class Private(FromFile):
-    """A data transformation that keeps away from a privacy set (DHT Eq. 10); arguments and errors as ``GAN``."""
+    """A data transformation that keeps away from a privacy set (DHT Eq. 10).
+
+    Args:
+        see ``teach_gym.teachers.from_file.FromFile``, also for errors.
+    """
 
     name: str = field(default="private", init=False)
 

@@ -22,9 +22,9 @@ from teach_gym.core.backend import Array, as_array, as_tensor, namespace
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.teachers.base import draws
 from teach_gym.teachers.learned.convolution import ImageDecoder, ImageGenerator
-from teach_gym.teachers.learned.design import Design, design
+from teach_gym.teachers.learned.design import Design
 from teach_gym.teachers.learned.networks import TeachingNetworks, generators, mlp
-from teach_gym.teachers.learned.policy import inputs
+from teach_gym.teachers.learned.policy import inputs, sizes_of
 
 
 class GenerativePolicy(TeachingNetworks):
@@ -118,8 +118,8 @@ class GenerativePolicy(TeachingNetworks):
 
     def facts(self, task: Task) -> tuple[dict[str, Any], dict[str, Any]]:
         """What the networks are for, and what a task is: see ``teach_gym.teachers.from_file``."""
-        names, here = ("d", "k", "parameters", "classes", "momentum"), design(task, self.arch.kind, images=False)
-        return tuple({name: getattr(arch, name) for name in names} for arch in (self.arch, here))  # type: ignore[return-value]
+        here = sizes_of(task)
+        return {name: getattr(self.arch, name) for name in here}, here
 
 
 class NoisyEpisodes(nn.Module):

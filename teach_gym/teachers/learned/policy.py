@@ -104,6 +104,17 @@ def default_hidden(d: int) -> tuple[int, ...]:
     return (32, 16) if d < 8 else (64, 64) if d < 24 else (128, 256, 512, 512, 1024)
 
 
+def sizes_of(task: Task) -> dict[str, Any]:
+    """What decides the sizes of a policy's networks, by the names of ``Architecture``."""
+    return {
+        "d": task.d,
+        "k": task.k,
+        "parameters": task.size,
+        "classes": task.pool.n_classes,
+        "momentum": bool(task.update.momentum),
+    }
+
+
 def architecture(task: Task, *, hidden: Sequence[int] | None = None, **options: Any) -> Architecture:
     """The architecture for a task.
 
@@ -125,11 +136,7 @@ def architecture(task: Task, *, hidden: Sequence[int] | None = None, **options: 
         options["batch_norm"] = hidden is None and task.d >= 24
     return Architecture(
         medium=task.spec.medium,
-        d=task.d,
-        k=task.k,
-        parameters=task.size,
-        classes=task.pool.n_classes,
-        momentum=bool(task.update.momentum),
+        **sizes_of(task),
         hidden=tuple(default_hidden(task.d) if hidden is None else hidden),
         **options,
     )
@@ -237,11 +244,8 @@ class NetworkPolicy(TeachingNetworks):
 
     def facts(self, task: Task) -> tuple[dict[str, Any], dict[str, Any]]:
         """What the networks are for, and what a task is: see ``teach_gym.teachers.from_file``."""
-        if task.spec.medium != self.arch.medium:
-            return {"medium": self.arch.medium}, {"medium": task.spec.medium}
-        names = ("medium", "d", "k", "parameters", "classes", "momentum")
-        here = architecture(task, hidden=self.arch.hidden, output=self.arch.output)
-        return tuple({name: getattr(arch, name) for name in names} for arch in (self.arch, here))  # type: ignore[return-value]
+        here = {"medium": task.spec.medium, **sizes_of(task)}
+        return {name: getattr(self.arch, name) for name in here}, here
 
 
 def empty_policy(about: dict[str, Any], tensors: Mapping[str, Any]) -> NetworkPolicy:

@@ -40,16 +40,7 @@ class Unrolled(FromFile):
     was trained on.
 
     Args:
-        path: a file written by ``Trained.save``.
-        give: ``example``: its very label or features. ``action``: the action whose example is nearest to that.
-        policy: the networks, instead of a file; run b of B is taught by network b // (B / S).
-        spec: the task the policy was trained on, where it is given.
-        every: the teacher sees the learner's parameters at every so-many-th step (None: as it was trained).
-
-    Raises:
-        FileNotFoundError: no such file.
-        DamagedDataError: a damaged file.
-        ValueError: a file of another kind, an unknown ``give``, or neither or both of path and policy.
+        see ``teach_gym.teachers.from_file.FromFile``, also for errors.
     """
 
     name: str = field(default=KIND, init=False)

@@ -207,4 +207,4 @@ class BlackBoxPolicy(TeachingNetworks):
         """What the networks are for, and what a task is: see ``teach_gym.teachers.from_file``."""
         same = {name: getattr(self.arch, name) for name in ("hidden", "space", "alpha", "sees", "activation")}
         names, here = ("medium", "reference", "inputs", "entries"), black_box_architecture(task, **same)
-        return tuple({name: getattr(arch, name) for name in names} for arch in (self.arch, here))  # type: ignore[return-value]
+        return {name: getattr(self.arch, name) for name in names}, {name: getattr(here, name) for name in names}
