@@ -441,13 +441,15 @@ def test_a_saved_teacher_gives_the_same_examples_and_damage_is_told(tmp_path: Pa
         ("mixup", {"method": "darts", "options": {"order": 3}}, "order must be 1 or 2, got 3"),
         ("mixup", {"method": "darts", "options": {"xi": 0.0}}, "xi must be > 0"),
         ("features-ball", {"method": "darts"}, "momentum=0"),
+        ("label", {"settings": TrainingSettings(alpha=1.0, auxiliary="target")}, "without w"),
+        ("label", {"settings": TrainingSettings(last_gap=True)}, "last_gap is about the distance"),
         ("distillation", {"method": "darts", "options": {"order": 1}}, "no soft labels"),
         ("label", {"method": "policy_gradient", "options": {"reward": "time"}}, "unknown reward 'time'"),
     ],
 )
 def test_bad_input_is_named(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        train_black_box([case(name)[0]], [0], TINY, progress=False, **options)
+        train_black_box([case(name)[0]], [0], **{"settings": TINY, "progress": False, **options})
 
 
 def test_tasks_that_do_not_fit_are_refused() -> None:

@@ -142,13 +142,14 @@ def test_gradient_through_time_against_finite_differences(name: str) -> None:
     np.testing.assert_allclose(along(policy, direction), slope_along(policy, direction, value), rtol=2e-5)
 
 
+@pytest.mark.parametrize("auxiliary", ["learner", "target"])
 @pytest.mark.parametrize("window", [1, 4, None])
-def test_windows_and_stop_gradients_against_finite_differences(window: int | None) -> None:
+def test_windows_and_stop_gradients_against_finite_differences(window: int | None, auxiliary: str) -> None:
     """The true slope of the objective in which what a stop-gradient holds back is held fixed."""
     task, options = make("momentum")
     policy, episodes, tensors = double_policy(task, **options), episodes_of(task, 2, 3, 6), to_torch(task)
     alpha, direction = 0.7, random_direction(policy)
-    for part in unroll(tensors, episodes, policy, window=window, loss=True):
+    for part in unroll(tensors, episodes, policy, window=window, loss=auxiliary):
         (part.gap + alpha * part.loss).sum().backward()
     with torch.no_grad():
         fixed = [episodes.state, *(part.state for part in unroll(tensors, episodes, policy, window=1))]
@@ -162,11 +163,52 @@ def test_windows_and_stop_gradients_against_finite_differences(window: int | Non
                 w, velocity = learn(tensors, state, policy(tensors, state))
                 state = state._replace(w=w, velocity=velocity)
                 held = episodes.at(t, fixed[t])
-                total = total + alpha * tensors.learner.loss(held.w, *policy(tensors, held)).sum()
+                w = held.w if auxiliary == "learner" else held.target
+                total = total + alpha * tensors.learner.loss(w, *policy(tensors, held)).sum()
             total = total + ((state.w - state.target) ** 2).sum()
         return total
 
     np.testing.assert_allclose(along(policy, direction), slope_along(policy, direction, value), rtol=2e-5)
+
+
+@pytest.mark.parametrize("how", [{}, {"detach": True}, {"truncate": 2, "alpha": 0.3}])
+def test_last_gap_counts_the_last_step_only(how: dict[str, Any]) -> None:
+    """The gradient of Adam's first step, by its first moment, is that of the last window's gap (and of all losses)."""
+    task, options = make("label-free")
+    episodes = episodes_of(task, 2, 3, 6)
+    slopes = []
+    for last in (False, True):
+        policy = double_policy(task, **options)
+        settings = TrainingSettings(steps=6, learners=3, last_gap=last, dtype="float64", **how)
+        values = Training(task, policy, settings)(0, episodes)
+        slopes.append([p.grad.clone() for p in policy.parameters()])
+        found = float(values["objective"].detach().sum())
+    policy = double_policy(task, **options)
+    *_, window = windows = [*unroll(to_torch(task), episodes, policy, window=settings.window, loss=settings.loss)]
+    losses = settings.alpha * sum(part.loss for part in windows)
+    expected = policy_slopes(policy, (window.gap + losses).reshape(2, 3).mean(1).sum())
+    assert found == pytest.approx(float((window.gap + losses).detach().reshape(2, 3).mean(1).sum()))
+    for a, b in zip(slopes[1], expected, strict=True):
+        torch.testing.assert_close(a, b)
+    same = all(torch.allclose(a, b) for a, b in zip(*slopes, strict=True))
+    assert same == (settings.window is None), "with one window there is one gap"
+
+
+def policy_slopes(policy: Any, value: Any) -> list[Any]:
+    return [*torch.autograd.grad(value, [*policy.parameters()])]
+
+
+def test_a_network_without_biases_has_none_to_train() -> None:
+    net = mlp((3, 4, 2), generators([1, 2]), bias=False)
+    assert [tuple(p.shape) for p in net.parameters()] == [(2, 3, 4), (2, 4, 2)]
+    x = torch.randn(2, 5, 3)
+    expected = torch.relu(x @ net[0].weight) @ net[2].weight
+    torch.testing.assert_close(net(x), expected)
+    with deferred(net):
+        net(x).sum().backward()
+    for p, slope in zip(net.parameters(), policy_slopes(net, net(x).sum()), strict=True):
+        torch.testing.assert_close(p.grad, slope)
+    torch.testing.assert_close(pick(net, 1)(x[1:]), expected[1:])
 
 
 @pytest.mark.parametrize("name", ["label-free", "momentum", "features-norm"])
@@ -176,7 +218,7 @@ def test_computing_again_gives_the_same_gradient_and_statistics(name: str, every
     found = []
     for recompute in (None, 3):
         policy, episodes, tensors = double_policy(task, **options), episodes_of(task, 2, 3, 7), to_torch(task)
-        (window,) = unroll(tensors, episodes, policy, recompute=recompute, loss=True, every=every)
+        (window,) = unroll(tensors, episodes, policy, recompute=recompute, loss="learner", every=every)
         with deferred(policy):
             (window.gap + window.loss).sum().backward()
         norms = [m for m in policy.modules() if isinstance(m, BatchedNorm)]

@@ -157,6 +157,28 @@ def test_a_saved_teacher_is_the_same_teacher(saved: tuple[Trained, list[Path]]) 
     assert {"teach_gym", "torch"} <= set(card["versions"])
 
 
+def test_an_image_policy_projects_pixels(tmp_path: Path) -> None:
+    options = {"classes": [3, 5], "n_train": 60, "n_holdout": 20, "n_test": 20}
+    kwargs = {"medium": "perturb", "pool": "mnist", "pool_options": options, "target_options": {"l2": 0.1}}
+    tasks = [make_task(**kwargs, pool_seed=seed, budget=4) for seed in (1, 2)]
+    short = TrainingSettings(iterations=2, steps=3, learners=2)
+    trained = train_unrolled(
+        tasks, (1, 2), short, hidden=(6,), output="image", embedding=True, bias=False, progress=False
+    )
+    for i, path in enumerate(trained.save(tmp_path)):
+        state = reset(tasks[i], Streams.from_seeds([5, 6]))
+        found = make_teacher("unrolled", path=str(path))(tasks[i], state)
+        np.testing.assert_array_equal(found.x, trained.teacher(i)(tasks[i], state).x)
+        net, table = trained.policy.net, trained.policy.labels.detach().numpy()[i]
+        first, last = (net[k].weight.detach().numpy()[i] for k in (0, 2))
+        for run, label in enumerate(state.y[:, 0, 0, 0]):
+            seen = np.concatenate([state.w[run], -state.difference[run], state.x[run, 0, 0], table[int(label)]])
+            pixels = np.tanh(np.maximum(seen @ first, 0.0) @ last)
+            np.testing.assert_allclose(found.x[run, 0], pixels @ tasks[i].pool.projection, rtol=1e-3, atol=1e-4)
+    with pytest.raises(ValueError, match=r"'image' needs a pool whose features are projected pixels.*half_moons"):
+        train_unrolled([make_task("PerturbMoons")], (1,), short, output="image")
+
+
 def test_a_box_policy_keeps_its_bounds(tmp_path: Path) -> None:
     task = make_task(**{**TINY, "medium": "perturb"})
     trained = train(task, [0], settings=TrainingSettings(iterations=2, steps=3, learners=2), output="box")

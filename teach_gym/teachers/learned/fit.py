@@ -27,9 +27,9 @@ from teach_gym.arguments import conform
 from teach_gym.core.backend import Array
 from teach_gym.core.spec import Dtype
 from teach_gym.core.state import Task
-from teach_gym.errors import number, positive
+from teach_gym.errors import lookup_name, number, positive
 from teach_gym.records.runlog import RunLog
-from teach_gym.teachers.learned.unroll import Episodes, draw_episodes
+from teach_gym.teachers.learned.unroll import AUXILIARY, Episodes, draw_episodes
 
 Step = Callable[[int, Episodes], Mapping[str, torch.Tensor]]
 """One iteration of training: its number and its episodes -> named values (S,), one for each teacher, to be logged."""
@@ -48,11 +48,15 @@ class TrainingSettings:
         steps: unrolled learner steps v.
         learners: learners L taught at once for each teacher; their objectives are averaged.
         learning_rate: of Adam.
-        alpha: weight of the learner's losses on the teaching examples (DHT 3.3.1).
+        alpha: weight of the losses on the teaching examples (DHT 3.3.1).
+        auxiliary: whose losses these are: the ``learner``'s (the paper's formula) or those of the ``target`` w* (the
+            authors' released version).
         detach: detach the learner's weights between steps: no back-propagation through time, every step's gap counts.
         truncate: let gradients flow through so many steps; the gaps at the end of every window count (None: all).
+        last_gap: only the gap after the last step counts, also with ``detach`` and ``truncate``.
         recompute: keep the graph of so many steps at a time, to save memory (None: keep all).
         every: the teacher sees the learner's parameters at every so-many-th step (v of GIT, LAST Eq. 7).
+        weight_decay: L2 penalty in Adam.
         max_grad_norm: largest norm of a teacher's gradient (None: any).
         dtype: ``float32`` or ``float64``.
         checkpoint_every: iterations between checkpoints.
@@ -67,10 +71,13 @@ class TrainingSettings:
     learners: int = 16
     learning_rate: float = 0.002
     alpha: float = 0.0
+    auxiliary: str = "learner"
     detach: bool = False
     truncate: int | None = None
+    last_gap: bool = False
     recompute: int | None = None
     every: int = 1
+    weight_decay: float = 0.0
     max_grad_norm: float | None = None
     dtype: str = "float32"
     checkpoint_every: int = 100
@@ -82,11 +89,14 @@ class TrainingSettings:
         positive("learning_rate", self.learning_rate)
         if self.max_grad_norm is not None:
             positive("max_grad_norm", self.max_grad_norm)
-        number("alpha", self.alpha)
-        if not 0.0 <= self.alpha < float("inf"):
-            raise ValueError(f"alpha must be >= 0 and finite, got {self.alpha!r}")
-        if not isinstance(self.detach, bool):
-            raise TypeError(f"detach must be a bool, got {self.detach!r}")
+        for name in ("alpha", "weight_decay"):
+            number(name, getattr(self, name))
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be >= 0 and finite, got {getattr(self, name)!r}")
+        for name in ("detach", "last_gap"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be a bool, got {getattr(self, name)!r}")
+        lookup_name("auxiliary loss", self.auxiliary, dict.fromkeys(AUXILIARY))
         if self.detach and self.truncate is not None:
             raise ValueError(f"detach=True is truncate=1; do not give truncate={self.truncate!r} as well")
         conform("dtype", self.dtype, Dtype)
@@ -95,6 +105,11 @@ class TrainingSettings:
     def window(self) -> int | None:
         """Steps that gradients flow through, as ``unroll`` takes it."""
         return 1 if self.detach else self.truncate
+
+    @property
+    def loss(self) -> str | None:
+        """Whose losses on the examples are wanted, as ``unroll`` takes it."""
+        return self.auxiliary if self.alpha > 0 else None
 
 
 def fit(

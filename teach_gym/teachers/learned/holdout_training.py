@@ -44,9 +44,16 @@ class HoldoutRows:
         x: (1 or S, 1, n, d).
         y: (1 or S, 1, n, K).
         labels: (1 or S, 1, n) classes, or real targets.
+
+    Raises:
+        ValueError: settings that need w* (``auxiliary="target"``) or the distance to it (``last_gap``).
     """
 
     def __init__(self, tasks: Sequence[Task], policy: BlackBoxPolicy, settings: TrainingSettings, device: str) -> None:
+        if settings.loss == "target":
+            raise ValueError("a teacher without w* cannot use its losses: auxiliary must be 'learner', got 'target'")
+        if settings.last_gap:
+            raise ValueError("last_gap is about the distance to w*, which a teacher without w* does not know")
         self.learner, self.policy = tasks[0].learner, policy
         tables, dtype = [holdout_table(task) for task in tasks], getattr(torch, settings.dtype)
         n = min(len(x) for x, _ in tables)

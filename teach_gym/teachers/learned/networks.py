@@ -51,16 +51,21 @@ class BatchedLinear(nn.Module):
         n_in: inputs.
         n_out: outputs.
         draws: S generators, one for each teacher, so that a teacher's weights do not depend on the others.
+        bias: add a bias; without one it stays zero.
     """
 
-    def __init__(self, n_in: int, n_out: int, draws: Sequence[torch.Generator]) -> None:
+    def __init__(self, n_in: int, n_out: int, draws: Sequence[torch.Generator], *, bias: bool = True) -> None:
         super().__init__()
 
         def uniform(*shape: int) -> torch.Tensor:
             return torch.stack([2.0 * torch.rand(shape, generator=g) - 1.0 for g in draws]) / n_in**0.5
 
         self.weight = nn.Parameter(uniform(n_in, n_out))
-        self.bias = nn.Parameter(uniform(1, n_out))
+        self.bias: torch.Tensor
+        if bias:
+            self.bias = nn.Parameter(uniform(1, n_out))
+        else:
+            self.register_buffer("bias", torch.zeros(len(draws), 1, n_out))
         self.calls: list[tuple[torch.Tensor, torch.Tensor]] | None = None
         """Inputs and slopes of the calls whose weight gradients ``deferred`` has yet to add up."""
 
@@ -75,12 +80,13 @@ class BatchedLinear(nn.Module):
         if calls:
             x, slope = (torch.cat(parts, dim=1).detach() for parts in zip(*calls, strict=True))
             for parameter, gradient in _weight_gradients(self, x, slope):
-                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+                if parameter.requires_grad:
+                    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
 
 def _weight_gradients(
     layer: BatchedLinear, x: torch.Tensor, slope: torch.Tensor
-) -> tuple[tuple[nn.Parameter, torch.Tensor], ...]:
+) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
     return (layer.weight, torch.bmm(x.transpose(1, 2), slope)), (layer.bias, slope.sum(1, keepdim=True))
 
 
@@ -219,6 +225,7 @@ def mlp(
     activation: str = "relu",
     batch_norm: bool = False,
     dropout: float = 0.0,
+    bias: bool = True,
 ) -> nn.Sequential:
     """S perceptrons of the given sizes, from inputs to outputs: (S, L, sizes[0]) -> (S, L, sizes[-1]).
 
@@ -228,6 +235,7 @@ def mlp(
         activation: a key of ``ACTIVATIONS``, after every layer but the last.
         batch_norm: 1-d batch normalisation before each activation.
         dropout: share of the hidden units that are dropped in training (drawn from torch's global generator).
+        bias: whether the layers have biases.
 
     Raises:
         ValueError: unknown activation, fewer than two sizes, one that is not positive, or a dropout outside [0, 1).
@@ -242,13 +250,13 @@ def mlp(
         raise ValueError(f"dropout must lie in [0, 1), got {dropout!r}")
     layers: list[nn.Module] = []
     for n_in, n_out in itertools.pairwise(sizes[:-1]):
-        layers.append(BatchedLinear(n_in, n_out, draws))
+        layers.append(BatchedLinear(n_in, n_out, draws, bias=bias))
         if batch_norm:
             layers.append(BatchedNorm(len(draws), n_out))
         layers.append(make())
         if dropout:
             layers.append(nn.Dropout(dropout))
-    return nn.Sequential(*layers, BatchedLinear(sizes[-2], sizes[-1], draws))
+    return nn.Sequential(*layers, BatchedLinear(sizes[-2], sizes[-1], draws, bias=bias))
 
 
 @contextlib.contextmanager

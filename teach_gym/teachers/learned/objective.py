@@ -72,21 +72,23 @@ class Distance(Objective):
     """||w^v - w*||^2 + alpha sum_i loss_i (DHT 3.3.1), each teacher's mean over its learners.
 
     With truncated back-propagation the squared distances at the ends of all windows are summed: without gradients
-    across windows, the last distance alone would teach the last window only.
+    across windows, the last distance alone would teach the last window only (``last_gap`` has it that way).
 
     Args:
         policy: the networks.
-        alpha: weight of the losses on the teaching examples.
+        settings: ``alpha``, ``last_gap`` and ``steps`` of the training.
     """
 
-    def __init__(self, policy: TeachingNetworks, alpha: float) -> None:
+    def __init__(self, policy: TeachingNetworks, settings: TrainingSettings) -> None:
         super().__init__()
-        self.policy, self.alpha = policy, alpha
+        self.policy, self.settings = policy, settings
 
     def __call__(self, window: Window) -> Measured:
         """Squared distance after the window and losses in it."""
         gap, loss = (self.policy.by_teacher(values).mean(1) for values in (window.gap, window.loss))
-        return Measured(gap + self.alpha * loss if self.alpha else gap, gap, loss)
+        alpha, end = self.settings.alpha, window.start + len(window.examples.x)
+        counted = torch.zeros_like(gap) if self.settings.last_gap and end < self.settings.steps else gap
+        return Measured(counted + alpha * loss if alpha else counted, gap, loss)
 
 
 class Training:
@@ -122,14 +124,16 @@ class Training:
         dtype = getattr(torch, settings.dtype)
         self.task = to_torch(task, device, dtype)
         self.policy, self.settings = policy.to(device, dtype).train(), settings
-        self.objective = objective or Distance(policy, settings.alpha)
-        self.optimizer = torch.optim.Adam(policy.parameters(), lr=settings.learning_rate)
+        self.objective = objective or Distance(policy, settings)
+        self.optimizer = torch.optim.Adam(
+            policy.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
         self.parts = {"policy": self.policy, "optimizer": self.optimizer, **self.objective.parts}
         self.unrolling: dict[str, Any] = {
             "window": window or settings.window,
             "recompute": settings.recompute,
             "every": settings.every,
-            "loss": settings.alpha > 0,
+            "loss": settings.loss,
         }
 
     def __call__(self, iteration: int, episodes: Episodes) -> Values:
@@ -152,7 +156,8 @@ class Training:
 
     def _backward(self, measured: Measured) -> tuple[torch.Tensor, ...]:
         """Add a window's gradient; what was measured, without it."""
-        measured.objective.sum().backward()
+        if measured.objective.requires_grad:
+            measured.objective.sum().backward()
         return tuple(values.detach() for values in measured)
 
 

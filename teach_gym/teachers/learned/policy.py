@@ -24,7 +24,10 @@ from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.errors import lookup_name, number, positive
 from teach_gym.teachers.learned.networks import ACTIVATIONS, TeachingNetworks, generators, mlp
 
-OUTPUTS: dict[str, tuple[str, ...]] = {"label": ("free", "soft", "residual"), "perturb": ("free", "box", "residual")}
+OUTPUTS: dict[str, tuple[str, ...]] = {
+    "label": ("free", "soft", "residual"),
+    "perturb": ("free", "box", "residual", "image"),
+}
 """The kinds of outputs for each medium that a policy fits."""
 BOXES = ("per_dimension", "global")
 
@@ -42,13 +45,17 @@ class Architecture:
         momentum: whether it sees the learner's velocity.
         hidden: units of the hidden layers.
         output: ``free`` (any value), ``residual`` (added to the offered label or features), ``soft`` (labels: between
-            the learner's lowest and highest, or on the simplex) or ``box`` (features: inside the data's bounds).
+            the learner's lowest and highest, or on the simplex), ``box`` (features: inside the data's bounds) or
+            ``image`` (features: pixels in [-1, 1], by a tanh, times the pool's projection).
         normalize: see w / ||w|| and its difference from w* / ||w*|| (the DHT authors' released version).
         aligned: see the learner's and the target's logits on the row as well: the best label or features hang on these
             inner products, which a small network is slow to learn.
         batch_norm: 1-d batch normalisation of the hidden layers.
         activation: a key of ``teach_gym.teachers.learned.networks.ACTIVATIONS``.
         box: the bounds of output ``box``: ``per_dimension`` or ``global`` (one interval for all features).
+        pixels: pixels of output ``image``.
+        bias: whether its layers have biases.
+        embedding: the label enters through a learned table of one row for each class, drawn from N(0, 1).
 
     Raises:
         TypeError: a value of the wrong type.
@@ -68,6 +75,9 @@ class Architecture:
     batch_norm: bool = False
     activation: str = "relu"
     box: str = "per_dimension"
+    pixels: int = 0
+    bias: bool = True
+    embedding: bool = False
 
     def __post_init__(self) -> None:
         for name in ("d", "k", "parameters"):
@@ -75,7 +85,7 @@ class Architecture:
         for size in self.hidden:
             positive("hidden", size, integer=True)
         number("classes", self.classes, integer=True)
-        for name in ("momentum", "normalize", "aligned", "batch_norm"):
+        for name in ("momentum", "normalize", "aligned", "batch_norm", "bias", "embedding"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be a bool, got {getattr(self, name)!r}")
         lookup_name("activation", self.activation, ACTIVATIONS)
@@ -94,9 +104,15 @@ class Architecture:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Inputs, hidden units, outputs; 8-32-16-2 for features of half-moons (DHT C.3)."""
-        embedded = self.classes or self.k
-        inputs = self.parameters * (3 if self.momentum else 2) + self.d + embedded + 2 * self.k * self.aligned
-        return (inputs, *self.hidden, self.k if self.medium == "label" else self.d)
+        learner = self.parameters * (3 if self.momentum else 2)
+        inputs = learner + self.d + self.embedded + 2 * self.k * self.aligned
+        outputs = self.pixels if self.output == "image" else self.d
+        return (inputs, *self.hidden, self.k if self.medium == "label" else outputs)
+
+    @property
+    def embedded(self) -> int:
+        """Entries of the label that it sees."""
+        return self.classes or self.k
 
 
 def default_hidden(d: int) -> tuple[int, ...]:
@@ -122,7 +138,7 @@ def architecture(task: Task, *, hidden: Sequence[int] | None = None, **options: 
         task: the task.
         hidden: units of the hidden layers (None: ``default_hidden``).
         **options: ``output``, ``normalize``, ``aligned``, ``batch_norm`` (None: with DHT's layers for 24 features and
-            more), ``activation`` and ``box`` of ``Architecture``.
+            more), ``activation``, ``box``, ``bias`` and ``embedding`` of ``Architecture``.
 
     Raises:
         ValueError: the task's medium, learner or an option does not fit.
@@ -134,6 +150,10 @@ def architecture(task: Task, *, hidden: Sequence[int] | None = None, **options: 
         )
     if options.get("batch_norm") is None:
         options["batch_norm"] = hidden is None and task.d >= 24
+    if options.get("output") == "image":
+        if task.pool.projection is None:
+            raise ValueError(f"output 'image' needs a pool whose features are projected pixels, not {task.pool.name!r}")
+        options["pixels"] = len(task.pool.projection)
     return Architecture(
         medium=task.spec.medium,
         **sizes_of(task),
@@ -193,17 +213,37 @@ class NetworkPolicy(TeachingNetworks):
 
     low: torch.Tensor
     high: torch.Tensor
+    projection: torch.Tensor
 
     def __init__(self, arch: Architecture, tasks: Sequence[Task] | None, seeds: Sequence[int]) -> None:
         super().__init__()
         self.arch = arch
-        self.net = mlp(arch.sizes, generators(seeds), activation=arch.activation, batch_norm=arch.batch_norm)
+        draws = generators(seeds)
+        self.net = mlp(arch.sizes, draws, activation=arch.activation, batch_norm=arch.batch_norm, bias=arch.bias)
+        if arch.embedding:
+            shape = (arch.embedded, arch.embedded)
+            self.labels = torch.nn.Parameter(torch.stack([torch.randn(shape, generator=g) for g in draws]))
+        if arch.output == "image":
+            maps = [np.asarray(task.pool.projection) for task in tasks or ()] or [np.zeros((arch.pixels, arch.d))]
+            stacked = torch.tensor(np.stack(maps), dtype=torch.float32)
+            self.register_buffer("projection", stacked.expand(len(seeds), -1, -1).clone())
         if arch.output == "box":
             bounds: list[Array] = [np.stack(data_bounds(task.x, arch.box)) for task in tasks or ()]
             bounds = bounds or [np.zeros((2, arch.d))]
             table = torch.tensor(np.stack(bounds), dtype=torch.float32).expand(len(seeds), 2, arch.d)
             for i, name in enumerate(("low", "high")):
                 self.register_buffer(name, table[:, i : i + 1].clone())
+
+    def raw(self, *seen: torch.Tensor) -> torch.Tensor:
+        """The networks' outputs: (B, m, inputs) -> (B, m, outputs)."""
+        if not self.arch.embedding:
+            return super().raw(*seen)
+        (rows,) = seen
+        start = rows.shape[-1] - 2 * self.arch.k * self.arch.aligned - self.arch.embedded
+        stop = start + self.arch.embedded
+        before, label, after = rows[..., :start], rows[..., start:stop], rows[..., stop:]
+        embedded = torch.bmm(label.reshape(self.n, -1, self.arch.embedded), self.labels).reshape(label.shape)
+        return super().raw(torch.cat([before, embedded, after], dim=-1))
 
     def forward(self, task: Task, state: TeachState) -> Example:
         """The teaching examples of B runs, in torch: x (B, m, d), y (B, m, K)."""
@@ -220,12 +260,22 @@ class NetworkPolicy(TeachingNetworks):
             return Example(x, self._labels(task, y, out))
         if self.arch.output == "residual":
             out = x + out
-        elif self.arch.output == "box":
-            xp = namespace(out)
-            low, high = (xp.asarray(as_array(bound)) for bound in (self.low, self.high))
-            bounded = sigmoid(out).reshape((self.n, -1, out.shape[-1]))
-            out = (low + (high - low) * bounded).reshape(out.shape)
+        elif self.arch.output in ("box", "image"):
+            rows = out.reshape((self.n, -1, out.shape[-1]))
+            out = (self._boxed(rows) if self.arch.output == "box" else self._projected(rows)).reshape(
+                (*x.shape[:-1], -1)
+            )
         return Example(out, y)
+
+    def _boxed(self, rows: Array) -> Array:
+        """Outputs (S, L m, d) inside the data's bounds."""
+        low, high = (namespace(rows).asarray(as_array(bound)) for bound in (self.low, self.high))
+        return low + (high - low) * sigmoid(rows)
+
+    def _projected(self, rows: Array) -> Array:
+        """Outputs (S, L m, pixels) as features (S, L m, d)."""
+        xp = namespace(rows)
+        return xp.matmul(xp.tanh(rows), xp.asarray(as_array(self.projection)))
 
     def _labels(self, task: Task, y: Array, out: Array) -> Array:
         if self.arch.output == "residual":

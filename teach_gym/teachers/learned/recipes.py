@@ -104,7 +104,7 @@ class Recipe:
         if self.privacy is not None:
             self.perception = self._perceive(self.privacy)
             terms.append(PrivacyTerm(policy, self.perception, self.privacy))
-        objective = DistanceAndTerms(Distance(policy, self.settings.alpha), terms, self.seeds)
+        objective = DistanceAndTerms(Distance(policy, self.settings), terms, self.seeds)
         return Training(task, policy, self.settings, objective, device=self.device), arch
 
     def _weight(self) -> float:

@@ -3,7 +3,7 @@
 ``draw_episodes`` draws the learners and the sources of whole episodes as tensors, ``unroll`` teaches them with a
 policy, any callable from (task, state) to an ``Example``, and yields windows of steps with what an objective needs:
 
-    for window in unroll(task, episodes, policy, window=20, loss=True):
+    for window in unroll(task, episodes, policy, window=20, loss="learner"):
         (window.gap + alpha * window.loss).mean().backward()
 
 Runs are those of S teachers with L learners each, in this order: B = S L, run s L + l is learner l of teacher s.
@@ -29,6 +29,9 @@ from teach_gym.core.randomness import Streams, draw_keys
 from teach_gym.core.state import Example, Task, TeachState, each
 from teach_gym.core.task import learn, reset
 from teach_gym.teachers.learned.networks import frozen
+
+AUXILIARY = ("learner", "target")
+"""Whose losses on the teaching examples an objective may hold."""
 
 Policy = Callable[[Task, TeachState], Example]
 """What is unrolled: the teaching examples x (B, m, d), y (B, m, K) of a state, differentiable."""
@@ -61,8 +64,8 @@ class Window(NamedTuple):
     Attributes:
         start: the first step's number.
         gap: (B,) ||w - w*||^2 after the last of them.
-        loss: (B,) the sum of the learner's losses on the teaching examples, its weights under stop-gradient
-            (DHT 3.3.1); zero if it was not asked for.
+        loss: (B,) the sum of the losses on the teaching examples (DHT 3.3.1), the learner's weights under
+            stop-gradient; zero if it was not asked for.
         examples: the teaching examples, x (k, B, m, d) and y (k, B, m, K).
         state: the state after them.
     """
@@ -139,7 +142,7 @@ def unroll(
     window: int | None = None,
     recompute: int | None = None,
     every: int = 1,
-    loss: bool = False,
+    loss: str | None = None,
 ) -> Iterator[Window]:
     """Teach whole episodes with a policy, window by window.
 
@@ -156,7 +159,7 @@ def unroll(
             the memory of v / k + k steps for about a third more time (None: keep all).
         every: the teacher sees the learner's parameters at every so-many-th step (v of GIT, LAST Eq. 7), those in
             between it remembers.
-        loss: whether the sum of the learner's losses is wanted.
+        loss: whose sum of losses is wanted: the ``learner``'s at the step or the ``target``'s (None: nobody's).
 
     Yields:
         The windows in order; take each one's gradient before the next.
@@ -192,7 +195,7 @@ class _Steps:
     policy: Policy
     steps: range
     every: int
-    loss: bool
+    loss: str | None
     again: bool
 
     def __call__(self, state: TeachState, seen: TeachState) -> tuple[TeachState, TeachState, torch.Tensor, Example]:
@@ -213,10 +216,11 @@ class _Steps:
 
     def _auxiliary(self, state: TeachState, view: TeachState, example: Example) -> torch.Tensor:
         """Loss on the teaching examples, no gradient through the learner, neither in the loss nor in the policy."""
+        w = state.w if self.loss == "learner" else state.target
         if self.again:
             with frozen(_module(self.policy)):
                 example = self.policy(self.task, _detached(view))
-        return self.task.learner.loss(as_tensor(state.w).detach(), as_tensor(example.x), as_tensor(example.y))
+        return self.task.learner.loss(as_tensor(w).detach(), as_tensor(example.x), as_tensor(example.y))
 
     def contexts(self) -> tuple[Any, Any]:
         """The contexts of the first computation and of the one in the backward pass."""

@@ -64,6 +64,8 @@ def train_unrolled(
     batch_norm: bool | None = None,
     box: str = "per_dimension",
     activation: str = "relu",
+    bias: bool = True,
+    embedding: bool = False,
     device: str = "cpu",
     **records: Any,
 ) -> Trained:
@@ -80,6 +82,8 @@ def train_unrolled(
         batch_norm: see there (None: where DHT has it).
         box: see there.
         activation: see there.
+        bias: see there.
+        embedding: see there.
         device: a torch device.
         **records: ``out``, ``resume``, ``starts``, ``progress`` and further arguments of
             ``teach_gym.teachers.learned.fit.fit``.
@@ -102,6 +106,8 @@ def train_unrolled(
         batch_norm=batch_norm,
         activation=activation,
         box=box,
+        bias=bias,
+        embedding=embedding,
     )
     policy = NetworkPolicy(arch, tasks, seeds)
     training = Training(tasks[0], policy, settings, device=device)
