@@ -18,7 +18,7 @@ from teach_gym.core.medium import Medium
 from teach_gym.core.observe import OBSERVATIONS
 from teach_gym.core.outputs import IDENTITY, MARGIN, SOFTMAX
 from teach_gym.core.rewards import HOLDOUT_REWARDS, REWARDS
-from teach_gym.core.spec import TaskSpec, is_drawn
+from teach_gym.core.spec import BLACK_BOX, TaskSpec, is_drawn
 from teach_gym.core.state import Holdout, Task, Variants
 from teach_gym.core.targets import make_target
 from teach_gym.core.updates import Update
@@ -164,7 +164,7 @@ def _drawn_at_reset(spec: TaskSpec) -> Task:
 
 
 def _check_black_box(spec: TaskSpec) -> None:
-    if spec.observation != "black_box" or spec.debug:
+    if spec.observation not in BLACK_BOX or spec.debug:
         return
     if spec.reward not in HOLDOUT_REWARDS:
         raise ValueError(
@@ -180,7 +180,7 @@ def _check_black_box(spec: TaskSpec) -> None:
 
 def _holdout(spec: TaskSpec, learner: Learner, pool: Pool) -> Holdout | None:
     """The hold-out rows a task measures the learner on, or None where neither observation nor reward uses them."""
-    if spec.observation != "black_box" and spec.reward not in HOLDOUT_REWARDS:
+    if spec.observation not in BLACK_BOX and spec.reward not in HOLDOUT_REWARDS:
         return None
     if spec.reward == "steps_to_accuracy" and pool.n_classes == 0:
         raise ValueError(f"reward 'steps_to_accuracy' needs classes; pool {pool.name!r} is for regression")

@@ -1,12 +1,17 @@
-"""Hold-out rows that stand in for the target where it is not known, and the losses a run remembers of them."""
+"""Hold-out rows that stand in for the target where it is not known, and what a run remembers of its losses."""
 
 from __future__ import annotations
 
 import numpy as np
+from array_api_compat import device
 
 from teach_gym.core.backend import Array, namespace
-from teach_gym.core.state import Example, Holdout, Task, TeachState, needed
+from teach_gym.core.outputs import Output
+from teach_gym.core.state import Example, Holdout, Measured, Memory, Task, TeachState, needed
 from teach_gym.data.pool import Split
+
+RECENT = 0.1
+"""Weight of the last step in the running means of a run's memory."""
 
 
 def make_holdout(split: Split, y: Array, rows: int, probes: int, dtype: str) -> Holdout:
@@ -45,37 +50,67 @@ def representatives(split: Split, n: int) -> list[int]:
     return rows
 
 
+def class_probabilities(output: Output, prediction: Array) -> Array:
+    """Predictions (..., K) as entries for each class (..., C): with one output, of the lower and the upper label."""
+    if prediction.shape[-1] > 1 or output.label_low is None or output.label_high is None:
+        return prediction
+    upper = (prediction - output.label_low) / (output.label_high - output.label_low)
+    return namespace(prediction).concat([1.0 - upper, upper], axis=-1)
+
+
 def begin(task: Task, state: TeachState) -> TeachState:
-    """The state at reset with the losses that the run remembers."""
-    loss = _loss(task, state.w)
-    return state._replace(
-        mean_loss=np.zeros_like(loss),
-        holdout_loss=loss,
-        initial_holdout_loss=np.maximum(loss, 1e-30),
-        best_holdout_loss=loss,
-    )
+    """The state at reset with what the run remembers."""
+    now = measure(task, state.w)
+    zero = np.zeros_like(now.loss)
+    return state._replace(memory=Memory(now, np.maximum(now.loss, 1e-30), now.loss, *[zero] * 5))
 
 
 def remember(task: Task, before: TeachState, example: Example, after: TeachState) -> TeachState:
-    """The state after a step on a teaching example with the losses brought up to date."""
-    xp = namespace(after.w)
-    shown = task.learner.loss(before.w, example.x, example.y)
-    loss, mean, best = _loss(task, after.w), needed(before.mean_loss), needed(before.best_holdout_loss)
+    """The state after a step on a teaching example with its memory brought up to date."""
+    past, now, xp = needed(before.memory), measure(task, after.w), namespace(after.w)
+    shown, t = task.learner.loss(before.w, example.x, example.y), xp.astype(after.t, now.loss.dtype)
+    gain, better = 1.0 - now.loss / past.now.loss, now.loss < past.best
     return after._replace(
-        mean_loss=mean + (shown - mean) / xp.astype(after.t, loss.dtype),
-        holdout_loss=loss,
-        initial_holdout_loss=before.initial_holdout_loss,
-        best_holdout_loss=xp.where(loss < best, loss, best),
+        memory=Memory(
+            now,
+            past.initial,
+            xp.where(better, now.loss, past.best),
+            xp.where(better, 0.0 * t, past.stale + 1.0),
+            gain,
+            past.mean_gain + RECENT * (gain - past.mean_gain),
+            past.mean_loss + (shown - past.mean_loss) / t,
+            past.recent_loss + (shown - past.recent_loss) * xp.clip(1.0 / t, RECENT, None),
+        )
     )
 
 
 def accuracy(task: Task, state: TeachState) -> Array:
     """Share of the hold-out rows classified rightly (regression: minus the mean squared error): (B,)."""
-    assert task.holdout is not None
-    return task.learner.accuracy(state.w, task.holdout.x, task.holdout.labels)
+    return needed(state.memory).now.accuracy
 
 
-def _loss(task: Task, w: Array) -> Array:
+def holdout_loss(task: Task, w: Array) -> Array:
     """Mean loss on the hold-out rows: (B, P) -> (B,)."""
     assert task.holdout is not None
     return task.learner.loss(w, task.holdout.x, task.holdout.y)
+
+
+def measure(task: Task, w: Array) -> Measured:
+    """What the hold-out rows tell of learners (B, P)."""
+    assert task.holdout is not None
+    hold, output = task.holdout, task.learner.output
+    z = task.learner.logits(w, hold.x)
+    xp = namespace(z)
+    losses, c = output.loss(z, hold.y), task.pool.n_classes
+    loss = xp.mean(losses, axis=-1)
+    if not c:
+        none = losses[:, :0]
+        return Measured(loss, -2.0 * loss, none, none, none, none)
+    own = xp.astype(hold.labels[:, None] == xp.arange(c, device=device(z)), z.dtype)
+    rows = xp.clip(xp.sum(own, axis=0), 1.0, None)
+    chosen, share = task.learner.decide(z), class_probabilities(output, xp.mean(output.predict(z), axis=-2))
+    right = xp.astype(chosen == hold.labels, z.dtype)
+    named = xp.stack([xp.sum(xp.astype(chosen == i, z.dtype), axis=-1) for i in range(c)], axis=-1)
+    hits, accuracy = right @ own, xp.mean(right, axis=-1)
+    precision = xp.where(named > 0, hits / xp.clip(named, 1.0, None), accuracy[:, None])
+    return Measured(loss, accuracy, losses @ own / rows, hits / rows, precision, share - xp.mean(own, axis=0))

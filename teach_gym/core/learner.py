@@ -82,13 +82,14 @@ class Learner:
         """
         z = self.logits(w, x)
         xp = namespace(z)
-        if z.shape[-1] > 1:
-            right = xp.argmax(z, axis=-1) == labels
-        elif self.output.label_low is None:
+        if z.shape[-1] == 1 and self.output.label_low is None:
             return -xp.mean((z[..., 0] - xp.astype(labels, z.dtype)) ** 2, axis=-1)
-        else:
-            right = (z[..., 0] > 0) == (labels == 1)
-        return xp.mean(xp.astype(right, z.dtype), axis=-1)
+        return xp.mean(xp.astype(self.decide(z) == labels, z.dtype), axis=-1)
+
+    def decide(self, z: A) -> A:
+        """The class that logits speak for: (..., K) -> (...) integers, with one output 0 or 1."""
+        xp = namespace(z)
+        return xp.argmax(z, axis=-1) if z.shape[-1] > 1 else xp.astype(z[..., 0] > 0, xp.int64)
 
     def gradient(self, w: A, x: A, y: A) -> A:
         """Gradient of the mean loss with respect to the flat parameters: (..., P)."""

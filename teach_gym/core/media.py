@@ -51,6 +51,7 @@ def label(
     kind: Kind | None = None,
     n: Grid | None = None,
     p: Literal["uniform", "target", "given", "pretrained", "prediction"] = "uniform",
+    least: Annotated[float, Within(-1.0, 1.0)] = 0.5,
     centre: Literal["prediction", "truth"] = "prediction",
     radius: Positive = 1.0,
 ) -> Medium:
@@ -64,6 +65,8 @@ def label(
         p: what ``mix`` mixes with: ``uniform``, ``target`` (the target's soft prediction, as in distillation),
             ``given`` (the pool's soft labels), ``pretrained`` (those of a network trained on the train rows, as in
             distillation without w*) or ``prediction`` (the learner's own, as in self-training).
+        least: the smallest mu of ``mix``; below zero, which only the uniform label allows, other classes than the
+            given one are likelier (two classes: -1 gives the other label).
         centre: what ``offset`` offsets: ``truth`` or ``prediction`` (then the first action is the ground truth).
         radius: largest offset.
 
@@ -83,17 +86,24 @@ def label(
         names = [f"label {v[0]:g}" if k == 1 else f"one-hot label {i}" for i, v in enumerate(values)]
         return LabelGrid("label", values[:, None, :], tuple(names), low=_box(low, m, k), high=_box(high, m, k))
     if kind == "mix":
-        mu = np.linspace(0.5, 1.0, n or 6)
+        mu = np.linspace(_least(setting, p, least), 1.0, n or 6)
         return LabelMix(
             "label",
             mu[:, None, None],
             tuple(f"{v:g} truth + {1 - v:g} {p}" for v in mu),
-            low=_box(0.5, m),
+            low=_box(least, m),
             high=_box(1.0, m),
             reference=None if p == "uniform" else p,
             uniform=0.5 * (low + high) if k == 1 else 1.0 / k,
         )
     return _label_offset(setting, n or 5, centre, radius)
+
+
+def _least(setting: Setting, p: str, least: float) -> float:
+    bound = -1.0 / max(setting.k - 1, 1) if p == "uniform" else 0.0
+    if not bound <= least < 1.0:
+        raise ValueError(f"least must lie in [{bound:g}, 1) for p={p!r} and {setting.k} label entries, got {least!r}")
+    return least
 
 
 def _label_offset(setting: Setting, n: int, centre: str, radius: float) -> Medium:

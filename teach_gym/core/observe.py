@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from teach_gym.core import queries
 from teach_gym.core.backend import Array, namespace, norm
+from teach_gym.core.holdout import holdout_loss
 from teach_gym.core.spec import TaskSpec, is_drawn
 from teach_gym.core.state import Task, TeachState, needed
 from teach_gym.core.task import coast, teach
@@ -105,14 +107,24 @@ def _log_distance(task: Task, state: TeachState) -> Array:
 def _outlook(task: Task, state: TeachState) -> Array:
     w, velocity = teach(task, state, task.medium.candidates[:, None])
     ends = [w] if velocity is None else [w, coast(task, state, w, velocity)]
-    return np.concatenate([_compared(state, norm(end - state.target)) for end in ends]).T
+    now, initial = state.distance, state.initial_distance
+    return np.concatenate([_compared(now, initial, norm(end - state.target)) for end in ends]).T
 
 
-def _compared(state: TeachState, after: Array) -> Array:
-    """The gain of the best action, then each action's shortfall, from the distances after them (A, B): (1 + A, B)."""
+def _compared(now: Array, initial: Array, after: Array) -> Array:
+    """The gain of the best action, then each action's shortfall.
+
+    Args:
+        now: (B,) distance or loss.
+        initial: (B,) that at reset.
+        after: (A, B) that after a step of each action.
+
+    Returns:
+        (1 + A, B).
+    """
     best = after.min(0)
-    gain = (state.distance - best) / (state.distance + _LEAST_SHARE * state.initial_distance)
-    unit = after.mean(0) - best + 1e-9 * state.initial_distance
+    gain = (now - best) / (now + _LEAST_SHARE * initial)
+    unit = after.mean(0) - best + 1e-9 * initial
     return np.concatenate([gain[None], (after - best) / unit])
 
 
@@ -159,47 +171,60 @@ def _end(task: Task) -> list[Entry]:
     return entries
 
 
-def _predictions(task: Task, state: TeachState) -> Array:
-    assert task.holdout is not None
-    return task.learner.predict(state.w, task.holdout.probes)
-
-
-def _loss(task: Task, state: TeachState) -> Array:
-    return task.learner.output.loss(task.learner.logits(state.w[:, None], state.x), state.y)
-
-
-def _elapsed(task: Task, state: TeachState) -> Array:
-    return state.t / task.spec.budget
-
-
-def _mean_loss(task: Task, state: TeachState) -> Array:
-    return needed(state.mean_loss)
-
-
-def _best_loss(task: Task, state: TeachState) -> Array:
-    return needed(state.best_holdout_loss) / needed(state.initial_holdout_loss)
-
-
 def black_box(task: Task) -> list[Entry]:
     """What can be had by querying the learner (LAST 4; DHT 4.1 and appendix B), with no trace of w*.
 
-    Its predictions on a few representative hold-out rows, its loss on the examples offered, the share of the budget
-    that is spent, the mean of its losses on the examples shown so far, its best hold-out loss so far as a share of
-    that at the start, and the examples offered with their labels.
+    Few numbers that do not grow with the data: the learner's prediction on the rows offered and its loss on each
+    action's teaching example, what the hold-out rows tell of it, as a whole and for the classes that the label and the
+    prediction name, what is known of the past, and the budget that remains.
     """
-    rows, inf = task.medium.n_sources * task.spec.batch_size, float("inf")
-    low, high = _label_bounds(task)
-    probes = task.k * (0 if task.holdout is None else len(task.holdout.probes))
-    best = "best hold-out loss so far, as a share of that at the start"
-    return [
-        ("predictions", probes, low, high, "the learner's predictions on representative hold-out rows", _predictions),
-        ("loss", rows, 0.0, inf, "the learner's loss on each offered row", _loss),
-        ("elapsed", 1, 0.0, 1.0, "share of the teaching budget that is spent", _elapsed),
-        ("mean_loss", 1, -inf, inf, "mean of the losses on the examples shown so far (0 at the start)", _mean_loss),
-        ("best_loss", 1, 0.0, 1.0, best, _best_loss),
-        ("features", rows * task.d, -inf, inf, "features x of the offered examples", _features),
-        ("label", rows * task.k, low, high, "ground-truth labels y of the offered examples", _label),
+    inf, m, classes = float("inf"), task.medium.n_sources, task.pool.n_classes
+    regression = "labels of the offered rows less the learner's predictions"
+    entries: list[Entry] = [
+        ("agreement", m, 0.0, 1.0, "the learner's probability of the label of each offered row", queries.agreement),
+        ("margin", m, -inf, inf, "log odds of that label against the likeliest other one", queries.margin),
+        ("confidence", m, 0.0, 1.0, "the learner's highest probability on each offered row", queries.confidence),
     ]
+    if not classes:
+        entries = [("residual", m, -inf, inf, regression, queries.agreement)]
+    entries.append(("loss", task.n_actions, -inf, inf, "loss on the teaching example of each action", queries.loss))
+    entries.append(("size", m, 0.0, inf, "squared norm of the offered features, in units of the mean", queries.size))
+    if task.soft is not None:
+        told = "probability of the label by the given soft label"
+        entries.append(("reference", m, 0.0, 1.0, told, queries.reference))
+    if m > 1:
+        alike = "cosine of each further source with the first, then the overlap of their labels"
+        entries.append(("likeness", 2 * (m - 1), -inf, inf, alike, queries.likeness))
+    if classes:
+        told = "of the label's class on the hold-out rows: loss less the mean loss, recall, excess of predictions; of the"
+        told += " predicted class: precision, excess of predictions"
+        entries.append(("classes", 5 * m, -inf, inf, told, queries.classes))
+    return [
+        *entries,
+        ("standing", 4, -inf, inf, queries.standing.__doc__.rpartition(":")[0], queries.standing),
+        ("progress", 3, -inf, inf, "gain of the hold-out loss", queries.progress),
+        ("experience", 2, -inf, inf, "losses shown", queries.experience),
+        *_end(task),
+    ]
+
+
+def trial(task: Task) -> list[Entry]:
+    """``black_box`` and what one step of each action does to the hold-out loss, which ``holdout_greedy`` knows.
+
+    It needs a learner that can be tried out and set back, and costs a hold-out evaluation per action.
+    """
+    text = "gain of the best action in hold-out loss by one step, as a share of it, then how much worse than the best "
+    text += "each action ends, in units of their mean"
+    last = len(_end(task))
+    entry: Entry = ("outlook", 1 + task.n_actions, -float("inf"), float("inf"), text, _holdout_outlook)
+    return [*black_box(task)[:-last], entry, *_end(task)]
+
+
+def _holdout_outlook(task: Task, state: TeachState) -> Array:
+    past = needed(state.memory)
+    w, _ = teach(task, state, task.medium.candidates[:, None])
+    after = holdout_loss(task, w.reshape((-1, w.shape[-1]))).reshape(w.shape[:-1])
+    return _compared(past.now.loss, past.initial, after).T
 
 
 OBSERVATIONS: dict[str, Callable[[Task], list[Entry]]] = {
@@ -207,6 +232,7 @@ OBSERVATIONS: dict[str, Callable[[Task], list[Entry]]] = {
     "lookahead": lookahead,
     "full": full,
     "black_box": black_box,
+    "black_box_trial": trial,
 }
 
 

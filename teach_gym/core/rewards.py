@@ -40,8 +40,18 @@ def holdout_progress(task: Task, before: TeachState, after: TeachState) -> Array
 
     The black-box counterpart of ``progress``, dense; an episode's return is the per cent of the loss removed.
     """
-    removed = needed(before.holdout_loss) - needed(after.holdout_loss)
-    return removed * (100.0 / needed(before.initial_holdout_loss))
+    old, new = needed(before.memory), needed(after.memory)
+    return (old.now.loss - new.now.loss) * (100.0 / old.initial)
+
+
+def holdout_log_progress(task: Task, before: TeachState, after: TeachState) -> Array:
+    """10 times the decrease of the logarithm of the hold-out loss, 10 log((l_t + c) / (l_{t+1} + c)), c = l_0 / 50: (B,).
+
+    The black-box counterpart of ``log_progress``.
+    """
+    old, new = needed(before.memory), needed(after.memory)
+    floor = 0.02 * old.initial
+    return 10.0 * namespace(after.w).log((old.now.loss + floor) / (new.now.loss + floor))
 
 
 def holdout_accuracy(task: Task, before: TeachState, after: TeachState) -> Array:
@@ -58,7 +68,7 @@ def steps_to_accuracy(task: Task, before: TeachState, after: TeachState) -> Arra
 
 
 HOLDOUT_REWARDS: dict[str, RewardFunction] = {
-    f.__name__: f for f in (holdout_progress, holdout_accuracy, steps_to_accuracy)
+    f.__name__: f for f in (holdout_progress, holdout_log_progress, holdout_accuracy, steps_to_accuracy)
 }
 """The rewards that can be had without knowing w*."""
 

@@ -16,6 +16,8 @@ from teach_gym.errors import RUN_MEMORY, affordable, check_known
 if TYPE_CHECKING:
     from typing_extensions import Self, TypeIs
 
+BLACK_BOX = ("black_box", "black_box_trial")
+"""The observations that do not show the learner's parameters and w*."""
 RANGES = ("learning_rate", "init_scale")
 """The fields that may be a range [low, high]."""
 

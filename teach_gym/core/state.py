@@ -8,17 +8,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from teach_gym.core.backend import Array, namespace
 from teach_gym.core.learner import Learner
 from teach_gym.core.medium import Medium
-from teach_gym.core.spec import TaskSpec
+from teach_gym.core.spec import BLACK_BOX, TaskSpec
 from teach_gym.core.updates import Update
 from teach_gym.data.pool import Pool, frozen
 
+S = TypeVar("S", bound=tuple[Any, ...])
+T = TypeVar("T")
 RewardFunction = Callable[["Task", "TeachState", "TeachState"], Array]
 """(task, state before the step, state after it) -> (B,)."""
 
@@ -124,7 +126,7 @@ class Task:
     @functools.cached_property
     def black_box(self) -> bool:
         """Whether the agent is not shown the learner's parameters and w*."""
-        return self.spec.observation == "black_box"
+        return self.spec.observation in BLACK_BOX
 
     @functools.cached_property
     def tells_distance(self) -> bool:
@@ -136,6 +138,50 @@ class Task:
         """||x||^2 (+ 1 for a bias) of every train row: (N,)."""
         found = self.learner.squared_norms(self.x)
         return frozen(found) if isinstance(found, np.ndarray) else found
+
+
+class Measured(NamedTuple):
+    """What the hold-out rows tell of B learners; C is the number of classes, 0 for regression.
+
+    Attributes:
+        loss: (B,) mean loss.
+        accuracy: (B,) share of rows classified rightly (regression: minus the mean squared error).
+        class_loss: (B, C) mean loss on the rows of each class.
+        recall: (B, C) share of each class's rows that are classified rightly.
+        precision: (B, C) share of the rows classified as each class that are of it (the accuracy, if there are none).
+        excess: (B, C) mean predicted probability of each class less its share of the rows.
+    """
+
+    loss: Array
+    accuracy: Array
+    class_loss: Array
+    recall: Array
+    precision: Array
+    excess: Array
+
+
+class Memory(NamedTuple):
+    """What a run remembers of the learner's losses.
+
+    Attributes:
+        now: the hold-out rows' word on the learner.
+        initial: (B,) hold-out loss at reset (at least 1e-30).
+        best: (B,) the lowest so far.
+        stale: (B,) steps since then.
+        gain: (B,) the last step's decrease of the hold-out loss as a share of it, 0 at reset.
+        mean_gain: (B,) running mean of that, each step with the weight 0.1.
+        mean_loss: (B,) mean over the steps so far of the loss on the teaching example before its update, 0 at reset.
+        recent_loss: (B,) running mean of that, each step with the weight 0.1 or 1 / step, whichever is larger.
+    """
+
+    now: Measured
+    initial: Array
+    best: Array
+    stale: Array
+    gain: Array
+    mean_gain: Array
+    mean_loss: Array
+    recent_loss: Array
 
 
 class TeachState(NamedTuple):
@@ -154,11 +200,7 @@ class TeachState(NamedTuple):
         initial_distance: (B,) the distance at reset (1e-30 for a learner that starts at the target).
         velocity: (B, P) the momentum buffer, or None for a learner without momentum.
         rate: (B,) learning rates, or None where all runs have the task's.
-        mean_loss: (B,) mean over the steps so far of the learner's loss on the teaching example before its update, 0
-            at reset; None for tasks without ``Task.holdout``, as the three below.
-        holdout_loss: (B,) loss on the hold-out rows.
-        initial_holdout_loss: (B,) the same at reset (at least 1e-30).
-        best_holdout_loss: (B,) the lowest so far.
+        memory: what the run remembers of its losses; None for tasks without ``Task.holdout``.
         key: (B,) int64, a random word drawn last at reset: with ``t`` it decides what randomised teachers draw.
     """
 
@@ -174,10 +216,7 @@ class TeachState(NamedTuple):
     initial_distance: Array
     velocity: Array | None
     rate: Array | None = None
-    mean_loss: Array | None = None
-    holdout_loss: Array | None = None
-    initial_holdout_loss: Array | None = None
-    best_holdout_loss: Array | None = None
+    memory: Memory | None = None
     key: Array | None = None
 
 
@@ -223,27 +262,32 @@ class Transition(NamedTuple):
     example: Example
 
 
-def each(change: Callable[..., Array], *states: TeachState) -> TeachState:
+def each(change: Callable[..., Array], *states: S) -> S:
     """A state whose arrays are made of those of the given states, field by field; None stays None.
 
     Args:
         change: called with one array of each state.
-        *states: states that have the same fields.
+        *states: states that have the same fields, or parts of states.
     """
-    fields = zip(*states, strict=True)
-    arrays: list[Any] = [None if found[0] is None else change(*found) for found in fields]
-    return TeachState(**dict(zip(TeachState._fields, arrays, strict=True)))
+
+    def changed(*found: Any) -> Any:
+        if found[0] is None:
+            return None
+        return each(change, *found) if isinstance(found[0], tuple) else change(*found)
+
+    first = states[0]
+    return type(first)(*(changed(*found) for found in zip(*states, strict=True)))
 
 
-def needed(array: Array | None) -> Array:
+def needed(part: T | None) -> T:
     """A part of a state that its task has, though not every task.
 
     Raises:
         ValueError: the state is that of another task.
     """
-    if array is None:
-        raise ValueError("the state lacks an array that the task needs: it belongs to another task")
-    return array
+    if part is None:
+        raise ValueError("the state lacks a part that the task needs: it belongs to another task")
+    return part
 
 
 def take(state: TeachState, rows: Array) -> TeachState:
