@@ -58,6 +58,10 @@ _MNIST: dict[str, Any] = {
     "dtype": "float32",
 }
 _BLACK_BOX: dict[str, Any] = {"observation": "black_box", "reward": "holdout_progress"}
+_RELATIVE = {"kind": "mix", "least": -1.0, "n": 5}
+"""Labels relative to the given one, from the other class to it."""
+_TRUST = {"kind": "mix", "p": "prediction", "least": 0.0, "n": 5}
+"""How much to trust the given label against the learner's own prediction."""
 _BLACK_MIXUP = {"medium": "mixup", "medium_options": {"n": 3}, **_BLACK_BOX}
 _BLACK_MLP: dict[str, Any] = {
     "learner": "mlp",
@@ -67,7 +71,6 @@ _BLACK_MLP: dict[str, Any] = {
     "target_options": {"steps": 300, "learning_rate": 0.5},
     "init": "perturbed",
     "init_scale": 0.02,
-    "learning_rate": 0.2,
     "batch_size": 2,
     "budget": 100,
 }
@@ -127,50 +130,63 @@ TASKS: dict[str, dict[str, Any]] = {
     "SelectMomentum": {"medium": "select", **_MOMENTUM, "learning_rate": 0.025, "budget": 40},
     "BlackBoxLabelMoons": {
         "medium": "label",
+        "medium_options": _RELATIVE,
         **_MOONS,
         **_BLACK_BOX,
         "target_options": {},
-        "learning_rate": 2.0,
+        "learning_rate": 0.65,
         "budget": 30,
     },
     "BlackBoxLabelDigits": {
         "medium": "label",
+        "medium_options": _RELATIVE,
         **_DIGITS,
         **_BLACK_BOX,
+        "pool_options": {"classes": [3, 5], "standardize": True},
         "target_options": {"l2": 0.01},
-        "learning_rate": 0.5,
+        "learning_rate": 0.15,
         "budget": 40,
     },
     "BlackBoxLabelDigits10": {
         "medium": "label",
-        "medium_options": {"p": "pretrained"},
+        "medium_options": _TRUST,
         **_DIGITS10,
         **_BLACK_BOX,
+        "pool_options": {"standardize": True},
         "target_options": {"l2": 0.01},
-        "learning_rate": 0.2,
+        "learning_rate": 0.06,
     },
     "BlackBoxLabelMNIST": {
         "medium": "label",
+        "medium_options": _RELATIVE,
         **_MNIST,
         **_BLACK_BOX,
         "pool_options": {"classes": [3, 5], "standardize": True},
-        "learning_rate": 0.1,
+        "learning_rate": 0.07,
         "init_scale": 0.1,
         "budget": 60,
     },
     "BlackBoxMixupDigits10": {
         **_BLACK_MIXUP,
         **_DIGITS10,
+        "pool_options": {"standardize": True},
         "target_options": {"l2": 0.01},
-        "learning_rate": 0.15,
+        "learning_rate": 0.08,
         "budget": 60,
     },
-    "BlackBoxMixupDigits10MLP": {**_BLACK_MIXUP, "pool": "digits", "pool_options": {}, **_BLACK_MLP},
+    "BlackBoxMixupDigits10MLP": {
+        **_BLACK_MIXUP,
+        **_BLACK_MLP,
+        "pool": "digits",
+        "pool_options": {"standardize": True},
+        "learning_rate": 0.1,
+    },
     "BlackBoxMixupMNIST": {
         **_BLACK_MIXUP,
         **_BLACK_MLP,
         "pool": "mnist",
         "pool_options": {"standardize": True},
+        "learning_rate": 0.115,
         "dtype": "float32",
     },
 }

@@ -65,6 +65,7 @@ class Namespace(Protocol[A]):
     def sin(self, x: A, /) -> A: ...
     def sort(self, x: A, /, *, axis: int) -> A: ...
     def sqrt(self, x: A, /) -> A: ...
+    def stack(self, arrays: Sequence[A], /, *, axis: int = ...) -> A: ...
     def sum(self, x: A, /, *, axis: int, keepdims: bool = ...) -> A: ...
     def take_along_axis(self, x: A, indices: A, /, *, axis: int) -> A: ...
     def tanh(self, x: A, /) -> A: ...
@@ -168,17 +169,24 @@ def softplus(z: A) -> A:
     return xp.maximum(z, xp.zeros_like(z)) + xp.log1p(xp.exp(-xp.abs(z)))
 
 
+def _exp(z: A) -> A:
+    """Exponentials of a fresh array, with numpy in its place: making large arrays costs more than the exponentials."""
+    if type(z) is np.ndarray:
+        return np.exp(z, out=z)
+    return namespace(z).exp(z)
+
+
 def logsumexp(z: A) -> A:
     """Log sum exp over the last axis, kept as an axis of size one: (..., K) -> (..., 1)."""
     xp = namespace(z)
     top = xp.max(z, axis=-1, keepdims=True)
-    return top + xp.log(xp.sum(xp.exp(z - top), axis=-1, keepdims=True))
+    return top + xp.log(xp.sum(_exp(z - top), axis=-1, keepdims=True))
 
 
 def softmax(z: A) -> A:
     """Softmax over the last axis: (..., K) -> (..., K) on the probability simplex."""
     xp = namespace(z)
-    e = xp.exp(z - xp.max(z, axis=-1, keepdims=True))
+    e = _exp(z - xp.max(z, axis=-1, keepdims=True))
     return e / xp.sum(e, axis=-1, keepdims=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from array_api_compat import device
 
-from teach_gym.core.backend import Array, namespace
+from teach_gym.core.backend import A, Array, namespace
 from teach_gym.core.outputs import Output
 from teach_gym.core.state import Example, Holdout, Measured, Memory, Task, TeachState, needed
 from teach_gym.data.pool import Split
@@ -50,7 +50,7 @@ def representatives(split: Split, n: int) -> list[int]:
     return rows
 
 
-def class_probabilities(output: Output, prediction: Array) -> Array:
+def class_probabilities(output: Output, prediction: A) -> A:
     """Predictions (..., K) as entries for each class (..., C): with one output, of the lower and the upper label."""
     if prediction.shape[-1] > 1 or output.label_low is None or output.label_high is None:
         return prediction
@@ -87,12 +87,6 @@ def remember(task: Task, before: TeachState, example: Example, after: TeachState
 def accuracy(task: Task, state: TeachState) -> Array:
     """Share of the hold-out rows classified rightly (regression: minus the mean squared error): (B,)."""
     return needed(state.memory).now.accuracy
-
-
-def holdout_loss(task: Task, w: Array) -> Array:
-    """Mean loss on the hold-out rows: (B, P) -> (B,)."""
-    assert task.holdout is not None
-    return task.learner.loss(w, task.holdout.x, task.holdout.y)
 
 
 def measure(task: Task, w: Array) -> Measured:

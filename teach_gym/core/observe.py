@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from teach_gym.core import queries
+from teach_gym.core import queries, trial
 from teach_gym.core.backend import Array, namespace, norm
-from teach_gym.core.holdout import holdout_loss
 from teach_gym.core.spec import TaskSpec, is_drawn
 from teach_gym.core.state import Task, TeachState, needed
 from teach_gym.core.task import coast, teach
@@ -178,53 +177,83 @@ def black_box(task: Task) -> list[Entry]:
     action's teaching example, what the hold-out rows tell of it, as a whole and for the classes that the label and the
     prediction name, what is known of the past, and the budget that remains.
     """
-    inf, m, classes = float("inf"), task.medium.n_sources, task.pool.n_classes
-    regression = "labels of the offered rows less the learner's predictions"
+    inf, m = float("inf"), task.medium.n_sources
     entries: list[Entry] = [
-        ("agreement", m, 0.0, 1.0, "the learner's probability of the label of each offered row", queries.agreement),
+        ("loss", task.n_actions, -inf, inf, "the learner's loss on the teaching example of each action", queries.loss),
+        ("size", m, 0.0, inf, "squared norm of each offered row's features, in units of the pool's mean", queries.size),
+    ]
+    if task.soft is not None:
+        meaning = "probability that the soft label to mix with gives to the label"
+        entries.append(("reference", m, 0.0, 1.0, meaning, queries.reference))
+    if m > 1:
+        meaning = "cosine of each further offered row with the first, then the overlap of their labels"
+        entries.append(("likeness", 2 * (m - 1), -inf, inf, meaning, queries.likeness))
+    return [*_predicted(task), *entries, *_remembered(task), *_end(task)]
+
+
+def _predicted(task: Task) -> list[Entry]:
+    """What the learner says of the offered rows, and the hold-out rows of the classes that are named."""
+    inf, m = float("inf"), task.medium.n_sources
+    if not task.pool.n_classes:
+        return [("residual", m, -inf, inf, "label of each offered row less the prediction", queries.residual)]
+    return [
+        ("agreement", m, 0.0, 1.0, "the learner's probability of each offered row's label", queries.agreement),
         ("margin", m, -inf, inf, "log odds of that label against the likeliest other one", queries.margin),
         ("confidence", m, 0.0, 1.0, "the learner's highest probability on each offered row", queries.confidence),
+        (
+            "given_class",
+            3 * m,
+            -inf,
+            inf,
+            "of the label's class on the hold-out rows: loss less the mean loss, recall, excess of its probability",
+            queries.given_class,
+        ),
+        (
+            "predicted_class",
+            2 * m,
+            -inf,
+            inf,
+            "of the predicted class on the hold-out rows: precision, excess of its probability",
+            queries.predicted_class,
+        ),
     ]
-    if not classes:
-        entries = [("residual", m, -inf, inf, regression, queries.agreement)]
-    entries.append(("loss", task.n_actions, -inf, inf, "loss on the teaching example of each action", queries.loss))
-    entries.append(("size", m, 0.0, inf, "squared norm of the offered features, in units of the mean", queries.size))
-    if task.soft is not None:
-        told = "probability of the label by the given soft label"
-        entries.append(("reference", m, 0.0, 1.0, told, queries.reference))
-    if m > 1:
-        alike = "cosine of each further source with the first, then the overlap of their labels"
-        entries.append(("likeness", 2 * (m - 1), -inf, inf, alike, queries.likeness))
-    if classes:
-        told = "of the label's class on the hold-out rows: loss less the mean loss, recall, excess of predictions; of the"
-        told += " predicted class: precision, excess of predictions"
-        entries.append(("classes", 5 * m, -inf, inf, told, queries.classes))
+
+
+def _remembered(task: Task) -> list[Entry]:
+    """What the hold-out rows tell of the learner as a whole, and what is known of the past."""
+    inf = float("inf")
+    standing = "hold-out accuracy, hold-out loss, log of that loss as a share of the first one and of the best so far"
+    gains = (
+        "share of the hold-out loss that the last step removed, its running mean, share of the budget since the best"
+    )
+    shown = "mean loss on the examples shown, over all steps and over the last ones"
     return [
-        *entries,
-        ("standing", 4, -inf, inf, queries.standing.__doc__.rpartition(":")[0], queries.standing),
-        ("progress", 3, -inf, inf, "gain of the hold-out loss", queries.progress),
-        ("experience", 2, -inf, inf, "losses shown", queries.experience),
-        *_end(task),
+        ("standing", 4, -inf, inf, standing, queries.standing),
+        ("gains", 3, -inf, inf, gains, queries.gains),
+        ("losses_shown", 2, -inf, inf, shown, queries.losses_shown),
     ]
 
 
-def trial(task: Task) -> list[Entry]:
-    """``black_box`` and what one step of each action does to the hold-out loss, which ``holdout_greedy`` knows.
+def black_box_trial(task: Task) -> list[Entry]:
+    """``black_box``, and what copies of the learner show on the hold-out rows after being taught each action's example.
 
-    It needs a learner that can be tried out and set back, and costs a hold-out evaluation per action.
+    It needs a learner that can be copied. The first outlook is what ``holdout_greedy`` goes by, the second, after
+    rehearsal, what ``holdout_rehearsal`` goes by. They cost a teaching step, three mean gradients of 100 pool rows and
+    two hold-out evaluations per action.
     """
-    text = "gain of the best action in hold-out loss by one step, as a share of it, then how much worse than the best "
-    text += "each action ends, in units of their mean"
+    text = "gain in hold-out loss by the best action, as a share of it, then how much worse than the best each action"
+    text += " ends, in units of their mean; the same once the copies have rehearsed on pool rows"
+    entry: Entry = ("trial", 2 + 2 * task.n_actions, -float("inf"), float("inf"), text, _trial)
     last = len(_end(task))
-    entry: Entry = ("outlook", 1 + task.n_actions, -float("inf"), float("inf"), text, _holdout_outlook)
     return [*black_box(task)[:-last], entry, *_end(task)]
 
 
-def _holdout_outlook(task: Task, state: TeachState) -> Array:
-    past = needed(state.memory)
-    w, _ = teach(task, state, task.medium.candidates[:, None])
-    after = holdout_loss(task, w.reshape((-1, w.shape[-1]))).reshape(w.shape[:-1])
-    return _compared(past.now.loss, past.initial, after).T
+def _trial(task: Task, state: TeachState) -> Array:
+    assert task.holdout is not None
+    past, w = needed(state.memory), trial.copies(task, state)
+    holdout = trial.Table(task.holdout.x, task.holdout.y)
+    found = [trial.losses(task, w, holdout), trial.rehearsed(task, state, w, holdout)]
+    return np.concatenate([_compared(past.now.loss, past.initial, after) for after in found]).T
 
 
 OBSERVATIONS: dict[str, Callable[[Task], list[Entry]]] = {
@@ -232,7 +261,7 @@ OBSERVATIONS: dict[str, Callable[[Task], list[Entry]]] = {
     "lookahead": lookahead,
     "full": full,
     "black_box": black_box,
-    "black_box_trial": trial,
+    "black_box_trial": black_box_trial,
 }
 
 

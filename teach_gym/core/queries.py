@@ -15,9 +15,9 @@ LEAST = 1e-4
 """Probabilities below this, and shares of the first hold-out loss, look alike to an agent."""
 
 
-def given(task: Task, y: Array) -> Array:
-    """Labels of sources as entries for each class: (B, M, m, K) -> (B, M, m, C)."""
-    return class_probabilities(task.learner.output, y)
+def given(task: Task, state: TeachState) -> Array:
+    """The offered labels as entries for each class: (B, M, m, C)."""
+    return class_probabilities(task.learner.output, state.y)
 
 
 def probabilities(task: Task, state: TeachState) -> Array:
@@ -25,26 +25,26 @@ def probabilities(task: Task, state: TeachState) -> Array:
     return class_probabilities(task.learner.output, task.learner.predict(state.w[:, None], state.x))
 
 
+def residual(task: Task, state: TeachState) -> Array:
+    """Regression: the given label less the prediction, (B, M)."""
+    return (given(task, state) - probabilities(task, state)).sum(-1).mean(-1)
+
+
 def agreement(task: Task, state: TeachState) -> Array:
-    """The learner's probability of the given label (regression: the label less the prediction): (B, M)."""
-    p, y = probabilities(task, state), given(task, state.y)
-    xp = namespace(p)
-    return xp.mean(dot(p, y) if task.pool.n_classes else xp.sum(y - p, axis=-1), axis=-1)
+    """The learner's probability of the given label: (B, M)."""
+    return dot(probabilities(task, state), given(task, state)).mean(-1)
 
 
 def margin(task: Task, state: TeachState) -> Array:
     """Log odds of the given label against the likeliest other one: (B, M)."""
-    p, y = probabilities(task, state), given(task, state.y)
+    p, y = probabilities(task, state), given(task, state)
     xp = namespace(p)
-    other = xp.max(p * (1.0 - y), axis=-1)
-    return xp.mean(xp.log((dot(p, y) + LEAST) / (other + LEAST)), axis=-1)
+    return xp.log((dot(p, y) + LEAST) / (xp.max(p * (1.0 - y), axis=-1) + LEAST)).mean(-1)
 
 
 def confidence(task: Task, state: TeachState) -> Array:
     """The learner's highest probability: (B, M)."""
-    p = probabilities(task, state)
-    xp = namespace(p)
-    return xp.mean(xp.max(p, axis=-1), axis=-1)
+    return namespace(state.w).max(probabilities(task, state), axis=-1).mean(-1)
 
 
 def loss(task: Task, state: TeachState) -> Array:
@@ -54,65 +54,58 @@ def loss(task: Task, state: TeachState) -> Array:
 
 
 def reference(task: Task, state: TeachState) -> Array:
-    """Probability that the given soft label, which the medium mixes with, gives to the label: (B, M)."""
-    xp = namespace(state.w)
-    return xp.mean(dot(given(task, state.soft), given(task, state.y)), axis=-1)
+    """Probability that the soft label, which the medium mixes with, gives to the given label: (B, M)."""
+    soft = class_probabilities(task.learner.output, needed(state.soft))
+    return dot(soft, given(task, state)).mean(-1)
 
 
 def size(task: Task, state: TeachState) -> Array:
     """Squared norm of the offered features as a share of the mean over the pool's: (B, M)."""
-    xp = namespace(state.x)
-    return xp.mean(task.learner.squared_norms(state.x), axis=-1) / xp.mean(task.squared_norms)
+    found: Array = task.learner.squared_norms(state.x).mean(-1) / task.squared_norms.mean()
+    return found
 
 
 def likeness(task: Task, state: TeachState) -> Array:
-    """Cosine of each further source's features with the first's, and whether the labels are the same: (B, 2 (M - 1))."""
-    x, y, xp = state.x, given(task, state.y), namespace(state.x)
-    first, norms = x[:, :1], xp.sqrt(dot(x, x)) + 1e-30
-    cosine = dot(x, first) / (norms * norms[:, :1])
-    same = dot(y, y[:, :1])
-    return xp.concat([xp.mean(a[:, 1:], axis=-1) for a in (cosine, same)], axis=-1)
+    """Cosine of each further source's features with the first's, then the overlap of their labels: (B, 2 (M - 1))."""
+    x, y, xp = state.x, given(task, state), namespace(state.x)
+    length = xp.sqrt(dot(x, x)) + 1e-30
+    cosine, same = dot(x, x[:, :1]) / (length * length[:, :1]), dot(y, y[:, :1])
+    return xp.concat([cosine[:, 1:].mean(-1), same[:, 1:].mean(-1)], axis=-1)
 
 
-def classes(task: Task, state: TeachState) -> Array:
-    """What the hold-out rows tell of the given label's class and of the class predicted: (B, 5 M).
+def _of_classes(weights: Array, *stats: Array) -> Array:
+    """Statistics of classes (B, C), each averaged with the weights (B, M, m, C) of classes: (B, n M)."""
+    return namespace(weights).concat([dot(weights, stat[:, None, None]).mean(-1) for stat in stats], axis=-1)
 
-    Of the given class: its loss less the mean loss, its recall and its excess; of the predicted one: its precision and
-    excess (see ``Measured``).
-    """
-    now, y = needed(state.memory).now, given(task, state.y)
-    xp = namespace(y)
-    p = probabilities(task, state)
-    named = xp.astype(p == xp.max(p, axis=-1, keepdims=True), p.dtype)
 
-    def mean(stat: Array, weights: Array) -> Array:
-        return xp.mean(dot(weights, stat[:, None, None]), axis=-1)
+def given_class(task: Task, state: TeachState) -> Array:
+    """Of the given label's class on the hold-out rows: loss less the mean loss, recall and excess: (B, 3 M)."""
+    now = needed(state.memory).now
+    return _of_classes(given(task, state), now.class_loss - now.loss[:, None], now.recall, now.excess)
 
-    parts = [
-        mean(now.class_loss - now.loss[:, None], y),
-        mean(now.recall, y),
-        mean(now.excess, y),
-        mean(now.precision, named),
-        mean(now.excess, named),
-    ]
-    return xp.concat(parts, axis=-1)
+
+def predicted_class(task: Task, state: TeachState) -> Array:
+    """Of the predicted class on the hold-out rows: precision and excess: (B, 2 M)."""
+    now, p = needed(state.memory).now, probabilities(task, state)
+    xp = namespace(p)
+    return _of_classes(xp.astype(p == xp.max(p, axis=-1, keepdims=True), p.dtype), now.precision, now.excess)
 
 
 def standing(task: Task, state: TeachState) -> Array:
-    """Hold-out accuracy, loss, and log of the loss as a share of the first and of the best so far: (B, 4)."""
+    """Hold-out accuracy, hold-out loss, and the log of the loss as a share of the first and of the best: (B, 4)."""
     past, xp = needed(state.memory), namespace(state.w)
     now = past.now.loss
-    ratios = [xp.log(now / past.initial + LEAST), xp.log((now + LEAST) / (past.best + LEAST))]
-    return xp.stack([past.now.accuracy, now, *ratios], axis=-1)
+    shares = [xp.log(now / past.initial + LEAST), xp.log((now + LEAST) / (past.best + LEAST))]
+    return xp.stack([past.now.accuracy, now, *shares], axis=-1)
 
 
-def progress(task: Task, state: TeachState) -> Array:
-    """Hold-out gain of the last step and its running mean, and the share of the budget since the best loss: (B, 3)."""
-    past, xp = needed(state.memory), namespace(state.w)
-    return xp.stack([past.gain, past.mean_gain, past.stale / task.spec.budget], axis=-1)
+def gains(task: Task, state: TeachState) -> Array:
+    """Share of the hold-out loss removed by the last step, its running mean, budget share since the best: (B, 3)."""
+    past = needed(state.memory)
+    return namespace(state.w).stack([past.gain, past.mean_gain, past.stale / task.spec.budget], axis=-1)
 
 
-def experience(task: Task, state: TeachState) -> Array:
+def losses_shown(task: Task, state: TeachState) -> Array:
     """Mean loss on the examples shown, over all steps so far and over the last ones: (B, 2)."""
     past = needed(state.memory)
     return namespace(state.w).stack([past.mean_loss, past.recent_loss], axis=-1)

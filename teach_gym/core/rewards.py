@@ -45,9 +45,9 @@ def holdout_progress(task: Task, before: TeachState, after: TeachState) -> Array
 
 
 def holdout_log_progress(task: Task, before: TeachState, after: TeachState) -> Array:
-    """10 times the decrease of the logarithm of the hold-out loss, 10 log((l_t + c) / (l_{t+1} + c)), c = l_0 / 50: (B,).
+    """10 times the decrease of the logarithm of the hold-out loss, 10 log((l_t + c) / (l_{t+1} + c)): (B,).
 
-    The black-box counterpart of ``log_progress``.
+    The black-box counterpart of ``log_progress``, with c = l_0 / 50.
     """
     old, new = needed(before.memory), needed(after.memory)
     floor = 0.02 * old.initial

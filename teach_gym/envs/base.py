@@ -129,16 +129,17 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
     ## Rewards
     By default ``progress``: the per cent of the initial distance to the target removed by the step. ``distance`` gives
     LAST's -||w - w*||, ``decrease`` the raw decrease of the distance. Without the target (LAST, section 4):
-    ``holdout_progress`` is the per cent of the initial loss on hold-out rows removed by the step, ``holdout_accuracy``
-    the accuracy on them after the last step and zero before, ``steps_to_accuracy`` minus one a step until that accuracy
-    reaches ``zeta``.
+    ``holdout_progress`` is the per cent of the initial loss on hold-out rows removed by the step,
+    ``holdout_log_progress`` 10 times the decrease of that loss's logarithm, ``holdout_accuracy`` the accuracy on these
+    rows after the last step and zero before, ``steps_to_accuracy`` minus one a step until that accuracy reaches
+    ``zeta``.
 
     ## Starting state
     A learner drawn at random (``init``, ``init_scale``) and the pool rows of the whole episode.
 
     ## Episode end
     Terminated when the distance falls below ``tolerance`` or the budget is spent. A black-box task
-    (``observation="black_box"``) never ends by the distance; with ``steps_to_accuracy`` the episode ends at the
+    (observation ``black_box`` or ``black_box_trial``) never ends by the distance; with ``steps_to_accuracy`` the episode ends at the
     accuracy ``zeta``. Truncated only by the limit of steps of ``gym.make``, which is above any budget unless you give
     another as ``max_episode_steps``.
 

@@ -60,6 +60,7 @@ TEACHERS: dict[str, str] = {
     "vae": "teach_gym.teachers.learned.generative:VAE",
     "private": "teach_gym.teachers.learned.generative:Private",
     "holdout_greedy": "teach_gym.teachers.oracles.holdout_greedy:HoldoutGreedy",
+    "holdout_rehearsal": "teach_gym.teachers.oracles.holdout_greedy:HoldoutRehearsal",
     "cmixup": "teach_gym.teachers.oracles.mixing:ContinuousMixup",
     "dmixup": "teach_gym.teachers.oracles.mixing:DiscreteMixup",
     "black_box": "teach_gym.teachers.learned.black_box:BlackBox",

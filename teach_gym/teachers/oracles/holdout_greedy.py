@@ -1,4 +1,4 @@
-"""A greedy teacher without w*: the action after which the learner's hold-out loss is lowest."""
+"""Teachers without w* that try the learner out: the lowest hold-out loss after a step, or after rehearsal."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from teach_gym.core.backend import Array
 from teach_gym.core.build import encode_labels
 from teach_gym.core.holdout import make_holdout
 from teach_gym.core.state import Task, TeachState
+from teach_gym.core.trial import REHEARSAL_ROWS, REHEARSAL_STEPS, Table, copies, rehearsed
 from teach_gym.teachers.oracles.greedy import Scored
 
 
 @functools.lru_cache(maxsize=16)
-def holdout_table(task: Task) -> tuple[Array, Array]:
+def holdout_table(task: Task) -> Table:
     """The hold-out rows that stand in for w*: x (n, d) and y (n, K) as the learner takes them.
 
     They are those of black-box tasks (the first ``holdout_rows`` of the split), whatever the task's observation.
     """
     if task.holdout is not None:
-        return task.holdout.x, task.holdout.y
+        return Table(task.holdout.x, task.holdout.y)
     split, spec = task.pool.holdout, task.spec
     y = encode_labels(task.learner, split, task.pool.n_classes)
     found = make_holdout(split, y, spec.holdout_rows, 0, spec.dtype)
-    return found.x, found.y
+    return Table(found.x, found.y)
 
 
 def holdout_loss(task: Task, w: Array) -> Array:
     """Mean loss of numpy learners on the task's hold-out rows: (..., P) -> (...)."""
-    x, y = holdout_table(task)
-    return task.learner.loss(w, x, y)
+    return task.learner.loss(w, *holdout_table(task))
 
 
 @dataclass
@@ -55,3 +55,22 @@ class HoldoutGreedy(Scored):
     def gradient_evaluations(self, task: Task) -> int:
         """Per action one for every row of the mini-batch and every hold-out row."""
         return task.n_actions * (task.spec.batch_size + len(holdout_table(task)[0]))
+
+
+@dataclass
+class HoldoutRehearsal(HoldoutGreedy):
+    """The far-sighted black-box oracle: the action of the lowest hold-out loss once the learner has rehearsed.
+
+    Copies of the learner are taught each action's example and then go on learning from pool rows for a while (see
+    ``teach_gym.core.trial``), so that an action is judged by what it adds to plain learning.
+    """
+
+    name: str = field(default="holdout_rehearsal", init=False)
+
+    def scores(self, task: Task, state: TeachState) -> Array:
+        """Hold-out loss after each action and rehearsal: (A, B)."""
+        return rehearsed(task, state, copies(task, state), holdout_table(task))
+
+    def gradient_evaluations(self, task: Task) -> int:
+        """Per action one for every row of the mini-batch, of the rehearsals and of the hold-out rows."""
+        return super().gradient_evaluations(task) + task.n_actions * REHEARSAL_STEPS * min(REHEARSAL_ROWS, len(task.x))
