@@ -139,9 +139,9 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
 
     ## Episode end
     Terminated when the distance falls below ``tolerance`` or the budget is spent. A black-box task
-    (observation ``black_box`` or ``black_box_trial``) never ends by the distance; with ``steps_to_accuracy`` the episode ends at the
-    accuracy ``zeta``. Truncated only by the limit of steps of ``gym.make``, which is above any budget unless you give
-    another as ``max_episode_steps``.
+    (observation ``black_box`` or ``black_box_trial``) never ends by the distance; with ``steps_to_accuracy`` the
+    episode ends at the accuracy ``zeta``. Truncated only by the limit of steps of ``gym.make``, which is above any
+    budget unless you give another as ``max_episode_steps``.
 
     ## Info
     The same entries at reset and at every step, in the task's dtype: ``label`` (m, K) and ``features`` (m, d) of the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from teach_gym.core.backend import Array
-from teach_gym.core.state import Example, Task, TeachState
+from teach_gym.core.state import Example, Task, TeachState, needed
 
 
 def curve_title(task: Task) -> str:
@@ -15,9 +15,7 @@ def curve_title(task: Task) -> str:
 
 def curve_value(task: Task, state: TeachState) -> Array:
     """Its value now: (B,)."""
-    value = state.distance if task.tells_distance else state.holdout_loss
-    assert value is not None, "a task that hides the distance measures hold-out losses"
-    return value
+    return state.distance if task.tells_distance else needed(state.memory).now.loss
 
 
 @dataclass
