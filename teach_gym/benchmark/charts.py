@@ -82,11 +82,6 @@ def load_matplotlib() -> Any:
     return matplotlib
 
 
-def plain(text: str) -> str:
-    """A name as matplotlib is to show it: what stands between dollar signs is no formula."""
-    return text.replace("$", r"\$")
-
-
 def draw(name: str, size: tuple[float, float], paint: Callable[[Any], None]) -> str:
     """An SVG element to put into a page.
 
