@@ -26,13 +26,16 @@ from teach_gym.core.randomness import Streams
 
 
 class Parts(NamedTuple):
-    """The two factors of a per-example gradient g = J^T r of one example with residual r (..., m, K).
+    """The factors of per-example gradients g = J^T r with residuals r (..., m, K), from one forward pass.
 
     Attributes:
-        gram: (..., m, K, K), J J^T: the squared gradient norm is r^T gram r.
+        logits: (..., m, K), which the residuals are computed from.
+        gram: (..., m, K, K), J J^T of each row: the squared gradient norm is r^T gram r; or (..., m, K, m, K), that
+            between all rows.
         alignment: (..., m, K), J (w - w*): the inner product with a direction is <alignment, r>.
     """
 
+    logits: Array
     gram: Array
     alignment: Array
 
@@ -97,7 +100,7 @@ class Learner:
         m = x.shape[-2]
         return _linear_gradient(x, residual if m == 1 else residual / m, self.bias)
 
-    def parts(self, w: Array, x: Array, direction: Array, beta: float = 1.0) -> Parts:
+    def parts(self, w: Array, x: Array, direction: Array, beta: float = 1.0, *, cross: bool = False) -> Parts:
         """What greedy teaching needs of each example's gradient, for any residual.
 
         Args:
@@ -105,23 +108,24 @@ class Learner:
             x: (..., m, d) or (m, d) inputs.
             direction: (..., P), usually w - w*.
             beta: weight of the first layer of a learner with a hidden layer (LAST Eq. 4); unused here.
+            cross: the Gram matrix between all rows of a mini-batch instead of that of each row.
 
         Returns:
-            gram (..., m, K, K) and alignment (..., m, K), broadcastable over the batch.
+            The parts, broadcastable over the batch.
         """
         del beta
         alignment = _linear(direction, x, self.bias)
-        return Parts(self.squared_norms(x)[..., None, None] * _eye(alignment), alignment)
+        return Parts(_linear(w, x, self.bias), self._gram(x, _eye(alignment), cross), alignment)
+
+    def _gram(self, x: Array, eye: Array, cross: bool) -> Array:
+        """J J^T of a linear layer on x, for each row or between all rows of a mini-batch."""
+        if cross:
+            return _row_products(x, self.bias)[..., :, None, :, None] * eye[:, None, :]
+        return self.squared_norms(x)[..., None, None] * eye
 
     def squared_norms(self, x: A) -> A:
         """||x||^2 (+ 1 for the bias), the factor between residual and gradient: (..., m, d) -> (..., m)."""
         return dot(x, x) + float(self.bias)
-
-    def cross_gram(self, w: Array, x: Array, beta: float = 1.0) -> Array:
-        """J J^T between all rows of a mini-batch: w (..., P), x (..., m, d) -> (..., m, K, m, K)."""
-        del beta
-        eye = _eye(layer(w, x.shape[-1], self.bias)[0])
-        return _row_products(x, self.bias)[..., :, None, :, None] * eye[:, None, :]
 
 
 @dataclass(frozen=True)
@@ -191,38 +195,44 @@ class MLPLearner(Learner):
         second = _linear_gradient(h, residual, self.bias)
         return namespace(w).concat([first, second], axis=-1)
 
-    def parts(self, w: Array, x: Array, direction: Array, beta: float = 1.0) -> Parts:
-        """Gram matrix and alignment of each example's gradient, first layer weighed by beta (LAST Eq. 4)."""
+    def parts(self, w: Array, x: Array, direction: Array, beta: float = 1.0, *, cross: bool = False) -> Parts:
+        """What greedy teaching needs of each example's gradient, the first layer weighed by beta (LAST Eq. 4)."""
         active, h, top = self._forward(w, x)
-        xp = namespace(w)
         kernel, _ = layer(top, self.hidden, self.bias)
         v_direction, top_direction = self.split(direction, x.shape[-1])
-        jacobian = active[..., None] * kernel[..., None, :, :]
-        inner = xp.matmul(xp.matrix_transpose(jacobian), jacobian)
-        squared_x = self.squared_norms(self._inputs(x))[..., None, None]
-        squared_h = self.squared_norms(h)[..., None, None]
-        gram = squared_h * _eye(kernel) + beta * squared_x * inner
         first = _linear(v_direction, self._inputs(x), self.bias) * active
         alignment = _linear(top_direction, h, self.bias) + beta * matmul(first, kernel)
-        return Parts(gram, alignment)
-
-    def cross_gram(self, w: Array, x: Array, beta: float = 1.0) -> Array:
-        """J J^T between all rows of a mini-batch, first layer weighed by beta: (..., m, K, m, K)."""
-        active, h, top = self._forward(w, x)
-        kernel, _ = layer(top, self.hidden, self.bias)
-        jacobian = active[..., None] * kernel[..., None, :, :]
-        m, k = jacobian.shape[-3], jacobian.shape[-1]
-        xp = namespace(w)
-        rows = xp.matrix_transpose(jacobian).reshape((*jacobian.shape[:-3], m * k, self.hidden))
-        inner = xp.matmul(rows, xp.matrix_transpose(rows)).reshape((*rows.shape[:-2], m, k, m, k))
-        first = beta * _row_products(self._inputs(x), self.bias)[..., :, None, :, None] * inner
-        return first + _row_products(h, self.bias)[..., :, None, :, None] * _eye(kernel)[:, None, :]
+        below = self._gram(self._inputs(x), namespace(w).ones_like(_eye(kernel)), cross) * _products(
+            active, kernel, cross
+        )
+        gram = self._gram(h, _eye(kernel), cross) + beta * below
+        return Parts(_linear(top, h, self.bias), gram, alignment)
 
 
 def _eye(like: A) -> A:
     """Identity matrix (K, K) of the last axis's size and the array's type."""
     xp = namespace(like)
     return xp.eye(like.shape[-1], dtype=like.dtype, device=device(like))
+
+
+def _products(active: Array, kernel: Array, cross: bool) -> Array:
+    """Products of the slopes of logits with respect to the hidden layer's sums, of each row or between all rows.
+
+    Args:
+        active: (..., m, h) active hidden units as 0/1.
+        kernel: (..., h, K) of the output layer.
+        cross: between all rows.
+
+    Returns:
+        (..., m, K, K), or (..., m, K, m, K).
+    """
+    xp = namespace(active)
+    slope = active[..., None] * kernel[..., None, :, :]
+    if not cross:
+        return xp.matmul(xp.matrix_transpose(slope), slope)
+    m, h, k = slope.shape[-3:]
+    rows = xp.matrix_transpose(slope).reshape((*slope.shape[:-3], m * k, h))
+    return xp.matmul(rows, xp.matrix_transpose(rows)).reshape((*rows.shape[:-2], m, k, m, k))
 
 
 def _row_products(x: A, bias: bool) -> A:

@@ -178,6 +178,7 @@ def test_parts_give_the_squared_norm_and_the_inner_product(
         gradient = reference(learner, w[i], x[i, j : j + 1], y[i, j : j + 1])[1]
         np.testing.assert_allclose(squared[i, j], (weight * gradient**2).sum(), rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(inner[i, j], (weight * gradient * direction[i]).sum(), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(parts.logits, learner.logits(w, x), atol=1e-12)
     tensors = learner.parts(*(torch.tensor(a) for a in (w, x, direction)), beta)
     np.testing.assert_allclose(np.broadcast_to(tensors.gram, (b, m, k, k)), np.broadcast_to(parts.gram, (b, m, k, k)))
     np.testing.assert_allclose(tensors.alignment, parts.alignment, atol=1e-12)
@@ -193,7 +194,7 @@ def test_cross_gram_gives_the_norm_of_a_mini_batch_gradient(
     w = rng.standard_normal((4, learner.size(D, k)))
     x, y = rng.standard_normal((4, m, D)), labels(name, rng, 4, m, k)
     residual = learner.output.residual(learner.logits(w, x), y)
-    gram = np.broadcast_to(learner.cross_gram(w, x, beta), (4, m, k, m, k))
+    gram = np.broadcast_to(learner.parts(w, x, w, beta, cross=True).gram, (4, m, k, m, k))
     squared = np.einsum("bik,bikjl,bjl->b", residual, gram, residual) / m**2
     weight = np.ones(w.shape[-1])
     if name.startswith("mlp"):

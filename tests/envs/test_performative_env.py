@@ -123,8 +123,8 @@ def test_parts_of_the_gradient_fit_the_gradient() -> None:
     assert isinstance(learner, MLPLearner)
     direction = np.random.default_rng(0).standard_normal(state.w.shape)
     residual = learner.predict(state.w, example.x) - example.y
-    gram, alignment = learner.parts(state.w, example.x, direction)
-    cross = learner.cross_gram(state.w, example.x)
+    _, gram, alignment = learner.parts(state.w, example.x, direction)
+    cross = learner.parts(state.w, example.x, direction, cross=True).gram
     for i in range(2):
         gradient = learner.gradient(state.w, example.x[:, i : i + 1], example.y[:, i : i + 1])
         r = residual[:, i]

@@ -66,11 +66,10 @@ def objective(problem: Problem, x: Array) -> Array:
 def _forward(problem: Problem, x: Array) -> tuple[Array, Array, Array, Array]:
     """Logits, residual and its slope (B, C, K) each, and the objective (B, C)."""
     learner, eta = problem.learner, problem.eta[:, None, None]
-    z = learner.logits(problem.w, x)
+    z, gram, alignment = learner.parts(problem.w, x, problem.gap)
     r = learner.output.residual(z, problem.y[:, None])
-    parts = learner.parts(problem.w, x, problem.gap)
-    pull = eta**2 * (parts.gram @ r[..., None])[..., 0]
-    return z, r, 2.0 * pull - 2.0 * eta * parts.alignment, dot(pull - 2.0 * eta * parts.alignment, r)
+    pull = eta**2 * (gram @ r[..., None])[..., 0]
+    return z, r, 2.0 * pull - 2.0 * eta * alignment, dot(pull - 2.0 * eta * alignment, r)
 
 
 def exact(learner: Learner, k: int) -> bool:

@@ -132,13 +132,13 @@ def _greedy_labels(task: Task, state: TeachState, x: Array, truth: Array, constr
     direction = base - state.target
     if x.shape[-2] == 1 and learner.output.linear and not isinstance(learner, MLPLearner):
         return _one_row(task, state, x, truth, constraint, direction, step)
-    logits = learner.logits(state.w, x)
+    logits, gram, alignment = learner.parts(state.w, x, direction, beta, cross=True)
     prediction = learner.output.predict(logits)
     problem = _Problem(
         project=lambda y: project(task, constraint, y, prediction, truth),
         prediction=prediction,
-        gram=learner.cross_gram(state.w, x, beta),
-        alignment=learner.parts(state.w, x, direction, beta).alignment,
+        gram=gram,
+        alignment=alignment,
         s=step[:, None, None] / x.shape[-2],
         sums=learner.output == SOFTMAX,
     )
@@ -169,7 +169,7 @@ def _one_row(
     problem = _Problem(
         project=lambda y: project(task, constraint, y, prediction, truth),
         prediction=prediction,
-        gram=learner.cross_gram(state.w, x),
+        gram=learner.parts(state.w, x, direction, cross=True).gram,
         alignment=alignment,
         s=step[:, None, None],
         sums=True,

@@ -30,8 +30,8 @@ def selection_scores(task: Task, state: TeachState, direction: Array, step: Arra
     """
     learner = task.learner
     if isinstance(learner, MLPLearner):
-        residual = learner.output.residual(learner.logits(state.w, task.x), y)
         parts = learner.parts(state.w, task.x, direction)
+        residual = learner.output.residual(parts.logits, y)
         pull = (parts.gram @ residual[..., None])[..., 0]
         return dot(residual, pull) - (2.0 / step)[:, None] * dot(parts.alignment, residual)
     n = len(state.w)  # a linear learner's alignment is the logits of the direction: one product for both
