@@ -73,17 +73,14 @@ class Namespace(Protocol[A]):
     def zeros_like(self, x: A, /) -> A: ...
 
 
-def _on_numpy(array: Any) -> bool:
-    return type(array) is np.ndarray or isinstance(array, np.generic)
-
-
 def namespace(array: A) -> Namespace[A]:
     """Return the array-API namespace of ``array``, at no cost for numpy.
 
     Raises:
         TypeError: ``array`` is neither a numpy array nor a torch tensor.
     """
-    return cast("Namespace[A]", np if _on_numpy(array) else array_namespace(array))
+    found: Any = np if type(array) is np.ndarray or isinstance(array, np.generic) else array_namespace(array)
+    return found
 
 
 def as_tensor(array: Array) -> torch.Tensor:
@@ -108,23 +105,23 @@ def matmul(x: A, weights: A) -> A:
 
     ``x`` may be one table (m, d) shared by a batch of weights (B, d, K): one matrix product then.
     """
-    xp = namespace(x)
     if x.ndim == 2 and weights.ndim == 3:
+        xp = namespace(x)
         b, d, k = weights.shape
         columns = xp.permute_dims(weights, (0, 2, 1)).reshape((b * k, d))
         return xp.permute_dims((columns @ x.T).reshape((b, k, len(x))), (0, 2, 1))
-    if _on_numpy(x) and x.shape[-2] <= _EINSUM_ROWS:
+    if type(x) is np.ndarray and x.shape[-2] <= _EINSUM_ROWS:
         return _einsum("...md,...dk->...mk", x, weights)
-    return xp.matmul(x, weights)
+    return namespace(x).matmul(x, weights)
 
 
 def outer_sum(x: A, residual: A) -> A:
     """Sum over rows of x r^T: x (..., m, d), residual (..., m, K) -> (..., d, K)."""
     if x.shape[-2] == 1:
         return x[..., 0, :, None] * residual
-    xp = namespace(x)
-    if _on_numpy(x) and x.shape[-2] <= _EINSUM_ROWS:
+    if type(x) is np.ndarray and x.shape[-2] <= _EINSUM_ROWS:
         return _einsum("...md,...mk->...dk", x, residual)
+    xp = namespace(x)
     return xp.matmul(xp.matrix_transpose(x), residual)
 
 
@@ -137,18 +134,20 @@ def dot(a: A, b: A) -> A:
 
 def norm(a: A) -> A:
     """Euclidean norm over the last axis: (..., P) -> (...)."""
-    return namespace(a).sqrt(dot(a, a))
+    squared = dot(a, a)
+    xp: Any = np if type(a) is np.ndarray else namespace(a)
+    return xp.sqrt(squared)
 
 
 def descend(w: A, rate: float | A, direction: A) -> A:
     """Move from w: w - rate * direction, (..., P); with numpy in one fresh array instead of two."""
     move: Any = rate * direction
-    return np.subtract(w, move, out=move) if _on_numpy(w) and direction.ndim >= w.ndim else w - move
+    return np.subtract(w, move, out=move) if type(w) is np.ndarray and direction.ndim >= w.ndim else w - move
 
 
 def combine(weights: A, sources: A) -> A:
     """Weighted sum over sources: weights (..., M), sources (..., M, m, c) -> (..., m, c)."""
-    if _on_numpy(weights):
+    if type(weights) is np.ndarray:
         return _einsum("...s,...smc->...mc", weights, sources)
     return namespace(weights).sum(weights[..., None, None] * sources, axis=-3)
 
@@ -193,7 +192,7 @@ def softmax(z: A) -> A:
 def gather(table: A, rows: A) -> A:
     """Rows of a table: table (N, c), rows (B, ...) integers -> (B, ..., c), batch axis fastest in numpy."""
     fast: Any = table
-    return fast.T.take(rows.T, axis=1).T if _on_numpy(table) else fast[rows]
+    return fast.T.take(rows.T, axis=1).T if type(table) is np.ndarray else fast[rows]
 
 
 def at_step(schedule: A, t: A) -> A:
@@ -210,7 +209,7 @@ def at_step(schedule: A, t: A) -> A:
 def lookup(candidates: A, index: A) -> A:
     """Entries of a table along its first axis: candidates (A, ...), index (B,) -> (B, ...)."""
     fast: Any = candidates
-    return fast.T.take(index, axis=-1).T if _on_numpy(candidates) else fast[index]
+    return fast.T.take(index, axis=-1).T if type(candidates) is np.ndarray else fast[index]
 
 
 def each_array(part: T, change: Callable[[Array], Any]) -> T:

@@ -117,9 +117,11 @@ def greedy_labels(
         ValueError: a constraint that does not fit the learner.
     """
     check_constraint(task, constraint)
+    if state.w.dtype == np.float64:
+        return _greedy_labels(task, state, x, truth, constraint, beta)
     precise = {name: _precise(getattr(state, name)) for name in ("w", "target", "velocity", "rate")}
     labels = _greedy_labels(task, state._replace(**precise), _precise(x), _precise(truth), constraint, beta)
-    return labels.astype(state.w.dtype, copy=False)
+    return labels.astype(state.w.dtype)
 
 
 def _precise(array: Any) -> Any:
