@@ -48,3 +48,15 @@ def descendants(ancestor: int, title: str) -> list[int]:
     return [
         int(pid) for pid, _, stat, args in rows if int(pid) in family - {ancestor} and title in args and "Z" not in stat
     ]
+
+
+def without(package: str) -> str:
+    """Python code after which a package cannot be imported, as if it were not installed."""
+    return (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] == {package!r}:\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+    )

@@ -54,7 +54,7 @@ def reproduce(
         say(f"{chosen}: results go to {folder}")
         try:
             verdicts = run_experiment(experiment(chosen), folder, **how)
-        except (DataNotFoundError, ImportError) as error:  # such as torch, or the agents of a source checkout
+        except (DataNotFoundError, ImportError) as error:
             if name != ALL:
                 raise
             say(f"{chosen} left out: {error}")

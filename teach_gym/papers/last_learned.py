@@ -52,14 +52,14 @@ class RowByRow(Teacher):
 
 def train_policies(unit: Unit, settings: Mapping[str, Any]) -> list[Teacher]:
     """A policy-gradient teacher for each seed, trained one after the other on the unit's task."""
-    import torch
-
     from teach_gym.envs.vector import TeachVectorEnv
     from teach_gym.teachers.agent import Agent
     from teach_gym.training.reinforce import PolicyGradient, Reinforce
 
-    torch.set_num_threads(1)
     how = Reinforce(**settings)
+    import torch  # after the module that names the extra where it is missing
+
+    torch.set_num_threads(1)
     env = TeachVectorEnv(how.n_envs, **unit.settings["task"])
     teachers: list[Teacher] = []
     for seed in unit.seeds:

@@ -18,6 +18,7 @@ pytest.importorskip("stable_baselines3")
 
 import gymnasium as gym
 import torch
+from process_cases import without
 from sb3_cases import (
     ALGORITHMS,
     STAGGERED,
@@ -139,7 +140,7 @@ def test_make_refuses() -> None:
 
 @pytest.mark.parametrize("package", ["stable_baselines3", "torch"])
 def test_a_missing_package_is_named_with_its_extra(package: str) -> None:
-    code = f"import sys; sys.modules[{package!r}] = None; from teach_gym.sb3 import make_vec_env"
+    code = without(package) + "from teach_gym.sb3 import make_vec_env"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     message = "ImportError: teach_gym.sb3 needs Stable-Baselines3 and torch: pip install 'teach_gym[agents]'"
     assert message in done.stderr

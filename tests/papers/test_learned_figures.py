@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
+from process_cases import without
 
 from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import advance
@@ -120,6 +123,17 @@ def test_seconds_to_the_target_are_those_of_the_first_iteration_that_meets_it(mo
         first = next((t for t, value in enumerate(curve) if value <= 0.8 * curve[0]), np.inf)
         assert seconds == first
     assert np.isfinite(found).any() and "training_seconds" not in {row.metric for row in last_learned.run(unit).rows}
+
+
+def test_without_torch_the_extra_is_named() -> None:
+    code = without("torch") + (
+        "from teach_gym.papers import experiment\n"
+        "found = experiment('last-fig12')\n"
+        "units = found.units(found.name, found.scales['smoke'], [1])\n"
+        "found.run(next(unit for unit in units if unit.method == 'policy gradient'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "ImportError: training with reinforce needs torch: pip install 'teach_gym[torch]'" in done.stderr
 
 
 # ---------------------------------------------------------------------------------------------------- DHT, Figure 4

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from process_cases import PATIENCE, wait_for
+from process_cases import PATIENCE, wait_for, without
 
 pytest.importorskip("stable_baselines3")
 pytest.importorskip("yaml")
@@ -354,13 +354,7 @@ def test_users_errors_are_one_line(options: list[str], message: str, tmp_path: P
     [("stable_baselines3", "ppo", "agents"), ("torch", "reinforce", "torch"), ("yaml", "ppo", "agents")],
 )
 def test_a_missing_package_is_named_with_its_extra(package: str, algo: str, extra: str, tmp_path: Path) -> None:
-    code = (
-        "import sys\n"
-        "class Missing:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        f"        if name.split('.')[0] == {package!r}:\n"
-        "            raise ModuleNotFoundError(name)\n"
-        "sys.meta_path.insert(0, Missing())\n"
+    code = without(package) + (
         "from teach_gym.cli import main\n"
         f"sys.exit(main(['train', 'LabelMoons', '--algo', {algo!r}, '--out', {str(tmp_path / 'run')!r}]))"
     )

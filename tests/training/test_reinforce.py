@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from process_cases import without
 
 from teach_gym.benchmark.evaluation import Evaluation
 from teach_gym.registration import env_id
@@ -247,8 +248,7 @@ def test_teaching_steps_are_rounded_up_to_whole_updates() -> None:
 
 def test_it_does_not_load_stable_baselines3() -> None:
     code = (
-        "import sys; sys.modules['stable_baselines3'] = None\n"
-        "from teach_gym.training.reinforce import Reinforce, start\n"
+        without("stable_baselines3") + "from teach_gym.training.reinforce import Reinforce, start\n"
         "start('LabelMoons:budget=3', Reinforce(n_envs=2, updates=1), 0).learn()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -256,6 +256,6 @@ def test_it_does_not_load_stable_baselines3() -> None:
 
 
 def test_without_torch_the_extra_is_named() -> None:
-    code = "import sys; sys.modules['torch'] = None; import teach_gym.training.reinforce"
+    code = without("torch") + "import teach_gym.training.reinforce"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "ImportError: training with reinforce needs torch: pip install 'teach_gym[torch]'" in done.stderr
