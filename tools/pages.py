@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from teach_gym.core.build import make_task
-from teach_gym.core.observe import OBSERVATIONS, layout
+from teach_gym.core.layout import layout
+from teach_gym.core.observe import OBSERVATIONS
 from teach_gym.core.state import Task
 from teach_gym.envs.base import action_space, observation_space
 from teach_gym.registration import NEURAL_TASKS, NOTES, env_id

@@ -23,7 +23,7 @@ import numpy as np
 
 import teach_gym
 from teach_gym.core.build import make_task
-from teach_gym.core.observe import layout
+from teach_gym.core.layout import layout
 from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import reset

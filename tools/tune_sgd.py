@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from teach_gym.benchmark.suite import FIRST_SEED, cached_task, task_spec
+from teach_gym.core.batch import take
 from teach_gym.core.randomness import Streams
 from teach_gym.core.spec import TaskSpec
-from teach_gym.core.state import Task, take
+from teach_gym.core.state import Task
 from teach_gym.core.task import reset
 from teach_gym.files import write_text
 from teach_gym.registration import TASKS

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from teach_gym.core.batch import finite
 from teach_gym.core.metrics import METRICS
-from teach_gym.core.state import Task, TeachState, finite
+from teach_gym.core.state import Task, TeachState
 from teach_gym.teachers.base import Clock, Teacher, lesson
 
 EVERY_STEP = ("distance", "normalized_distance")

@@ -6,8 +6,9 @@ import numpy as np
 from array_api_compat import device
 
 from teach_gym.core.backend import A, Array, namespace
+from teach_gym.core.batch import needed
 from teach_gym.core.outputs import Output
-from teach_gym.core.state import Example, Holdout, Measured, Memory, Task, TeachState, needed
+from teach_gym.core.state import Example, Holdout, Measured, Memory, Task, TeachState
 from teach_gym.data.pool import Split
 
 RECENT = 0.1

@@ -7,8 +7,9 @@ depends on the sources a step offers and on the actions, not on the data.
 from __future__ import annotations
 
 from teach_gym.core.backend import Array, dot, namespace
+from teach_gym.core.batch import needed
 from teach_gym.core.holdout import class_probabilities
-from teach_gym.core.state import Task, TeachState, needed
+from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import compose
 
 LEAST = 1e-4

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from teach_gym.core.backend import Array, namespace
+from teach_gym.core.batch import needed
 from teach_gym.core.holdout import accuracy
-from teach_gym.core.state import RewardFunction, Task, TeachState, needed
+from teach_gym.core.state import RewardFunction, Task, TeachState
 
 
 def progress(task: Task, before: TeachState, after: TeachState) -> Array:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from teach_gym.core.backend import Array, namespace
+from teach_gym.core.backend import Array
 from teach_gym.core.learner import Learner
 from teach_gym.core.medium import Medium
 from teach_gym.core.spec import BLACK_BOX, TaskSpec
@@ -260,53 +260,3 @@ class Transition(NamedTuple):
     reward: Array
     terminated: Array
     example: Example
-
-
-def each(change: Callable[..., Array], *states: S) -> S:
-    """A state whose arrays are made of those of the given states, field by field; None stays None.
-
-    Args:
-        change: called with one array of each state.
-        *states: states that have the same fields, or parts of states.
-    """
-
-    def changed(*found: Any) -> Any:
-        if found[0] is None:
-            return None
-        return each(change, *found) if isinstance(found[0], tuple) else change(*found)
-
-    first = states[0]
-    return type(first)(*(changed(*found) for found in zip(*states, strict=True)))
-
-
-def needed(part: T | None) -> T:
-    """A part of a state that its task has, though not every task.
-
-    Raises:
-        ValueError: the state is that of another task.
-    """
-    if part is None:
-        raise ValueError("the state lacks a part that the task needs: it belongs to another task")
-    return part
-
-
-def take(state: TeachState, rows: Array) -> TeachState:
-    """The runs given by indices or a mask."""
-    return each(lambda a: a[rows], state)
-
-
-def put(state: TeachState, rows: Array, other: TeachState) -> TeachState:
-    """A copy of ``state`` in which the runs at ``rows`` are those of ``other``, in order."""
-
-    def merged(a: Array, b: Array) -> Array:
-        a = namespace(a).asarray(a, copy=True)
-        a[rows] = b
-        return a
-
-    return each(merged, state, other)
-
-
-def finite(task: Task, state: TeachState) -> bool:
-    """Whether all learners are still finite numbers."""
-    xp = namespace(state.w)
-    return bool(xp.all(xp.isfinite(state.distance)))

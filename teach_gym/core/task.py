@@ -12,11 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from teach_gym.core.backend import Array, at_step, gather, norm
+from teach_gym.core.batch import needed
 from teach_gym.core.holdout import accuracy, begin, remember
 from teach_gym.core.learner import MLPLearner
 from teach_gym.core.randomness import Streams
 from teach_gym.core.spec import is_drawn
-from teach_gym.core.state import Example, Sources, Task, TeachState, Transition, needed
+from teach_gym.core.state import Example, Sources, Task, TeachState, Transition
 
 
 def reset(task: Task, rng: Streams) -> TeachState:

@@ -12,7 +12,7 @@ from gymnasium.spaces import Box, Discrete
 
 from teach_gym.core.backend import Array
 from teach_gym.core.build import make_task
-from teach_gym.core.observe import bounds, layout
+from teach_gym.core.layout import bounds, layout
 from teach_gym.core.randomness import Streams, draw_keys
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.envs.stepper import make_stepper

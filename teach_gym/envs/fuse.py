@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from teach_gym.core.backend import Array
-from teach_gym.core.observe import Block
+from teach_gym.core.layout import Block
 from teach_gym.core.state import Sources, Task, TeachState
 from teach_gym.core.task import compose, conclude, over
 from teach_gym.envs.symbols import SCOPE, Symbol, Tape, UntraceableError

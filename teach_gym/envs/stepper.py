@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teach_gym.core.backend import Array, gather
-from teach_gym.core.observe import Block, observe
+from teach_gym.core.layout import Block, observe
 from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import decode, reset, step

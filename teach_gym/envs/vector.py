@@ -8,10 +8,11 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from teach_gym.core.backend import Array
+from teach_gym.core.batch import put, take
 from teach_gym.core.build import make_task
-from teach_gym.core.observe import layout, observe
+from teach_gym.core.layout import layout, observe
 from teach_gym.core.randomness import Streams
-from teach_gym.core.state import Example, TeachState, put, take
+from teach_gym.core.state import Example, TeachState
 from teach_gym.core.task import reset, step
 from teach_gym.envs.autoreset import AutoresetVectorEnv, Bools, Floats, Ints, Keys
 from teach_gym.envs.base import (

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from teach_gym.core.backend import Array
-from teach_gym.core.state import TeachState, Transition, take
+from teach_gym.core.batch import take
+from teach_gym.core.state import TeachState, Transition
 from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.curves import rows_of
 from teach_gym.papers.dht_generative import DIGITS, MOONS, learned, scales, train

@@ -8,7 +8,8 @@ import numpy as np
 
 from teach_gym.benchmark.episode import evaluation_iterations
 from teach_gym.core.backend import Array
-from teach_gym.core.state import Example, Task, TeachState, Transition, take
+from teach_gym.core.batch import take
+from teach_gym.core.state import Example, Task, TeachState, Transition
 from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.curves import rows_of
 from teach_gym.papers.engine import Arrays, Experiment, Record, Result, Unit

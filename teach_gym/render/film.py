@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from teach_gym.core.backend import Array
-from teach_gym.core.state import Example, Task, TeachState, needed
+from teach_gym.core.batch import needed
+from teach_gym.core.state import Example, Task, TeachState
 
 
 def curve_title(task: Task) -> str:

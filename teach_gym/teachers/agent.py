@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from teach_gym import pretrained
 from teach_gym.core.build import build
-from teach_gym.core.observe import Block, layout, observe
+from teach_gym.core.layout import Block, layout, observe
 from teach_gym.core.randomness import Streams
 from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Task, TeachState

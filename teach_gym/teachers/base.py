@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from teach_gym.core.backend import Array, norm
+from teach_gym.core.batch import needed
 from teach_gym.core.randomness import Streams
-from teach_gym.core.state import Example, Task, TeachState, Transition, needed
+from teach_gym.core.state import Example, Task, TeachState, Transition
 from teach_gym.core.task import advance, arrived, compose, decode, learn, reset
 from teach_gym.errors import positive
 from teach_gym.teachers.actions import legal_action

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from teach_gym.core.batch import needed
 from teach_gym.core.spec import TaskSpec
-from teach_gym.core.state import Task, TeachState, needed
+from teach_gym.core.state import Task, TeachState
 from teach_gym.errors import lookup_name, positive
 from teach_gym.pretrained import find
 from teach_gym.teachers.actions import legal_action

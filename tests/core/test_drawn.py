@@ -10,10 +10,11 @@ import pytest
 from conftest import streams, variant
 
 from teach_gym.core.backend import norm
+from teach_gym.core.batch import take
 from teach_gym.core.build import make_task
-from teach_gym.core.observe import layout
+from teach_gym.core.layout import layout
 from teach_gym.core.spec import TaskSpec
-from teach_gym.core.state import Example, take
+from teach_gym.core.state import Example
 from teach_gym.core.task import learn, reset, step
 from teach_gym.envs.vector import TeachVectorEnv
 from teach_gym.teachers import follow, make_teacher, teach_episodes

@@ -7,7 +7,8 @@ import pytest
 from conftest import VARIANTS, streams, variant
 
 from teach_gym.core.build import make_task
-from teach_gym.core.observe import OBSERVATIONS, bounds, layout, observe
+from teach_gym.core.layout import bounds, layout, observe
+from teach_gym.core.observe import OBSERVATIONS
 from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import reset, step
 

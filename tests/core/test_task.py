@@ -16,10 +16,11 @@ from conftest import VARIANTS, continuous_variants, streams, variant
 
 from teach_gym.core import task as module
 from teach_gym.core.backend import each_array, to_torch
+from teach_gym.core.batch import finite, put, take
 from teach_gym.core.build import make_task
 from teach_gym.core.metrics import METRICS
 from teach_gym.core.spec import TaskSpec
-from teach_gym.core.state import Task, TeachState, finite, put, take
+from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import reset, step, teach
 from teach_gym.errors import TooLargeError
 from teach_gym.registration import task_kwargs

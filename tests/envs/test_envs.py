@@ -14,7 +14,7 @@ import pytest
 from conftest import VARIANTS, continuous_variants, streams, variant
 from gymnasium.utils.env_checker import check_env
 
-from teach_gym.core.observe import layout, observe
+from teach_gym.core.layout import layout, observe
 from teach_gym.core.task import reset, step
 from teach_gym.envs.base import TeachEnv
 from teach_gym.registration import env_id

@@ -13,7 +13,7 @@ from conftest import VARIANTS, continuous_variants, names, streams, variant
 
 from teach_gym.core.backend import namespace
 from teach_gym.core.build import make_task
-from teach_gym.core.observe import layout
+from teach_gym.core.layout import layout
 from teach_gym.core.rewards import HOLDOUT_REWARDS, REWARDS
 from teach_gym.core.state import Task, TeachState
 from teach_gym.envs import fuse, symbols

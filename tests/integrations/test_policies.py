@@ -23,9 +23,10 @@ from sb3_cases import (
 )
 from stable_baselines3.common.vec_env import VecNormalize
 
+from teach_gym.core.batch import take
 from teach_gym.core.build import make_task
 from teach_gym.core.randomness import Streams
-from teach_gym.core.state import Task, TeachState, take
+from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import reset
 from teach_gym.envs.base import TeachEnv
 from teach_gym.sb3 import PolicyTeacher
@@ -149,7 +150,7 @@ def test_sampled_choices_have_the_policys_distribution(name: str) -> None:
 
 
 def _observation(task: Task, state: TeachState) -> np.ndarray:
-    from teach_gym.core.observe import layout, observe
+    from teach_gym.core.layout import layout, observe
 
     return observe(task, state, layout(task))
 

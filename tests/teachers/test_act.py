@@ -12,10 +12,11 @@ from conftest import names, streams, variant
 from gymnasium.wrappers import ClipAction, FlattenObservation, RescaleAction
 from teacher_cases import MADE, OPTIONS
 
+from teach_gym.core.batch import take
 from teach_gym.core.build import make_task
 from teach_gym.core.medium import Mixed
 from teach_gym.core.randomness import Streams
-from teach_gym.core.state import Example, Task, TeachState, take
+from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import compose, decode, reset, step
 from teach_gym.envs.base import TeachEnv
 from teach_gym.envs.vector import TeachVectorEnv

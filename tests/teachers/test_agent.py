@@ -23,10 +23,10 @@ from stable_baselines3.common.vec_env import VecNormalize
 from teach_gym.benchmark.run import RunError, run_suite
 from teach_gym.benchmark.suite import SUITES, expand
 from teach_gym.benchmark.summary import display, summarize
+from teach_gym.core.batch import take
 from teach_gym.core.build import make_task
-from teach_gym.core.observe import layout, observe
+from teach_gym.core.layout import layout, observe
 from teach_gym.core.spec import TaskSpec
-from teach_gym.core.state import take
 from teach_gym.core.task import reset
 from teach_gym.errors import DamagedDataError
 from teach_gym.sb3 import PolicyTeacher, save_policy

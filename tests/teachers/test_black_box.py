@@ -14,12 +14,13 @@ from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 from teach_gym.benchmark.execute import execute
 from teach_gym.benchmark.suite import Suite, expand
 from teach_gym.core.backend import to_torch
+from teach_gym.core.batch import put, take
 from teach_gym.core.build import make_task
 from teach_gym.core.holdout import representatives
-from teach_gym.core.observe import bounds, layout, observe
+from teach_gym.core.layout import bounds, layout, observe
 from teach_gym.core.rewards import HOLDOUT_REWARDS
 from teach_gym.core.spec import BLACK_BOX
-from teach_gym.core.state import Task, TeachState, put, take
+from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import compose, reset, step
 from teach_gym.data.pools import make_pool
 from teach_gym.envs.base import TeachEnv

@@ -8,10 +8,11 @@ import pytest
 from scipy.optimize import brentq, minimize
 from scipy.special import expit
 
+from teach_gym.core.batch import take
 from teach_gym.core.build import make_task
 from teach_gym.core.learners import make_learner
 from teach_gym.core.randomness import Streams
-from teach_gym.core.state import Example, take
+from teach_gym.core.state import Example
 from teach_gym.core.task import advance, compose, decode, learn, reset
 from teach_gym.teachers import follow, make_teacher
 from teach_gym.teachers.oracles import dht_solvers as solvers

@@ -10,8 +10,9 @@ import pytest
 from conftest import names, streams
 from teacher_cases import MADE, OPTIONS
 
+from teach_gym.core.batch import put, take
 from teach_gym.core.build import make_task
-from teach_gym.core.state import Example, Task, TeachState, put, take
+from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import reset
 from teach_gym.registration import task_kwargs
 from teach_gym.teachers import Choice, Teacher, follow, make_teacher

@@ -17,7 +17,7 @@ from safetensors import safe_open  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 from teach_gym.core.build import make_task  # noqa: E402
-from teach_gym.core.observe import layout  # noqa: E402
+from teach_gym.core.layout import layout  # noqa: E402
 from teach_gym.core.state import Task  # noqa: E402
 from teach_gym.errors import DamagedDataError  # noqa: E402
 from teach_gym.teachers import make_teacher  # noqa: E402

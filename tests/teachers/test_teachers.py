@@ -11,9 +11,10 @@ import pytest
 from teacher_cases import MADE
 
 from teach_gym.core.backend import norm
+from teach_gym.core.batch import take
 from teach_gym.core.build import make_task
 from teach_gym.core.randomness import Streams
-from teach_gym.core.state import Example, Task, TeachState, take
+from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import learn, reset, step
 from teach_gym.envs.base import action_space
 from teach_gym.errors import DataNotFoundError

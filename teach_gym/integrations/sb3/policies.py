@@ -16,7 +16,7 @@ from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
 
 from teach_gym.core.backend import Array
-from teach_gym.core.observe import Block, bounds, layout, observe
+from teach_gym.core.layout import Block, bounds, layout, observe
 from teach_gym.core.randomness import Streams
 from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Task, TeachState

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
 
-from teach_gym.core.state import take
+from teach_gym.core.batch import take
 from teach_gym.envs.base import check_options
 from teach_gym.envs.vector import TeachVectorEnv
 from teach_gym.registration import env_id, short_name, spec_kwargs

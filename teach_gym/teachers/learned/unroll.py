@@ -25,8 +25,9 @@ except ImportError as error:
     raise ImportError("teach_gym.teachers.learned.unroll needs torch: pip install 'teach_gym[torch]'") from error
 
 from teach_gym.core.backend import Array, as_array, as_tensor, dot, gather, norm, to_torch
+from teach_gym.core.batch import each
 from teach_gym.core.randomness import Streams, draw_keys
-from teach_gym.core.state import Example, Task, TeachState, each
+from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import learn, reset
 from teach_gym.teachers.learned.networks import frozen
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from teach_gym.core.backend import Array, dot
+from teach_gym.core.batch import take
 from teach_gym.core.media import data_bounds
 from teach_gym.core.outputs import MARGIN
-from teach_gym.core.state import Example, Task, TeachState, take
+from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import learn
 from teach_gym.errors import positive
 from teach_gym.teachers.base import Teacher, better_of, check_settled, draws

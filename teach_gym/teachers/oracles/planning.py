@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from teach_gym.core.backend import Array
-from teach_gym.core.state import Task, TeachState, take
+from teach_gym.core.batch import take
+from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import sources, step
 from teach_gym.errors import positive
 from teach_gym.teachers.base import Choice, Teacher, check_settled, draws, follow
