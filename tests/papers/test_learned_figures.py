@@ -35,7 +35,9 @@ def units(settings: dict[str, Any], seeds: tuple[int, ...] = (4, 9)) -> dict[str
 
 
 def small(budget: int = 12, iterations: int = 2, updates: int = 1, **digits: Any) -> dict[str, Unit]:
-    return units(last_learned.settings(2, budget, iterations, updates, 8, {**MOONS, **digits}))
+    return units(
+        last_learned.settings(2, budget, iterations, {"updates": updates, "n_envs": 16}, 8, {**MOONS, **digits})
+    )
 
 
 # -------------------------------------------------------------------------------------------------- LAST, Figure 12
@@ -141,7 +143,7 @@ def test_without_torch_the_extra_is_named() -> None:
 
 def moons(**changes: Any) -> dict[str, Unit]:
     pool = {**HALF_MOONS, "pool_options": {**HALF_MOONS["pool_options"], "n": 50}}
-    panel = {**dht_unrolled.panel(pool, 6, 2, 3), **changes}
+    panel = {**dht_unrolled.panel(pool, (6, 2, 3), dht_unrolled.RELEASED_MOONS), **changes}
     return units({"panels": {"half moons": panel}})
 
 
@@ -157,8 +159,8 @@ def test_teachers_are_trained_from_their_runs_starts_to_their_targets(
         return original(tasks, seeds, settings, **options)
 
     monkeypatch.setattr(unrolled_module, "train_unrolled", watched)
-    panel = dht_unrolled.panel(pool, 4, 1, 2, (8,))
-    unit = units({"panels": {"p": panel}})["unrolled, detached, loss"]
+    panel = dht_unrolled.panel(pool, (4, 1, 2), {}, (8,))
+    unit = units({"panels": {"p": panel}})["target's loss, weight 1"]
     taught = protocol_cohorts(unit)
     teachers = dht_unrolled.train(unit, taught)
     assert len(teachers) == len(taught) == (1 if pool is HALF_MOONS else 2) and seen["seeds"] == (4, 9)
@@ -166,14 +168,16 @@ def test_teachers_are_trained_from_their_runs_starts_to_their_targets(
     assert np.array_equal(np.stack([task.target for task in seen["tasks"]]), target)
     assert np.array_equal(seen["starts"], np.concatenate([cohort.state.w for cohort in taught]))
     how = seen["settings"]
-    assert (how.steps, how.learning_rate, how.alpha, how.detach) == (40, 0.002, 1.0, True) and seen["normalize"]
+    assert (how.steps, how.learning_rate, how.alpha, how.loss, how.detach) == (40, 0.002, 1.0, "target", True) and seen[
+        "normalize"
+    ]
     for cohort, teacher in zip(taught, teachers, strict=True):
         example = example_of(cohort.task, cohort.state, teacher(cohort.task, cohort.state))
         assert np.array_equal(example.y, cohort.state.y[:, 0]) and not np.allclose(example.x, cohort.state.x[:, 0])
 
 
 def test_the_papers_network_sees_eight_numbers_of_half_moons() -> None:
-    unit = moons()["unrolled"]
+    unit = moons()["no auxiliary loss"]
     [teacher] = dht_unrolled.train(unit, protocol_cohorts(unit))
     assert isinstance(teacher, Unrolled) and teacher.policy is not None
     arch = teacher.policy.arch
@@ -186,29 +190,36 @@ def test_the_papers_network_sees_eight_numbers_of_half_moons() -> None:
 
 
 def test_teachers_of_a_shared_batch_keep_to_their_own_runs() -> None:
-    unit = moons()["unrolled"]
-    both = Curves(dht_unrolled.run(unit).rows).get("half moons", "unrolled", "distance").values
+    unit = moons()["no auxiliary loss"]
+    both = Curves(dht_unrolled.run(unit).rows).get("half moons", unit.method, "distance").values
     for i, seed in enumerate(unit.seeds):
         alone = dataclasses.replace(unit, seeds=(seed,))
-        values = Curves(dht_unrolled.run(alone).rows).get("half moons", "unrolled", "distance").values
+        values = Curves(dht_unrolled.run(alone).rows).get("half moons", unit.method, "distance").values
         assert values[0] == pytest.approx(both[i], rel=1e-5)
 
 
-def test_without_the_auxiliary_loss_the_policy_goes_to_the_target_and_with_it_the_loss_falls() -> None:
+def test_without_an_auxiliary_loss_the_policy_goes_to_the_target_and_the_learners_draws_it_away() -> None:
     found = {}
     training = {"iterations": 60, "steps": 20, "learners": 2}
-    for name in ("SGD", "unrolled, detached", "unrolled, detached, loss"):
+    for name in ("SGD", "no auxiliary loss, detached", "learner's loss, weight 1"):
         unit = moons(training=training, task={**moons()["SGD"].settings["task"], "budget": 40})[name]
         curves = Curves(dht_unrolled.run(unit).rows)
         found[name] = curves.get("half moons", name, "distance").values[:, -1]
-    assert (found["unrolled, detached"] < found["SGD"]).all(), found
-    assert (found["unrolled, detached"] < found["unrolled, detached, loss"]).all(), found
+    for other in ("SGD", "learner's loss, weight 1"):
+        assert (found["no auxiliary loss, detached"] < found[other]).all(), found
 
 
-def test_released_variant_is_detached_with_weight_one_and_the_formula_is_not() -> None:
-    variants = dht_unrolled.VARIANTS
-    assert variants["unrolled, detached, loss"] == {"alpha": 1.0, "detach": True}
-    assert variants["unrolled, loss"] == {"alpha": 1.0} and len(variants) == len(dht_unrolled._SAID) == 4
+def test_the_losses_are_those_of_the_formula_and_of_the_released_code() -> None:
+    made = dht_unrolled.methods(dht_unrolled.RELEASED_IMAGES)
+    for weight in dht_unrolled.WEIGHTS:
+        formula, released = (made[dht_unrolled.variant(loss, weight)]["train"] for loss in dht_unrolled.LOSSES)
+        assert formula == {"alpha": weight}
+        assert released == {"alpha": weight, "detach": True, "auxiliary": "target"}
+    assert (
+        made[dht_unrolled.RELEASED]["train"]["last_gap"] and made[dht_unrolled.RELEASED]["network"]["output"] == "image"
+    )
+    compared = {c.first for claim in dht_unrolled.FIG4.claims for c in claim.comparisons}
+    assert compared <= set(made) and {dht_unrolled.RELEASED, dht_unrolled.FORMULA} <= compared
 
 
 def test_binary_mnist_is_the_same_rows_with_pixels_zero_or_one() -> None:

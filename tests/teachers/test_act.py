@@ -143,7 +143,7 @@ def _vector_episodes(several: Any, teacher: Teacher, task: Task) -> None:
 
 def test_sub_environments_at_different_steps_get_their_own_actions() -> None:
     """A randomised teacher needs nothing to be started anew where single episodes end."""
-    envs = gym.make_vec(env_id("LabelMoons"), num_envs=4, tolerance=1.0, autoreset_mode="same_step")
+    envs = gym.make_vec(env_id("LabelMoons"), num_envs=4, tolerance=1.0, learning_rate=0.7, autoreset_mode="same_step")
     envs.reset(seed=0)
     teacher, ages = make_teacher("random"), set()
     for _ in range(30):
