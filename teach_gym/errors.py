@@ -11,40 +11,40 @@ T = TypeVar("T")
 
 
 class DataNotFoundError(FileNotFoundError):
-    """A data set is not in the data folder; the message names the command that fetches it."""
+    """A data set is missing from the data folder; the message names the command that fetches it."""
 
 
 class DamagedDataError(ValueError):
-    """A data file is there but is not what it should be."""
+    """A data file exists but its content is invalid."""
 
 
 class TooLargeError(ValueError):
-    """What was asked for needs more memory than is allowed; the message says how much."""
+    """A request needs more memory than is allowed; the message gives both amounts."""
 
 
 DATA_MEMORY = 4 * 1024**3
-"""The most bytes that the data of a task may need."""
+"""Maximum number of bytes for the data of a task."""
 RUN_MEMORY = 1024**3
-"""The most bytes that one teaching run may need."""
+"""Maximum number of bytes for one teaching run."""
 
 
 def affordable(what: str, needed: int, most: int) -> None:
-    """Check the memory that something will need, before it is made.
+    """Check how much memory something will need before it is allocated.
 
     Args:
-        what: what needs it, for messages.
-        needed: bytes.
-        most: the most bytes allowed.
+        what: what needs the memory, for the message.
+        needed: bytes needed.
+        most: bytes allowed.
 
     Raises:
-        TooLargeError: it needs more.
+        TooLargeError: more is needed than allowed.
     """
     if needed > most:
-        raise TooLargeError(f"{what} would need {_in_words(needed)} of memory, at most {_in_words(most)} are allowed")
+        raise TooLargeError(f"{what} would need {_in_words(needed)} of memory; at most {_in_words(most)} are allowed")
 
 
 def _in_words(size: int) -> str:
-    """A number of bytes in the unit that fits: 3.6 TiB."""
+    """A number of bytes in a suitable unit, such as 3.6 TiB."""
     unit = min((size.bit_length() - 1) // 10, 6)
     return f"{size / 1024**unit:.3g} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB')[unit]}"
 
@@ -61,7 +61,7 @@ def lookup_name(kind: str, name: Any, table: Mapping[str, T]) -> T:
 
 
 def closest(name: Any, names: Iterable[str]) -> str:
-    """The end of a message, with the known name that is most like an unknown one; empty if none is like it."""
+    """The end of a message, suggesting the known name closest to an unknown one; empty if none is close."""
     close = difflib.get_close_matches(str(name), list(names), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -79,7 +79,7 @@ def check_known(what: str, given: Iterable[str], allowed: Collection[str]) -> No
 
 
 def number(what: str, value: Any, *, integer: bool = False) -> None:
-    """Check that a value is a number (an integer, if asked) and no bool.
+    """Check that a value is a number (an integer, if required) and not a bool.
 
     Raises:
         TypeError: it is not.
@@ -89,7 +89,7 @@ def number(what: str, value: Any, *, integer: bool = False) -> None:
 
 
 def positive(what: str, value: Any, *, integer: bool = False) -> None:
-    """Check that a number is finite and positive (and an integer, if asked).
+    """Check that a number is finite and positive (and an integer, if required).
 
     Raises:
         TypeError: not a number (not an integer).
@@ -106,7 +106,7 @@ def within(what: str, value: Any, interval: str, *, integer: bool = False) -> No
     Args:
         what: the name of the value, for messages.
         value: the value.
-        interval: as in mathematics: ``[0, 1]``, ``(0, 1]`` or ``[1, inf)``; nan lies in none.
+        interval: in mathematical notation: ``[0, 1]``, ``(0, 1]`` or ``[1, inf)``; nan lies in none.
         integer: whether it must be an integer.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writing: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make_folder(path: str | Path) -> Path:
 
     Raises:
         NotADirectoryError: the path or one of its parents is a file.
-        ValueError: a path that no folder can have.
+        ValueError: an invalid path.
     """
     path = Path(path)
     if "\0" in str(path):
@@ -37,12 +37,12 @@ def make_folder(path: str | Path) -> Path:
 
 
 def check_target(path: str | Path) -> Path:
-    """Check that a file can be written to a path, for use before long work, and create its folder.
+    """Check that a file can be written to a path, before long work starts, and create its folder.
 
     Raises:
         FileExistsError: the path is a folder or a device.
         NotADirectoryError: the folder or one of its parents is a file.
-        ValueError: a path that no file can have.
+        ValueError: an invalid path.
     """
     path = Path(path)
     make_folder(path.parent)
@@ -55,7 +55,7 @@ def check_target(path: str | Path) -> Path:
 
 @contextlib.contextmanager
 def writing(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file next to ``path``, renamed to it when the block ends without an exception.
+    """Open a temporary file next to ``path``; it is renamed to ``path`` when the block ends without an exception.
 
     A process that is killed meanwhile leaves the temporary file behind; ``remove_leftovers`` finds it.
 
@@ -119,13 +119,13 @@ def remove_leftovers(folder: str | Path) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file (UTF-8), whole or not at all."""
+    """Write a text file (UTF-8) atomically."""
     with writing(path) as file:
         file.write(text.encode())
 
 
 def sha256(file: IO[bytes]) -> str:
-    """SHA-256 of the rest of a binary file in hexadecimal digits, read in pieces."""
+    """SHA-256 of the rest of a binary file in hexadecimal digits; the file is read in chunks."""
     digest = hashlib.sha256()
     while piece := file.read(1 << 20):
         digest.update(piece)

@@ -12,8 +12,8 @@ from teach_gym.errors import lookup_name
 NAMESPACE = "teach_gym"
 VERSION = "v0"
 MAX_EPISODE_STEPS = 1_000_000
-"""Steps after which a registered environment truncates. It is above any budget, which ends an episode before: the
-number is there for libraries that need one. Give ``max_episode_steps`` to ``gym.make`` for another."""
+"""Steps after which a registered environment truncates. It exceeds any budget, so episodes end earlier; it exists for
+libraries that require a number. Pass ``max_episode_steps`` to ``gym.make`` to change it."""
 THRESHOLDS_FILE = Path(__file__).with_name("thresholds.json")
 
 _MOONS: dict[str, Any] = {
@@ -196,32 +196,32 @@ Omniscient tasks have the learning rate at which plain SGD ends nearest to the t
 """
 
 _WRONG_LABELS = (
-    "{share} % of the train rows have the label of another class, and w* is fitted to the right labels: with clean "
-    "digits, which are separable, no choice of labels did better than plain SGD at its best learning rate. What a "
-    "teacher gains here is mostly that it repairs or avoids wrong labels."
+    "{share} % of the train rows have the label of another class, and w* is fitted to the true labels. On clean "
+    "digits, which are separable, no choice of labels did better than plain SGD at its best learning rate. Here a "
+    "teacher gains mostly by repairing or avoiding wrong labels."
 )
 NOTES: dict[str, str] = {
-    "LabelRegression": "The noise of the targets has standard deviation 1: with 0.1 plain SGD at its best learning "
+    "LabelRegression": "The noise of the labels has standard deviation 1: with 0.1, plain SGD at its best learning "
     "rate removes 96 % of the distance and leaves a teacher nothing to do.",
     "LabelDigits": _WRONG_LABELS.format(share=10),
     "LabelDigits10": _WRONG_LABELS.format(share=20) + " Actions are the ten one-hot labels, since a mixture that "
     "keeps at least half of a wrong label cannot repair it.",
     "LabelDigitsMLP": _WRONG_LABELS.format(share=10),
-    "MixupDigits10": "10 % of the train rows have the label of another class, and w* is fitted to the right labels: "
-    "with clean digits the greedy oracle is 9.8 points ahead of plain SGD at its best learning rate.",
+    "MixupDigits10": "10 % of the train rows have the label of another class, and w* is fitted to the true labels. On "
+    "clean digits the greedy oracle is 9.8 points ahead of plain SGD at its best learning rate.",
     "PerturbDigits": "Offsets are longer (radius 3) and along more axes (24) than the medium's defaults: with radius 1 "
     "along 4 axes the greedy oracle is 4 points ahead of plain SGD at its best learning rate.",
     "PerturbMNIST": "Offsets have radius 4: with radius 2 the greedy oracle is 9 points ahead of plain SGD at its best "
     "learning rate.",
     "PerformativeDigits": "Directions may move by epsilon = 0.6: with 0.5 the greedy oracle is 10.3 points ahead of "
-    "plain SGD at its best learning rate, which could not be told from 10.",
+    "plain SGD at its best learning rate, which is not significantly more than 10.",
     "MixedDigits": "8 examples are offered at a time: with 4 the greedy oracle is 9.5 points ahead of plain SGD at its "
     "best learning rate.",
 }
-"""What was set so that a task leaves at least ten points of room above plain SGD at its best learning rate."""
+"""Settings chosen so that a task leaves at least ten points of room above plain SGD at its best learning rate."""
 
 NEURAL_TASKS: dict[str, dict[str, Any]] = {"BlackBoxMixupCIFAR10": {"pool": "cifar10_jpeg", "epochs": 50}}
-"""The tasks whose learner is a network, which need torch: short name -> arguments of ``NeuralMixupEnv``."""
+"""The tasks whose learner is a neural network (they need torch): short name -> arguments of ``NeuralMixupEnv``."""
 
 
 def env_id(name: str) -> str:
@@ -233,7 +233,7 @@ def short_name(name: str) -> str:
     """The short name of a task given by its short name or id, with or without namespace, module and version.
 
     Raises:
-        ValueError: no such task; the message names the closest.
+        ValueError: no such task; the message names the closest one.
     """
     short = name.split(":")[-1].removeprefix(f"{NAMESPACE}/").removesuffix(f"-{VERSION}")
     lookup_name("task", short, TASKS | NEURAL_TASKS)
@@ -241,23 +241,23 @@ def short_name(name: str) -> str:
 
 
 def task_kwargs(name: str) -> dict[str, Any]:
-    """The arguments of the environment of a short name or id, as a copy; see ``short_name``."""
+    """A copy of the environment's arguments for a short name or id; see ``short_name``."""
     short = short_name(name)
     return copy.deepcopy((TASKS | NEURAL_TASKS)[short])
 
 
 def spec_kwargs(name: str) -> dict[str, Any]:
-    """The fields of ``TaskSpec`` of a short name or id, as a copy.
+    """A copy of the ``TaskSpec`` fields for a short name or id.
 
     Raises:
-        ValueError: no such task, or one whose learner is a network, which no ``TaskSpec`` describes.
+        ValueError: no such task, or its learner is a neural network, which ``TaskSpec`` does not describe.
     """
     short = short_name(name)
     if short in NEURAL_TASKS:
         raise ValueError(
             f"the learner of {short!r} is a network: it has no teaching state, which make_task, the oracles, the "
-            f"benchmark and teach_gym.sb3 need. Its environment is gym.make({env_id(short)!r}); teachers of such "
-            "learners are compared by `teach-gym reproduce dht-table1`"
+            f"benchmark and teach_gym.sb3 need. Make its environment with gym.make({env_id(short)!r}); "
+            "`teach-gym reproduce dht-table1` compares teachers of such learners"
         )
     return task_kwargs(short)
 

@@ -23,7 +23,7 @@ Array: TypeAlias = npt.NDArray[Any]
 """A numpy array; shapes are given in the docstrings. What tasks and states hold: in torch code, see ``as_tensor``."""
 
 A = TypeVar("A", npt.NDArray[Any], "torch.Tensor")
-"""An array of either library: functions that both share take numpy arrays to numpy arrays and tensors to tensors."""
+"""An array of either library: shared functions map numpy arrays to numpy arrays and tensors to tensors."""
 
 _EINSUM_ROWS = 32
 """Up to this many rows per run, numpy's einsum beats its batched matmul (measured)."""
@@ -84,12 +84,12 @@ def namespace(array: A) -> Namespace[A]:
 
 
 def as_tensor(array: Array) -> torch.Tensor:
-    """The tensor that a task or a state copied to torch (``to_torch``) holds where its type says numpy."""
+    """Type an array of a task or state copied to torch (``to_torch``) as the tensor that it is."""
     return cast("torch.Tensor", array)
 
 
 def as_array(tensor: torch.Tensor) -> Array:
-    """A tensor as the tasks and states copied to torch hold it, the inverse of ``as_tensor``."""
+    """Type a tensor as tasks and states hold it; the inverse of ``as_tensor``."""
     return cast("Array", tensor)
 
 
@@ -103,7 +103,7 @@ _einsum = cast(_Einsum, np.einsum)
 def matmul(x: A, weights: A) -> A:
     """Rows times weights: x (..., m, d), weights (..., d, K) -> (..., m, K).
 
-    ``x`` may be one table (m, d) shared by a batch of weights (B, d, K): one matrix product then.
+    ``x`` may be one table (m, d) shared by a batch of weights (B, d, K); this is then one matrix product.
     """
     if x.ndim == 2 and weights.ndim == 3:
         xp = namespace(x)
@@ -213,11 +213,11 @@ def lookup(candidates: A, index: A) -> A:
 
 
 def each_array(part: T, change: Callable[[Array], Any]) -> T:
-    """Copy a task, a state or any nest of dataclasses, tuples and arrays with every numpy array changed.
+    """Copy a task, a state or any nested dataclasses, tuples and arrays, replacing every numpy array.
 
     Args:
         part: what to copy; values that hold no array are returned as they are.
-        change: array -> what takes its place.
+        change: maps an array to its replacement.
     """
 
     def walk(value: Any) -> Any:
@@ -235,7 +235,7 @@ def each_array(part: T, change: Callable[[Array], Any]) -> T:
 
 
 def to_torch(part: T, device: str = "cpu", dtype: Any = None) -> T:
-    """Copy a task, a state or any nest of dataclasses, tuples and arrays to torch.
+    """Copy a task, a state or any nested dataclasses, tuples and arrays to torch.
 
     Args:
         part: what to copy; values that hold no array are returned as they are.

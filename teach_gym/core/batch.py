@@ -1,4 +1,4 @@
-"""Operations on states of many runs: choosing, replacing and checking them."""
+"""Operations on states of many runs: selecting, replacing and checking runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def each(change: Callable[..., Array], *states: S) -> S:
-    """A state whose arrays are made of those of the given states, field by field; None stays None.
+    """Apply a function to the given states field by field and return the state of the results; None stays None.
 
     Args:
         change: called with one array of each state.
@@ -30,10 +30,10 @@ def each(change: Callable[..., Array], *states: S) -> S:
 
 
 def needed(part: T | None) -> T:
-    """A part of a state that its task has, though not every task.
+    """An optional part of a state, checked to be present.
 
     Raises:
-        ValueError: the state is that of another task.
+        ValueError: the part is None, so the state belongs to another task.
     """
     if part is None:
         raise ValueError("the state lacks a part that the task needs: it belongs to another task")
@@ -41,12 +41,12 @@ def needed(part: T | None) -> T:
 
 
 def take(state: TeachState, rows: Array) -> TeachState:
-    """The runs given by indices or a mask."""
+    """Select runs by indices or a mask."""
     return each(lambda a: a[rows], state)
 
 
 def put(state: TeachState, rows: Array, other: TeachState) -> TeachState:
-    """A copy of ``state`` in which the runs at ``rows`` are those of ``other``, in order."""
+    """A copy of ``state`` with the runs at ``rows`` replaced by those of ``other``, in order."""
 
     def merged(a: Array, b: Array) -> Array:
         a = namespace(a).asarray(a, copy=True)
@@ -57,6 +57,6 @@ def put(state: TeachState, rows: Array, other: TeachState) -> TeachState:
 
 
 def finite(task: Task, state: TeachState) -> bool:
-    """Whether all learners are still finite numbers."""
+    """Whether all learners are still finite."""
     xp = namespace(state.w)
     return bool(xp.all(xp.isfinite(state.distance)))

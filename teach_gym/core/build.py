@@ -1,4 +1,4 @@
-"""Building a task from its spec: the parts, fitted to each other."""
+"""Building a task from its spec: makes the parts and checks that they fit together."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from teach_gym.errors import DATA_MEMORY, RUN_MEMORY, affordable, lookup_name
 from teach_gym.registration import spec_kwargs
 
 _PRETRAINING = 100
-"""Full-batch updates of the network whose soft labels the label medium's ``p='pretrained'`` mixes with."""
+"""Full-batch updates of the network that gives the soft labels of the label medium's ``p='pretrained'``."""
 
 
 def encode_labels(learner: Learner, split: Split, n_classes: int) -> Array:
@@ -54,19 +54,19 @@ def encode_labels(learner: Learner, split: Split, n_classes: int) -> Array:
 
 
 def make_task(name: str | None = None, /, **changes: Any) -> Task:
-    """Build a task: a registered one with changes, or one made of its parts alone.
+    """Build a task: a registered one with changes, or one defined by its fields alone.
 
     >>> make_task("LabelMoons", learning_rate=0.1).spec.learning_rate
     0.1
 
     Args:
-        name: a registered task's short name or id (None: ``changes`` say everything, the rest are the defaults).
-        **changes: fields of ``TaskSpec``; each replaces the registered task's.
+        name: a registered task's short name or id (None: ``changes`` on top of the defaults of ``TaskSpec``).
+        **changes: fields of ``TaskSpec``; each replaces the value of the registered task.
 
     Raises:
         TypeError: unknown argument or a value of the wrong type.
-        ValueError: unknown name, a value out of range, or parts that do not fit each other.
-        DataNotFoundError: the pool's data is not there.
+        ValueError: unknown name, a value out of range, or parts that do not fit together.
+        DataNotFoundError: the pool's data is missing.
     """
     registered = {} if name is None else spec_kwargs(name)
     return build(TaskSpec(**{**registered, **changes}))
@@ -126,7 +126,7 @@ def _check_memory(spec: TaskSpec, learner: Learner, pool: Pool, hidden: int) -> 
 
 
 def _with_offsets(pool: Pool, hidden: int) -> Pool:
-    """The pool with a zero offset of each hidden unit behind the features of every row; pictures leave it out."""
+    """The pool with a zero offset for each hidden unit appended to the features of every row; pictures omit them."""
 
     def wider(split: Split) -> Split:
         return dataclasses.replace(split, x=np.asfortranarray(np.pad(split.x, ((0, 0), (0, hidden)))))
@@ -145,7 +145,7 @@ def _with_offsets(pool: Pool, hidden: int) -> Pool:
 
 
 def _drawn_at_reset(spec: TaskSpec) -> Task:
-    """A task whose learning rate, initial scale or pool is drawn at each reset: its pools' rows in one table.
+    """A task whose learning rate, initial scale or pool is drawn at each reset; one table holds the rows of all pools.
 
     Raises:
         ValueError: the pools differ in size, or the learner is measured on the hold-out rows of several pools.
@@ -155,7 +155,7 @@ def _drawn_at_reset(spec: TaskSpec) -> Task:
     if "pool_seed" not in spec.drawn:
         return dataclasses.replace(first, spec=spec)
     if len(sizes) > 1:
-        raise ValueError(f"pools drawn at reset must be of one size, those of pool_seed {spec.pool_seed} are {sizes}")
+        raise ValueError(f"pools drawn at reset must have the same size, got {sizes} for pool_seed {spec.pool_seed}")
     if first.holdout is not None:
         raise ValueError(f"pool_seed must be one number where hold-out rows are used, got {spec.pool_seed}")
     targets, starts = (np.stack([getattr(part, name) for part in parts]) for name in ("target", "start"))
@@ -212,7 +212,7 @@ def _soft_labels(medium: Medium, learner: Learner, pool: Pool, target: Array) ->
 
 @functools.lru_cache(maxsize=8)
 def _pretrained(pool: Pool) -> Array:
-    """Soft labels (N, K) of the train rows by a two-layer perceptron trained on them, whatever the task's learner."""
+    """Soft labels (N, K) of the train rows from a two-layer perceptron trained on them, whatever the task's learner."""
     network = make_learner("mlp", bias=True, hidden=32)
     y = encode_labels(network, pool.train, pool.n_classes)
     w, _ = make_target("trained", network, pool.train.x, y, 0, steps=_PRETRAINING, learning_rate=0.5)

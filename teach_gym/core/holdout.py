@@ -1,4 +1,4 @@
-"""Hold-out rows that stand in for the target where it is not known, and what a run remembers of its losses."""
+"""Hold-out rows, which replace the target where it is unknown, and the losses a run records on them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make_holdout(split: Split, y: Array, rows: int, probes: int, dtype: str) -> 
     Args:
         split: the hold-out split.
         y: (n, K) its labels as the learner takes them.
-        rows: most rows to measure the losses on.
+        rows: maximum number of rows to measure the losses on.
         probes: number of representatives.
         dtype: the task's floating type.
 
@@ -35,7 +35,7 @@ def make_holdout(split: Split, y: Array, rows: int, probes: int, dtype: str) -> 
 
 
 def representatives(split: Split, n: int) -> list[int]:
-    """At most n rows that stand for a split: in each class, those nearest to the centres that k-means finds."""
+    """At most n representative rows of a split: in each class, those nearest to the centres that k-means finds."""
     from sklearn.cluster import KMeans
 
     groups = [np.arange(len(split))]
@@ -52,7 +52,7 @@ def representatives(split: Split, n: int) -> list[int]:
 
 
 def class_probabilities(output: Output, prediction: A) -> A:
-    """Predictions (..., K) as entries for each class (..., C): with one output, of the lower and the upper label."""
+    """Predictions (..., K) as one entry per class (..., C); one output gives entries for the lower and upper label."""
     if prediction.shape[-1] > 1 or output.label_low is None or output.label_high is None:
         return prediction
     upper = (prediction - output.label_low) / (output.label_high - output.label_low)
@@ -60,14 +60,14 @@ def class_probabilities(output: Output, prediction: A) -> A:
 
 
 def begin(task: Task, state: TeachState) -> TeachState:
-    """The state at reset with what the run remembers."""
+    """The state at reset, with its memory initialised."""
     now = measure(task, state.w)
     zero = np.zeros_like(now.loss)
     return state._replace(memory=Memory(now, np.maximum(now.loss, 1e-30), now.loss, *[zero] * 5))
 
 
 def remember(task: Task, before: TeachState, example: Example, after: TeachState) -> TeachState:
-    """The state after a step on a teaching example with its memory brought up to date."""
+    """The state after a step on a teaching example, with its memory updated."""
     past, now, xp = needed(before.memory), measure(task, after.w), namespace(after.w)
     shown, t = task.learner.loss(before.w, example.x, example.y), xp.astype(after.t, now.loss.dtype)
     gain, better = 1.0 - now.loss / past.now.loss, now.loss < past.best
@@ -86,12 +86,12 @@ def remember(task: Task, before: TeachState, example: Example, after: TeachState
 
 
 def accuracy(task: Task, state: TeachState) -> Array:
-    """Share of the hold-out rows classified rightly (regression: minus the mean squared error): (B,)."""
+    """Share of the hold-out rows classified correctly (regression: minus the mean squared error): (B,)."""
     return needed(state.memory).now.accuracy
 
 
 def measure(task: Task, w: Array) -> Measured:
-    """What the hold-out rows tell of learners (B, P)."""
+    """Measure learners (B, P) on the hold-out rows."""
     assert task.holdout is not None
     hold, output = task.holdout, task.learner.output
     z = task.learner.logits(w, hold.x)

@@ -1,4 +1,4 @@
-"""The layout of an observation, once for the space, the array and the documentation."""
+"""The layout of an observation, which defines the space, the array and the documentation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from teach_gym.core.state import Task, TeachState
 
 
 class Block(NamedTuple):
-    """A run of entries of the observation vector.
+    """Consecutive entries of the observation vector.
 
     Attributes:
         name: the block's name.
@@ -24,7 +24,7 @@ class Block(NamedTuple):
         size: number of entries.
         low: lower bound of each entry.
         high: upper bound of each entry.
-        meaning: what it holds.
+        meaning: a description of the entries.
         values: (task, state) -> (B, ...) array of B * size entries.
     """
 
@@ -42,8 +42,8 @@ def layout(task: Task, trained: TaskSpec | None = None) -> list[Block]:
 
     Args:
         task: the task.
-        trained: the task that an agent was trained on, to show it this one as it is used to: that task's kind of
-            observation, with the learning rate in it if it was drawn there.
+        trained: the task that an agent was trained on. The layout is then the one the agent expects: that task's kind
+            of observation, with the learning rate in it if it was drawn there.
     """
     if trained is not None:
         used = {name: getattr(trained, name) for name in ("observation", "learning_rate")}

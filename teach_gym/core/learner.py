@@ -45,7 +45,7 @@ class Learner:
     """A linear learner: logits <w, x> (+ bias), and the base of the learner with a hidden layer.
 
     Args:
-        name: the name it is looked up by.
+        name: its name in ``LEARNERS``.
         output: predictions and loss on the logits.
         bias: whether the linear layer (and the hidden one) has a bias; the flat parameters are the
             weights (d, K) in C order followed by the bias (K,).
@@ -76,7 +76,7 @@ class Learner:
         return namespace(w).mean(self.output.loss(self.logits(w, x), y), axis=-1)
 
     def accuracy(self, w: A, x: A, labels: A) -> A:
-        """Share of rows classified rightly (regression: minus the mean squared error): (...).
+        """Share of rows classified correctly (regression: minus the mean squared error): (...).
 
         Args:
             w: (..., P) parameters.
@@ -101,7 +101,7 @@ class Learner:
         return _linear_gradient(x, residual if m == 1 else residual / m, self.bias)
 
     def parts(self, w: Array, x: Array, direction: Array, beta: float = 1.0, *, cross: bool = False) -> Parts:
-        """What greedy teaching needs of each example's gradient, for any residual.
+        """The parts of each example's gradient that greedy teaching needs, for any residual.
 
         Args:
             w: (..., P) parameters.
@@ -136,9 +136,9 @@ class MLPLearner(Learner):
 
     Args:
         hidden: number h of hidden units.
-        offsets: the last h of the d inputs are not inputs of V but are added to the hidden units, relu(V^T x) + offset;
-            zero in the data, they are what a performative teacher changes (DHT 4.2). The gradient is that of all
-            weights, through the moved hidden units.
+        offsets: whether the last h of the d inputs are added to the hidden units, relu(V^T x) + offset, instead of
+            being inputs of V. They are zero in the data; a performative teacher changes them (DHT 4.2). The gradient
+            is that of all weights, through the moved hidden units.
     """
 
     hidden: int = 16
@@ -153,7 +153,7 @@ class MLPLearner(Learner):
         return (d - self.hidden * self.offsets + self.bias) * self.hidden
 
     def _inputs(self, x: A) -> A:
-        """What the hidden layer sees of x (..., m, d)."""
+        """The part of x (..., m, d) that is input to the hidden layer."""
         return x[..., : x.shape[-1] - self.hidden] if self.offsets else x
 
     def init(self, rng: Streams, d: int, k: int) -> Array:
@@ -177,7 +177,7 @@ class MLPLearner(Learner):
         return active, h + x[..., x.shape[-1] - self.hidden :] if self.offsets else h, top
 
     def features(self, w: A, x: A) -> A:
-        """The hidden units, what the last layer sees: w (..., P), x (..., m, d) or (m, d) -> (..., m, h)."""
+        """The hidden units, which are the last layer's inputs: w (..., P), x (..., m, d) or (m, d) -> (..., m, h)."""
         return self._forward(w, x)[1]
 
     def logits(self, w: A, x: A) -> A:
@@ -196,7 +196,7 @@ class MLPLearner(Learner):
         return namespace(w).concat([first, second], axis=-1)
 
     def parts(self, w: Array, x: Array, direction: Array, beta: float = 1.0, *, cross: bool = False) -> Parts:
-        """What greedy teaching needs of each example's gradient, the first layer weighed by beta (LAST Eq. 4)."""
+        """The gradient parts that greedy teaching needs, with the first layer weighted by beta (LAST Eq. 4)."""
         active, h, top = self._forward(w, x)
         kernel, _ = layer(top, self.hidden, self.bias)
         v_direction, top_direction = self.split(direction, x.shape[-1])
@@ -210,7 +210,7 @@ class MLPLearner(Learner):
 
 
 def _eye(like: A) -> A:
-    """Identity matrix (K, K) of the last axis's size and the array's type."""
+    """Identity matrix (K, K) with the size of the last axis and the array's type."""
     xp = namespace(like)
     return xp.eye(like.shape[-1], dtype=like.dtype, device=device(like))
 

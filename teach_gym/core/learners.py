@@ -1,4 +1,4 @@
-"""The learners by name: how each is made from an output, a bias and options."""
+"""The table of learners, each built from an output, a bias and options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Hidden = Annotated[int, Within(1, 1_000_000)]
 
 
 def linear(output: Output) -> Callable[..., Learner]:
-    """How ``LEARNERS`` makes linear learners with an output."""
+    """A function that makes linear learners with an output, for ``LEARNERS``."""
 
     def made(name: str, bias: bool) -> Learner:
         return Learner(name, output, bias)
@@ -22,7 +22,7 @@ def linear(output: Output) -> Callable[..., Learner]:
 
 
 def perceptron(output: Output) -> Callable[..., Learner]:
-    """How ``LEARNERS`` makes learners with a hidden layer and an output."""
+    """A function that makes learners with a hidden layer and an output, for ``LEARNERS``."""
 
     def made(name: str, bias: bool, *, hidden: Hidden = 16, offsets: bool = False) -> Learner:
         return MLPLearner(name, output, bias, hidden, offsets)
@@ -38,7 +38,7 @@ LEARNERS: dict[str, Callable[..., Learner]] = {
     "mlp": perceptron(SOFTMAX),
     "mlp_logistic": perceptron(SIGMOID),
 }
-"""The learners by name: functions of the name, whether there is a bias, and options."""
+"""Learner name -> function of the name, the bias flag and options."""
 
 
 def make_learner(name: str, *, bias: bool = False, **options: Any) -> Learner:
@@ -49,7 +49,7 @@ def make_learner(name: str, *, bias: bool = False, **options: Any) -> Learner:
             ``margin_logistic`` (labels +-1, loss log(1 + exp(-y <w, x>))), ``softmax``,
             ``mlp`` (hidden layer, softmax) and ``mlp_logistic`` (hidden layer, one sigmoid output).
         bias: whether layers have a bias.
-        **options: of the MLPs: ``hidden`` (units, default 16) and ``offsets`` (see ``MLPLearner``).
+        **options: for the MLPs, ``hidden`` (units, default 16) and ``offsets`` (see ``MLPLearner``).
 
     Raises:
         ValueError: unknown name, or an option out of range.

@@ -1,4 +1,4 @@
-"""The media by name: how each is made for a task."""
+"""The table of media, each built for a task from options."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Grid = Annotated[int, Within(2, 10_000)]
 
 @dataclass(frozen=True)
 class Setting:
-    """What a medium must know of the task it is built for.
+    """The properties of a task that its medium is built from.
 
     Attributes:
         x: (N, d) train features.
         k: number of label entries K.
         output: the learner's output.
         batch_size: rows m per step.
-        continuous: whether the continuous flavour is wanted.
+        continuous: whether the task has continuous actions.
         hidden: hidden units that take offsets (0: the learner has none).
     """
 
@@ -65,9 +65,9 @@ def label(
         p: what ``mix`` mixes with: ``uniform``, ``target`` (the target's soft prediction, as in distillation),
             ``given`` (the pool's soft labels), ``pretrained`` (those of a network trained on the train rows, as in
             distillation without w*) or ``prediction`` (the learner's own, as in self-training).
-        least: the smallest mu of ``mix``; below zero, which only the uniform label allows, other classes than the
-            given one are likelier (two classes: -1 gives the other label).
-        centre: what ``offset`` offsets: ``truth`` or ``prediction`` (then the first action is the ground truth).
+        least: the smallest mu of ``mix``. Below zero, which only the uniform label allows, classes other than the given
+            one are more probable (two classes: -1 gives the other label).
+        centre: what ``offset`` is added to: ``truth``, or ``prediction`` (the first action is then the ground truth).
         radius: largest offset.
 
     Raises:
@@ -191,7 +191,7 @@ def performative(setting: Setting, *, epsilon: Annotated[float, Within(0.0, 1.0,
 
     Args:
         setting: the task's learner and data.
-        epsilon: largest distance of the directions of hidden units and moved ones, at most 1.
+        epsilon: largest distance between the directions of the original and the moved hidden units, at most 1.
 
     Raises:
         ValueError: a learner whose hidden units take no offsets.
@@ -273,7 +273,7 @@ def mixed(
 
 
 CONTINUOUS_MEDIA = ("label", "mixup", "perturb", "performative")
-"""The media that have a continuous flavour; the others are choices."""
+"""The media that have a continuous flavour; in the others, every action is a choice."""
 
 MEDIA: dict[str, Callable[..., Medium]] = {
     "label": label,
@@ -290,7 +290,7 @@ def make_medium(name: str, setting: Setting, /, **options: Any) -> Medium:
 
     Args:
         name: a key of ``MEDIA``.
-        setting: what it must know of the task.
+        setting: the task's learner and data.
         **options: the options of that medium's function.
 
     Raises:

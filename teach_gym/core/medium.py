@@ -26,10 +26,10 @@ class Medium(ABC):
     """Base of all media.
 
     Attributes:
-        name: the name it is looked up by.
+        name: its name in ``MEDIA``.
         candidates: (A, ...) the value of each discrete action.
-        labels: what each action does, A short texts.
-        low: lower bound of a continuous action, the shape of the Box (None: discrete only).
+        labels: a short description of each action, A texts.
+        low: lower bound of a continuous action, in the Box's shape (None: discrete only).
         high: upper bound of a continuous action.
         n_sources: number M of examples a step offers.
         reference: which label the value is mixed with or added to, or ``features``, the learner's hidden units (None:
@@ -79,7 +79,7 @@ class Medium(ABC):
         """
 
     def passive(self, y: Array) -> Array:
-        """The no-help action, what plain SGD sees: y (B, M, m, K) -> (B,) indices."""
+        """The no-help action, which shows what plain SGD would see: y (B, M, m, K) -> (B,) indices."""
         return np.zeros(y.shape[0], dtype=np.int64)
 
     def passive_continuous(self, x: Array, y: Array) -> Array:
@@ -115,7 +115,7 @@ class LabelGrid(Medium):
 
 @dataclass(frozen=True, eq=False)
 class _Coefficient(Medium):
-    """Base of the media whose value is one number a row, (..., 1 or m, 1); one, the largest, changes nothing."""
+    """Base of the media whose value is one number per row, (..., 1 or m, 1); the largest, one, changes nothing."""
 
     def project(self, action: Array) -> Array:
         """Nearest number in [low, high]: (B, m) -> (B, m, 1)."""
@@ -223,14 +223,14 @@ class Perturb(Medium):
 
 @dataclass(frozen=True, eq=False)
 class PerturbHidden(Medium):
-    """The learner's hidden units are moved on their sphere, the label is unchanged (DHT 4.2, constraint of Eq. 9).
+    """Moves the learner's hidden units on their sphere; the label is unchanged (DHT 4.2, constraint of Eq. 9).
 
-    Hidden units h keep their norm and are turned towards the value a, by its part across h: with the chord epsilon of
-    the largest turn, c = h / ||h|| and t = a - <a, c> c, the angle is 2 arcsin(epsilon / 2) ||t||. The offset goes to
-    the last h inputs of a learner with ``offsets``. Value a (..., 1 or m, h), in the unit ball.
+    Hidden units h keep their norm and are rotated towards the value a. With c = h / ||h|| and the part of a orthogonal
+    to h, t = a - <a, c> c, the angle is 2 arcsin(epsilon / 2) ||t||; epsilon is the chord of the largest rotation. The
+    offset is added to the last h inputs of a learner with ``offsets``. Value a (..., 1 or m, h), in the unit ball.
 
     Attributes:
-        epsilon: largest distance of the directions, ||h'/||h|| - h/||h|| ||.
+        epsilon: largest distance between the directions, ||h'/||h|| - h/||h|| ||.
     """
 
     epsilon: float = 0.5
@@ -240,7 +240,7 @@ class PerturbHidden(Medium):
         return onto_ball(action, 1.0)
 
     def compose(self, x: Array, y: Array, value: Array, reference: Array | None) -> tuple[Array, Array]:
-        """Add the offset of the hidden units to the last inputs, which are zero in the source."""
+        """Add the offset to the last inputs, which are zero in the source."""
         assert reference is not None
         xp = namespace(reference)
         size = xp.clip(norm(reference), 1e-30, None)[..., None]
@@ -255,7 +255,7 @@ class PerturbHidden(Medium):
         return source + xp.concat([rest, offset], axis=-1), y[..., 0, :, :]
 
     def passive_continuous(self, x: Array, y: Array) -> Array:
-        """No turn."""
+        """No rotation."""
         return namespace(x).zeros_like(x[:, 0, :, : self.box[0].shape[-1]])
 
 

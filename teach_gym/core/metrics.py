@@ -1,4 +1,4 @@
-"""Metrics: functions of (task, state), called by the benchmark and not paid for in a step. All give (B,)."""
+"""Metrics: functions of (task, state) that the benchmark calls outside of steps. All return (B,)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def distance(task: Task, state: TeachState) -> Array:
 
 
 def normalized_distance(task: Task, state: TeachState) -> Array:
-    """Squared distance of the directions, || w/||w|| - w*/||w*|| ||^2, what the DHT figures plot: (B,)."""
+    """Squared distance between the directions, || w/||w|| - w*/||w*|| ||^2, as plotted in the DHT figures: (B,)."""
     inner = dot(state.w, state.target)
     return 2.0 - 2.0 * inner / (norm(state.w) * norm(state.target) + 1e-30)
 
@@ -26,12 +26,12 @@ def train_loss(task: Task, state: TeachState) -> Array:
 
 
 def holdout_accuracy(task: Task, state: TeachState) -> Array:
-    """Share of hold-out rows classified rightly (regression: minus the mean squared error): (B,)."""
+    """Share of hold-out rows classified correctly (regression: minus the mean squared error): (B,)."""
     return _accuracy(task, state, task.pool.holdout)
 
 
 def test_accuracy(task: Task, state: TeachState) -> Array:
-    """Share of test rows classified rightly (regression: minus the mean squared error): (B,)."""
+    """Share of test rows classified correctly (regression: minus the mean squared error): (B,)."""
     return _accuracy(task, state, task.pool.test)
 
 

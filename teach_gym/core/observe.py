@@ -1,4 +1,4 @@
-"""Observations: what an agent sees, kind by kind."""
+"""The kinds of observations that an agent can see."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _budget(task: Task, state: TeachState) -> Array:
 
 
 Entry = tuple[str, int, float, float, str, Callable[[Task, TeachState], Array]]
-"""A block without its place: name, size, low, high, meaning, values."""
+"""A block without its position: name, size, low, high, meaning, values."""
 
 
 def _label_bounds(task: Task) -> tuple[float, float]:
@@ -90,9 +90,9 @@ def _compared(now: Array, initial: Array, after: Array) -> Array:
     """The gain of the best action, then each action's shortfall.
 
     Args:
-        now: (B,) distance or loss.
-        initial: (B,) that at reset.
-        after: (A, B) that after a step of each action.
+        now: (B,) current distance or loss.
+        initial: (B,) its value at reset.
+        after: (A, B) its value after a step with each action.
 
     Returns:
         (1 + A, B).
@@ -104,15 +104,15 @@ def _compared(now: Array, initial: Array, after: Array) -> Array:
 
 
 _LEAST_SHARE = 1e-4
-"""Shares of the initial distance below this look alike to an agent."""
+"""Shares of the initial distance far below this look the same to an agent."""
 
 
 def lookahead(task: Task) -> list[Entry]:
-    """What the best choice hangs on, in a few numbers that do not grow with the learner.
+    """What determines the best choice, in a few numbers whose count does not grow with the learner.
 
-    All of it follows from the omniscient observation, but through products of its entries that a small network is slow
-    to learn. With the outlook an agent starts from what the greedy oracle (for learners with momentum: and the
-    anticipating one) knows, and has to learn what they miss.
+    All of it follows from the omniscient observation, but through products of its entries that a small network learns
+    slowly. The outlook gives an agent what the greedy oracle knows (and, for learners with momentum, the anticipating
+    oracle); the agent only has to learn what these miss.
     """
     inf, rows = float("inf"), task.medium.n_sources * task.spec.batch_size * task.k
     low, high = _label_bounds(task)
@@ -124,14 +124,14 @@ def lookahead(task: Task) -> list[Entry]:
         ("label", rows, low, high, "ground-truth labels y of the offered examples", _label),
         ("logits", rows, -inf, inf, "the learner's logits on the offered examples", _logits),
         ("gap", rows, -inf, inf, "the target's logits on them minus the learner's", _gap),
-        ("log_distance", 1, -inf, inf, "log of the distance as a share of that at the start", _log_distance),
+        ("log_distance", 1, -inf, inf, "log of the distance as a share of the initial distance", _log_distance),
         ("outlook", size, -inf, inf, outlook, _outlook),
     ]
     return [*entries, *_end(task)]
 
 
 def full(task: Task) -> list[Entry]:
-    """The omniscient observation and, before its last blocks, what ``lookahead`` adds to it."""
+    """The omniscient observation with the additional blocks of ``lookahead`` inserted before its last blocks."""
     last = len(_end(task))
     added = [entry for entry in lookahead(task)[:-last] if entry[0] != "label"]
     return [*omniscient(task)[:-last], *added, *_end(task)]
@@ -147,11 +147,11 @@ def _end(task: Task) -> list[Entry]:
 
 
 def black_box(task: Task) -> list[Entry]:
-    """What can be had by querying the learner (LAST 4; DHT 4.1 and appendix B), with no trace of w*.
+    """What querying the learner reveals, without any information about w* (LAST 4; DHT 4.1 and appendix B).
 
-    Few numbers that do not grow with the data: the learner's prediction on the rows offered and its loss on each
-    action's teaching example, what the hold-out rows tell of it, as a whole and for the classes that the label and the
-    prediction name, what is known of the past, and the budget that remains.
+    A few numbers whose count does not grow with the data: the learner's predictions on the offered rows and its loss on
+    each action's teaching example, its losses on the hold-out rows (overall, and for the true and the predicted class),
+    statistics of past steps, and the remaining budget.
     """
     inf, m = float("inf"), task.medium.n_sources
     entries: list[Entry] = [
@@ -168,20 +168,20 @@ def black_box(task: Task) -> list[Entry]:
 
 
 def _predicted(task: Task) -> list[Entry]:
-    """What the learner says of the offered rows, and the hold-out rows of the classes that are named."""
+    """The learner's predictions on the offered rows, and hold-out statistics of the true and the predicted class."""
     inf, m = float("inf"), task.medium.n_sources
     if not task.pool.n_classes:
-        return [("residual", m, -inf, inf, "label of each offered row less the prediction", queries.residual)]
+        return [("residual", m, -inf, inf, "label of each offered row minus the prediction", queries.residual)]
     return [
         ("agreement", m, 0.0, 1.0, "the learner's probability of each offered row's label", queries.agreement),
-        ("margin", m, -inf, inf, "log odds of that label against the likeliest other one", queries.margin),
+        ("margin", m, -inf, inf, "log odds of that label against the most probable other one", queries.margin),
         ("confidence", m, 0.0, 1.0, "the learner's highest probability on each offered row", queries.confidence),
         (
             "given_class",
             3 * m,
             -inf,
             inf,
-            "of the label's class on the hold-out rows: loss less the mean loss, recall, excess of its probability",
+            "for the label's class on the hold-out rows: loss minus mean loss, recall, excess of its probability",
             queries.given_class,
         ),
         (
@@ -189,14 +189,14 @@ def _predicted(task: Task) -> list[Entry]:
             2 * m,
             -inf,
             inf,
-            "of the predicted class on the hold-out rows: precision, excess of its probability",
+            "for the predicted class on the hold-out rows: precision, excess of its probability",
             queries.predicted_class,
         ),
     ]
 
 
 def _remembered(task: Task) -> list[Entry]:
-    """What the hold-out rows tell of the learner as a whole, and what is known of the past."""
+    """Overall hold-out statistics of the learner, and statistics of past steps."""
     inf = float("inf")
     standing = "hold-out accuracy, hold-out loss, log of that loss as a share of the first one and of the best so far"
     gains = (
@@ -211,11 +211,11 @@ def _remembered(task: Task) -> list[Entry]:
 
 
 def black_box_trial(task: Task) -> list[Entry]:
-    """``black_box``, and what copies of the learner show on the hold-out rows after being taught each action's example.
+    """``black_box``, and the hold-out losses of copies of the learner after being taught each action's example.
 
-    It needs a learner that can be copied. The first outlook is what ``holdout_greedy`` goes by, the second, after
-    rehearsal, what ``holdout_rehearsal`` goes by. They cost a teaching step, three mean gradients of 100 pool rows and
-    two hold-out evaluations per action.
+    It needs a learner that can be copied. The first outlook is what ``holdout_greedy`` uses; the second, after
+    rehearsal, is what ``holdout_rehearsal`` uses. They cost a teaching step, three mean gradients over 100 pool rows
+    and two hold-out evaluations per action.
     """
     text = "gain in hold-out loss by the best action, as a share of it, then how much worse than the best each action"
     text += " ends, in units of their mean; the same once the copies have rehearsed on pool rows"

@@ -41,8 +41,7 @@ def onto_ball_around(v: A, centre: A, radius: float) -> A:
 def onto_cone_ball(v: A, radius: float) -> A:
     """Project on {v >= 0, ||v|| <= radius}: v (..., K) -> (..., K).
 
-    The projection on a ball centred at a cone's apex, after the projection on the cone, is the projection on
-    their intersection.
+    Projecting on the cone and then on a ball centred at its apex gives the projection on their intersection.
     """
     xp = namespace(v)
     return onto_ball(xp.maximum(v, xp.zeros_like(v)), radius)

@@ -1,7 +1,7 @@
-"""What can be had by querying the learner, with no trace of w*: the parts of black-box observations.
+"""What querying the learner reveals without any information about w*: the parts of black-box observations.
 
-Every function takes a task and a state and gives (B, n) numbers. Rows of a mini-batch are averaged, so their number
-depends on the sources a step offers and on the actions, not on the data.
+Every function takes a task and a state and returns (B, n) numbers. They are averages over the rows of a mini-batch, so
+n depends on the number of sources and of actions, not on the data.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import compose
 
 LEAST = 1e-4
-"""Probabilities below this, and shares of the first hold-out loss, look alike to an agent."""
+"""Probabilities and shares of the first hold-out loss far below this look the same to an agent."""
 
 
 def given(task: Task, state: TeachState) -> Array:
@@ -27,7 +27,7 @@ def probabilities(task: Task, state: TeachState) -> Array:
 
 
 def residual(task: Task, state: TeachState) -> Array:
-    """Regression: the given label less the prediction, (B, M)."""
+    """Regression: the given label minus the prediction, (B, M)."""
     return (given(task, state) - probabilities(task, state)).sum(-1).mean(-1)
 
 
@@ -37,7 +37,7 @@ def agreement(task: Task, state: TeachState) -> Array:
 
 
 def margin(task: Task, state: TeachState) -> Array:
-    """Log odds of the given label against the likeliest other one: (B, M)."""
+    """Log odds of the given label against the most probable other label: (B, M)."""
     p, y = probabilities(task, state), given(task, state)
     xp = namespace(p)
     return xp.log((dot(p, y) + LEAST) / (xp.max(p * (1.0 - y), axis=-1) + LEAST)).mean(-1)
@@ -61,7 +61,7 @@ def reference(task: Task, state: TeachState) -> Array:
 
 
 def size(task: Task, state: TeachState) -> Array:
-    """Squared norm of the offered features as a share of the mean over the pool's: (B, M)."""
+    """Squared norm of the offered features divided by its mean over the pool: (B, M)."""
     found: Array = task.learner.squared_norms(state.x).mean(-1) / task.squared_norms.mean()
     return found
 
@@ -80,13 +80,13 @@ def _of_classes(weights: Array, *stats: Array) -> Array:
 
 
 def given_class(task: Task, state: TeachState) -> Array:
-    """Of the given label's class on the hold-out rows: loss less the mean loss, recall and excess: (B, 3 M)."""
+    """For the given label's class on the hold-out rows: loss minus mean loss, recall and excess: (B, 3 M)."""
     now = needed(state.memory).now
     return _of_classes(given(task, state), now.class_loss - now.loss[:, None], now.recall, now.excess)
 
 
 def predicted_class(task: Task, state: TeachState) -> Array:
-    """Of the predicted class on the hold-out rows: precision and excess: (B, 2 M)."""
+    """For the predicted class on the hold-out rows: precision and excess: (B, 2 M)."""
     now, p = needed(state.memory).now, probabilities(task, state)
     xp = namespace(p)
     return _of_classes(xp.astype(p == xp.max(p, axis=-1, keepdims=True), p.dtype), now.precision, now.excess)

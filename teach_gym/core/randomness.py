@@ -1,6 +1,6 @@
 """Independent random streams for a batch of teaching runs, drawn in one vectorised call.
 
-numpy's generators are one object per stream: resetting 16,384 sub-environments through 16,384 of them
+numpy needs one generator object per stream: resetting 16,384 sub-environments with 16,384 generators
 takes longer than the episode. Here a stream is a 64-bit key, and its n-th draw is a hash of (key, n):
 SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014). The keys
 come from one ``numpy.random.Generator`` per environment, so seeding follows Gymnasium.

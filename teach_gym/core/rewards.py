@@ -1,4 +1,4 @@
-"""Rewards: how much closer the learner came, as functions of a step's two states."""
+"""Rewards: how much closer the learner came, as functions of the states before and after a step."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from teach_gym.core.state import RewardFunction, Task, TeachState
 
 
 def progress(task: Task, before: TeachState, after: TeachState) -> Array:
-    """Per cent of the initial distance removed by this step, 100 (d_t - d_{t+1}) / d_0: (B,).
+    """Percentage of the initial distance removed by this step, 100 (d_t - d_{t+1}) / d_0: (B,).
 
-    An episode's return is the per cent of the distance removed, at most 100.
+    An episode's return is the percentage of the distance removed, at most 100.
     """
     return (before.distance - after.distance) * (100.0 / before.initial_distance)
 
@@ -29,17 +29,18 @@ def decrease(task: Task, before: TeachState, after: TeachState) -> Array:
 def log_progress(task: Task, before: TeachState, after: TeachState) -> Array:
     """10 times the decrease of the logarithm of the distance, 10 log((d_t + c) / (d_{t+1} + c)), c = d_0 / 50: (B,).
 
-    The same share of what is left counts about the same near the target and far from it, so that agents learn
-    precision, which ``progress`` hardly pays for. Below c the reward is about linear, lest luck at the end decides.
+    Removing a given share of the remaining distance earns about the same near the target as far from it, so agents
+    learn precision, which ``progress`` hardly rewards. Below c the reward is nearly linear, which keeps chance near
+    the target from dominating the return.
     """
     floor = 0.02 * before.initial_distance
     return 10.0 * namespace(before.distance).log((before.distance + floor) / (after.distance + floor))
 
 
 def holdout_progress(task: Task, before: TeachState, after: TeachState) -> Array:
-    """Per cent of the initial hold-out loss removed by this step, 100 (l_t - l_{t+1}) / l_0: (B,).
+    """Percentage of the initial hold-out loss removed by this step, 100 (l_t - l_{t+1}) / l_0: (B,).
 
-    The black-box counterpart of ``progress``, dense; an episode's return is the per cent of the loss removed.
+    The dense black-box counterpart of ``progress``; an episode's return is the percentage of the loss removed.
     """
     old, new = needed(before.memory), needed(after.memory)
     return (old.now.loss - new.now.loss) * (100.0 / old.initial)
@@ -56,7 +57,7 @@ def holdout_log_progress(task: Task, before: TeachState, after: TeachState) -> A
 
 
 def holdout_accuracy(task: Task, before: TeachState, after: TeachState) -> Array:
-    """The hold-out accuracy after the last step of the budget, zero before (LAST 4, reward (i); DHT 4.1): (B,)."""
+    """The hold-out accuracy after the last step of the budget, zero earlier (LAST 4, reward (i); DHT 4.1): (B,)."""
     last = after.t >= task.spec.budget
     if not last.any():
         return namespace(after.w).zeros_like(after.distance)
@@ -64,14 +65,14 @@ def holdout_accuracy(task: Task, before: TeachState, after: TeachState) -> Array
 
 
 def steps_to_accuracy(task: Task, before: TeachState, after: TeachState) -> Array:
-    """Minus one a step; the episode ends when the hold-out accuracy reaches zeta (LAST 4, reward (ii)): (B,)."""
+    """Minus one per step; the episode ends when the hold-out accuracy reaches zeta (LAST 4, reward (ii)): (B,)."""
     return -namespace(after.w).ones_like(after.distance)
 
 
 HOLDOUT_REWARDS: dict[str, RewardFunction] = {
     f.__name__: f for f in (holdout_progress, holdout_log_progress, holdout_accuracy, steps_to_accuracy)
 }
-"""The rewards that can be had without knowing w*."""
+"""The rewards that do not depend on w*."""
 
 REWARDS: dict[str, RewardFunction] = {
     f.__name__: f for f in (progress, log_progress, distance, decrease)

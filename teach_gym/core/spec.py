@@ -22,7 +22,7 @@ RANGES = ("learning_rate", "init_scale")
 """The fields that may be a range [low, high]."""
 
 MOST_POOLS = 1_000
-"""The most pools to draw from."""
+"""Maximum number of pools to draw from."""
 
 _DRAWN_ROW = 16
 """Bytes for each row of the schedule while it is drawn."""
@@ -32,7 +32,7 @@ N = TypeVar("N", int, float)
 
 
 def is_drawn(value: N | Sequence[N]) -> TypeIs[Sequence[N]]:
-    """Whether a field's value is a range or a list of seeds, drawn from at each reset."""
+    """Whether a field's value is a range or a list of seeds to draw from at each reset."""
     return isinstance(value, Sequence)
 
 
@@ -55,17 +55,18 @@ class TaskSpec:
         continuous: Box instead of Discrete actions.
         reward: what a step earns (``teach_gym.core.rewards.REWARDS``).
         observation: what the agent sees (``teach_gym.core.observe.OBSERVATIONS``).
-        holdout_rows: most hold-out rows that black-box observations and hold-out rewards use, the first of the split.
+        holdout_rows: maximum number of hold-out rows, the first of the split, for black-box observations and hold-out
+            rewards.
         probes: number of hold-out rows on which a black-box agent sees the learner's predictions.
         zeta: hold-out accuracy at which an episode with the reward ``steps_to_accuracy`` ends.
-        debug: let a black-box task give the distance in ``info``, show the target in pictures, and have rewards made of
-            the distance.
+        debug: allow a black-box task to report the distance in ``info``, to show the target in pictures, and to use
+            rewards based on the distance.
         init: initial learner: ``normal`` (entries N(0, init_scale^2)), ``uniform`` (init_scale times torch's
             default), ``zeros``, or ``perturbed`` (start of the target's training + N(0, init_scale^2)).
         init_scale: scale of the initial learner; or [low, high], drawn anew at each reset, log-uniformly.
         tolerance: the episode ends when ||w - w*|| falls below it.
-        pool_seed: seed of the pool's splits and draws; or a list of seeds, one of which is drawn at each reset with
-            its pool and target (the medium and the pictures are those of the first).
+        pool_seed: seed of the pool's splits and draws; or a list of seeds, one of which is drawn at each reset, with
+            its own pool and target (the medium and the pictures are those of the first).
         dtype: ``float64`` or ``float32`` arithmetic.
         learner_options: options of the learner.
         pool_options: options of the pool.
@@ -134,14 +135,14 @@ class TaskSpec:
         return self.pool_seed[0] if is_drawn(self.pool_seed) else self.pool_seed
 
     def settled(self) -> list[TaskSpec]:
-        """The task without draws, one for each pool seed: ranges are replaced by their geometric means."""
+        """The specs without draws, one for each pool seed: ranges are replaced by their geometric means."""
         ranges = [name for name in RANGES if name in self.drawn]
         middle: dict[str, Any] = {name: math.sqrt(math.prod(getattr(self, name))) for name in ranges}
         seeds = self.pool_seed if is_drawn(self.pool_seed) else [self.pool_seed]
         return [dataclasses.replace(self, pool_seed=seed, **middle) for seed in seeds]
 
     def to_json(self) -> str:
-        """The task as a JSON object; ``from_json`` gives it back."""
+        """The spec as a JSON object, which ``from_json`` reads."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
@@ -149,6 +150,6 @@ class TaskSpec:
         """Read a task from ``to_json``'s text.
 
         Raises:
-            TypeError: a key that is no attribute of a task.
+            TypeError: an unknown key.
         """
         return cls(**json.loads(text))

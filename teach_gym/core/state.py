@@ -1,4 +1,4 @@
-"""The types of a teaching run: the task, its state, what a step offers, shows and gives.
+"""The types of a teaching run: the task, its state, and what a step offers, shows and returns.
 
 Everything here holds data; the functions that make and change states are in ``teach_gym.core.task``.
 """
@@ -42,12 +42,12 @@ class Holdout(NamedTuple):
 
 
 class Variants(NamedTuple):
-    """The pools that a run may be on, in a task whose pool is drawn at reset.
+    """The pools of a task whose pool is drawn at reset; each run uses one of them.
 
     Attributes:
-        targets: (S, P) w* of each.
-        starts: (S, P) where they were found from.
-        rows: train rows N of each; the task's table holds those of all, one pool after the other.
+        targets: (S, P) w* of each pool.
+        starts: (S, P) the parameters each search for w* started from.
+        rows: number N of train rows of each pool; the task's table holds the pools' rows one pool after the other.
     """
 
     targets: Array
@@ -60,19 +60,20 @@ class Task:
     """One fixed combination of learner, medium, pool, target and reward; made by ``make_task``.
 
     Attributes:
-        spec: what it was made from.
+        spec: the spec it was built from.
         learner: the learner's formulas.
         update: its update rule Q.
         pool: the data with all splits.
         medium: what the teacher may change.
         reward: the reward function.
-        rows: (N, d + K), or (N, d + 2 K) where the medium mixes with soft labels: the train rows' features in the
-            task's dtype, labels as the learner takes them, and soft labels.
+        rows: (N, d + K), or (N, d + 2 K) where the medium mixes with soft labels: the train rows' features, their
+            labels as the learner takes them, and soft labels, all in the task's dtype.
         k: number of label entries K.
         target: (P,) w*.
-        start: (P,) where the target was found from.
-        holdout: the rows that black-box observations and hold-out rewards use, or None where there are none of these.
-        variants: the pools of a task whose pool is drawn at reset (``pool`` and ``target`` are the first's), or None.
+        start: (P,) the parameters the search for the target started from.
+        holdout: the rows that black-box observations and hold-out rewards use, or None for a task with neither.
+        variants: the pools of a task whose pool is drawn at reset (``pool`` and ``target`` are those of the first), or
+            None.
     """
 
     spec: TaskSpec
@@ -125,12 +126,12 @@ class Task:
 
     @functools.cached_property
     def black_box(self) -> bool:
-        """Whether the agent is not shown the learner's parameters and w*."""
+        """Whether the learner's parameters and w* are hidden from the agent."""
         return self.spec.observation in BLACK_BOX
 
     @functools.cached_property
     def tells_distance(self) -> bool:
-        """Whether environments give the distance to w* in ``info``."""
+        """Whether environments report the distance to w* in ``info``."""
         return self.spec.debug or not self.black_box
 
     @functools.cached_property
@@ -141,15 +142,15 @@ class Task:
 
 
 class Measured(NamedTuple):
-    """What the hold-out rows tell of B learners; C is the number of classes, 0 for regression.
+    """B learners measured on the hold-out rows; C is the number of classes, 0 for regression.
 
     Attributes:
         loss: (B,) mean loss.
-        accuracy: (B,) share of rows classified rightly (regression: minus the mean squared error).
+        accuracy: (B,) share of rows classified correctly (regression: minus the mean squared error).
         class_loss: (B, C) mean loss on the rows of each class.
-        recall: (B, C) share of each class's rows that are classified rightly.
-        precision: (B, C) share of the rows classified as each class that are of it (the accuracy, if there are none).
-        excess: (B, C) mean predicted probability of each class less its share of the rows.
+        recall: (B, C) share of each class's rows that are classified correctly.
+        precision: (B, C) share of the rows classified as each class that belong to it (the accuracy, if none are).
+        excess: (B, C) mean predicted probability of each class minus its share of the rows.
     """
 
     loss: Array
@@ -161,17 +162,17 @@ class Measured(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What a run remembers of the learner's losses.
+    """What a run records about the learner's losses.
 
     Attributes:
-        now: the hold-out rows' word on the learner.
+        now: the learner's current measurements on the hold-out rows.
         initial: (B,) hold-out loss at reset (at least 1e-30).
-        best: (B,) the lowest so far.
-        stale: (B,) steps since then.
+        best: (B,) the lowest hold-out loss so far.
+        stale: (B,) steps since the lowest loss.
         gain: (B,) the last step's decrease of the hold-out loss as a share of it, 0 at reset.
-        mean_gain: (B,) running mean of that, each step with the weight 0.1.
+        mean_gain: (B,) running mean of ``gain``, in which each step has the weight 0.1.
         mean_loss: (B,) mean over the steps so far of the loss on the teaching example before its update, 0 at reset.
-        recent_loss: (B,) running mean of that, each step with the weight 0.1 or 1 / step, whichever is larger.
+        recent_loss: (B,) running mean of that loss, in which a step has the weight 0.1 or 1 / step if larger.
     """
 
     now: Measured
@@ -185,7 +186,7 @@ class Memory(NamedTuple):
 
 
 class TeachState(NamedTuple):
-    """A batch of B teaching runs, the past of each summed up in the learner, its future in the schedule.
+    """A batch of B teaching runs: the learners, and the schedule of the examples still to come.
 
     Attributes:
         w: (B, P) learner parameters.
@@ -200,8 +201,8 @@ class TeachState(NamedTuple):
         initial_distance: (B,) the distance at reset (1e-30 for a learner that starts at the target).
         velocity: (B, P) the momentum buffer, or None for a learner without momentum.
         rate: (B,) learning rates, or None where all runs have the task's.
-        memory: what the run remembers of its losses; None for tasks without ``Task.holdout``.
-        key: (B,) int64, a random word drawn last at reset: with ``t`` it decides what randomised teachers draw.
+        memory: what the run records about its losses; None for tasks without ``Task.holdout``.
+        key: (B,) int64, a random word drawn last at reset; with ``t`` it determines what randomised teachers draw.
     """
 
     w: Array
@@ -247,12 +248,12 @@ class Example(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """What a teaching step gives.
+    """The result of a teaching step.
 
     Attributes:
         state: the state after the step.
         reward: (B,).
-        terminated: (B,) bool: the goal is reached (see ``arrived``), or the budget is spent.
+        terminated: (B,) bool: whether the goal is reached (see ``arrived``) or the budget is spent.
         example: the teaching example the learner was shown.
     """
 

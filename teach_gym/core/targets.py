@@ -18,7 +18,7 @@ Steps = Annotated[int, Within(1, 1_000_000)]
 def optimum(learner: Learner, x: Array, y: Array, start: Array, *, l2: NonNegative = 0.0) -> Array:
     """The minimiser of the mean loss + l2 / 2 ||w||^2 on the train rows, by L-BFGS (scipy).
 
-    Give an ``l2 > 0`` where the classes are separable: the loss alone then has no minimiser.
+    Use ``l2 > 0`` where the classes are separable: the loss alone then has no minimiser.
 
     Args:
         learner: the learner.
@@ -45,7 +45,7 @@ def optimum(learner: Learner, x: Array, y: Array, start: Array, *, l2: NonNegati
     if escaping or not np.isfinite(found.x).all() or np.abs(found.jac).max() > 1e-4:
         raise ValueError(
             f"no finite optimum of {learner.name} found with l2={l2!r} ({found.message}); "
-            "where the classes are separable, give target_options={'l2': 0.01} or so"
+            "where the classes are separable, use a positive l2, such as target_options={'l2': 0.01}"
         )
     return np.asarray(found.x)
 
@@ -81,10 +81,10 @@ def given(learner: Learner, x: Array, y: Array, start: Array, *, w: Sequence[flo
     """The parameters given as a list of P numbers.
 
     Raises:
-        ValueError: not P numbers.
+        ValueError: the list does not hold P numbers.
     """
     if len(w) != start.size:
-        raise ValueError(f"the given target must be {start.size} numbers, got {len(w)}")
+        raise ValueError(f"the given target must hold {start.size} numbers, got {len(w)}")
     return np.asarray(w, dtype=np.float64)
 
 
@@ -105,7 +105,7 @@ def make_target(
         **options: options of that target's function.
 
     Returns:
-        target (P,) and the start (P,) it was found from.
+        the target (P,) and the parameters (P,) the search started from.
 
     Raises:
         ValueError: unknown name, an option out of range, or the target could not be found.

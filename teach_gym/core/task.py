@@ -2,7 +2,7 @@
 
 ``reset`` is the only function that takes randomness: it draws the learners and the pool rows of the whole
 episode. ``learn`` is the only caller of a learner's gradient. The environments, the oracles and the benchmark
-are callers of the functions here.
+call the functions of this module.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _initial(task: Task, rng: Streams, which: Array) -> Array:
 def sources(task: Task, schedule: Array, t: Array) -> Sources:
     """The examples offered at step t, by schedule (B, H, M, m) and t (B,).
 
-    Past the last step the last step's sources are given (the episode is over).
+    After the last step (the episode is over) the sources of the last step are returned.
     """
     rows = at_step(schedule, t)
     found, d, k = gather(task.rows, rows), task.d, task.k
@@ -125,10 +125,10 @@ def teach(task: Task, state: TeachState, value: Array) -> tuple[Array, Array | N
 
 
 def coast(task: Task, state: TeachState, w: Array, velocity: Array, horizon: int | None = None) -> Array:
-    """Where learners with momentum come to rest if the steps after the next one teach them nothing: (..., B, P).
+    """Where learners with momentum come to rest if the gradient is zero after the next step: (..., B, P).
 
-    Left alone for n more steps, a learner with velocity v moves by -learning_rate * c * v with
-    c = momentum + ... + momentum^n (Nesterov: one power more).
+    In n steps without a gradient, a learner with velocity v moves by -learning_rate * c * v with
+    c = momentum + ... + momentum^n (Nesterov: one power higher).
 
     Args:
         task: the task.
@@ -145,7 +145,7 @@ def coast(task: Task, state: TeachState, w: Array, velocity: Array, horizon: int
 
 
 def conclude(task: Task, state: TeachState, example: Example, t: Array, upcoming: Sources) -> tuple[TeachState, Array]:
-    """The state at time t after learning from an example, with the sources that come next, and the reward (B,)."""
+    """The state at time t after learning from an example, with the next step's sources, and the reward (B,)."""
     w, velocity = learn(task, state, example)
     difference = state.target - w
     after = TeachState(
@@ -169,17 +169,17 @@ def conclude(task: Task, state: TeachState, example: Example, t: Array, upcoming
 
 
 def advance(task: Task, state: TeachState, example: Example) -> Transition:
-    """One teaching step on a given teaching example, which need not come from the medium."""
+    """One teaching step on a given example, which need not come from the medium."""
     t = state.t + 1
     after, reward = conclude(task, state, example, t, sources(task, state.schedule, t))
     return Transition(after, reward, over(task, after), example)
 
 
 def arrived(task: Task, state: TeachState) -> Array:
-    """Whether each run has reached its goal before the budget is spent: (B,) bool.
+    """Whether each run has reached its goal: (B,) bool.
 
     The goal is a distance to the target below ``tolerance``; with the reward ``steps_to_accuracy`` it is the hold-out
-    accuracy zeta. A black-box task does not end by the distance, which would tell it.
+    accuracy zeta. A black-box task does not end by the distance, since that would reveal it.
     """
     if task.spec.reward == "steps_to_accuracy":
         return accuracy(task, state) >= task.spec.zeta
@@ -194,5 +194,5 @@ def over(task: Task, state: TeachState) -> Array:
 
 
 def step(task: Task, state: TeachState, action: Array) -> Transition:
-    """One teaching step by an action: (B,) indices, or (B, *Box shape) for the continuous flavour."""
+    """One teaching step with an action: (B,) indices, or (B, *Box shape) for the continuous flavour."""
     return advance(task, state, compose(task, state, decode(task, action)))

@@ -43,7 +43,7 @@ class Update:
     def __call__(self, w: A, velocity: A | None, gradient: A, rate: A | None = None) -> tuple[A, A | None]:
         """One update: w (..., P), velocity (..., P) or None, gradient (..., P) -> (w', velocity').
 
-        ``rate`` (...) holds step sizes to take instead of ``learning_rate``.
+        ``rate`` (...) holds step sizes to use instead of ``learning_rate``.
         """
         step = self.learning_rate if rate is None else rate[..., None]
         if self.weight_decay:
@@ -57,13 +57,13 @@ class Update:
     def affine(self, w: A, velocity: A | None, rate: A | None = None) -> tuple[A, A]:
         """The update as an affine function of the gradient: w' = base - step * gradient.
 
-        ``base`` is where the learner would go on its own. Every greedy teacher works on (base, step), and so covers
-        momentum, weight decay and drawn learning rates with the formulas of plain gradient descent.
+        ``base`` is where the learner would move with a zero gradient. Greedy teachers work on (base, step), so the
+        formulas of plain gradient descent also cover momentum, weight decay and drawn learning rates.
 
         Args:
             w: (..., P) the learner.
             velocity: (..., P) its momentum buffer, or None.
-            rate: (...) step sizes to take instead of ``learning_rate``.
+            rate: (...) step sizes to use instead of ``learning_rate``.
 
         Returns:
             base (..., P) and the step sizes (...).

@@ -1,7 +1,7 @@
-"""Data sets on disk: where they are looked for, what their files must hold, and how they are read.
+"""Data sets on disk: where their files are searched for, what they must contain, and how they are read.
 
 The layout is torchvision's (``<data_dir>/MNIST/raw/train-images-idx3-ubyte``), so a folder filled by torchvision
-serves as it is. A file is used only if its content is the published one.
+can be used as it is. A file is used only if its content matches the published one.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class DataSet(NamedTuple):
     """A published data set.
 
     Attributes:
-        about: what it holds, in a line.
-        folder: where its files lie below the data folder.
+        about: a one-line description.
+        folder: the folder of its files, relative to the data folder.
         files: its files, uncompressed.
-        mirrors: addresses under which each file lies as ``<file>.gz``, tried in this order.
+        mirrors: base addresses that serve each file as ``<file>.gz``, tried in this order.
     """
 
     about: str
@@ -77,7 +77,7 @@ DATASETS = {
 
 
 def data_dir(given: str | Path | None = None) -> Path:
-    """The data folder: the one given, else ``TEACH_GYM_DATA``, else ``teach_gym`` in the user's cache folder."""
+    """The data folder: the given one, else ``TEACH_GYM_DATA``, else ``teach_gym`` in the user's cache folder."""
     chosen = given or os.environ.get(DATA_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
@@ -85,7 +85,7 @@ def data_dir(given: str | Path | None = None) -> Path:
 
 
 def read(name: str, file: str, folder: str | Path | None = None) -> bytes:
-    """The content of a data set's file, compared with the published one.
+    """Read a data set's file and verify its content.
 
     Args:
         name: a key of ``DATASETS``.
@@ -94,13 +94,13 @@ def read(name: str, file: str, folder: str | Path | None = None) -> bytes:
 
     Raises:
         DataNotFoundError: the file is missing; the message names the command that fetches it.
-        DamagedDataError: its content is not the published one.
+        DamagedDataError: its content differs from the published one.
     """
     root, known = data_dir(folder), DATASETS[name].files[file]
     path = root / DATASETS[name].folder / file
     if not path.is_file():
         raise DataNotFoundError(
-            f"{name}: file {str(path)!r} not found. Set {DATA_VARIABLE} or data_dir to a folder with it, or fetch it "
+            f"{name}: file {str(path)!r} not found. Set {DATA_VARIABLE} or data_dir to its data folder, or fetch it "
             f"with: teach-gym data {name} --data-dir {root}"
         )
     remedy = f"delete it and fetch it again with: teach-gym data {name} --data-dir {root}"
@@ -115,7 +115,7 @@ def read(name: str, file: str, folder: str | Path | None = None) -> bytes:
 
 
 def check(name: str, folder: str | Path | None = None) -> list[str]:
-    """Compare a data set's files with the published ones; returns one line per problem, none if all is well.
+    """Compare a data set's files with the published ones; returns one line per problem, none if all files match.
 
     Raises:
         ValueError: unknown data set.
@@ -132,13 +132,13 @@ def check(name: str, folder: str | Path | None = None) -> list[str]:
 
 
 def cifar10_jpeg(folder: str | Path | None = None) -> Path:
-    """Where CIFAR-10's images lie as JPEG files: ``cifar10-jpeg/{train,test}/<class>/*.jpg``, or that as ``.tar.xz``.
+    """Find CIFAR-10's images as JPEG files: ``cifar10-jpeg/{train,test}/<class>/*.jpg``, or that tree as ``.tar.xz``.
 
     Args:
         folder: data folder (default: ``data_dir()``).
 
     Raises:
-        DataNotFoundError: neither is there.
+        DataNotFoundError: neither exists.
     """
     root = data_dir(folder)
     tree, archive = root / JPEG_TREE, root / f"{JPEG_TREE}.tar.xz"
@@ -161,7 +161,7 @@ def load_mnist(folder: str | Path | None = None, *, train: bool) -> tuple[npt.ND
 
     Raises:
         DataNotFoundError: a file is missing; the message names the command that fetches it.
-        DamagedDataError: a file's content is not the published one.
+        DamagedDataError: a file's content differs from the published one.
     """
     stem = "train" if train else "t10k"
     images = _from_idx(read("mnist", f"{stem}-images-idx3-ubyte", folder))

@@ -1,4 +1,4 @@
-"""Fetching data sets by the standard library: https only, and nothing is written whose content is not the published."""
+"""Fetching data sets with the standard library: https only, and only verified content is written."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from teach_gym.errors import DamagedDataError, DataNotFoundError, lookup_name
 from teach_gym.files import writing
 
 TIMEOUT = 30.0
-"""Seconds without an answer after which a mirror is given up."""
+"""Seconds without a response after which a mirror counts as failed."""
 
 _GZIP = 31
 """zlib's window bits for a gzip stream."""
 
 
 class _HttpsOnly(urllib.request.BaseHandler):
-    """Refuses every request that is not https, redirections included."""
+    """Refuses every request that is not https, redirects included."""
 
     def default_open(self, req: urllib.request.Request) -> None:
         if req.type != "https":
@@ -33,7 +33,7 @@ class _HttpsOnly(urllib.request.BaseHandler):
 def download(name: str, folder: str | Path | None = None) -> None:
     """Fetch the files of a data set that are missing or damaged.
 
-    Every file is tried on each mirror, and written only if its content is the published one.
+    Each file is tried on the mirrors in turn, and written only if its content matches the published one.
 
     Args:
         name: a key of ``DATASETS``.
@@ -41,7 +41,7 @@ def download(name: str, folder: str | Path | None = None) -> None:
 
     Raises:
         ValueError: unknown data set.
-        DataNotFoundError: no mirror gave a file; the message says where to put the files by hand.
+        DataNotFoundError: no mirror provided a file; the message says where to place the files by hand.
     """
     dataset = lookup_name("data set", name, DATASETS)
     for file, known in dataset.files.items():
@@ -69,7 +69,7 @@ def _fetch(name: str, dataset: DataSet, file: str, known: KnownFile, folder: str
     root = data_dir(folder)
     files = ", ".join(f"{f} ({k.size:,} bytes)" for f, k in dataset.files.items())
     raise DataNotFoundError(
-        f"{name}: no mirror gave {file} ({'; '.join(failures)}). To place the files by hand, unpack {files} into "
+        f"{name}: no mirror provided {file} ({'; '.join(failures)}). To place the files by hand, unpack {files} into "
         f"{str(root / dataset.folder)!r}, then run: teach-gym data {name} --check --data-dir {root}"
     )
 
@@ -78,8 +78,8 @@ def _unpacked(url: str, file: str, known: KnownFile) -> bytes:
     """Fetch and unpack a .gz file, showing progress on a terminal.
 
     Raises:
-        OSError: no answer, or a refusal.
-        ValueError: the content is not the published one.
+        OSError: no response, or an error response.
+        ValueError: the content differs from the published one.
     """
     opener = urllib.request.build_opener(_HttpsOnly)
     unpacker, content, received = zlib.decompressobj(_GZIP), bytearray(), 0

@@ -1,4 +1,4 @@
-"""Pools that are drawn from a seed: linear regression, half moons, Gaussian clusters."""
+"""Pools generated from a seed: linear regression, half moons, Gaussian clusters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from teach_gym.data.pool import Pool, Split, cut, finished
 from teach_gym.errors import DATA_MEMORY, affordable
 
 Rows = Annotated[int, Within(5, 10**15)]
-"""Enough rows to split."""
+"""A number of rows large enough to split."""
 
 
 def _affordable(rows: int, d: int) -> None:
@@ -26,7 +26,7 @@ def linear_regression(
     Args:
         pool_seed: draws w_true, x and the noise.
         d: number of features.
-        n: train rows; hold-out and test have n / 4 rows each.
+        n: number of train rows; hold-out and test have n / 4 rows each.
         noise: standard deviation of the noise.
         standardize: scale features by the train split's statistics.
     """
@@ -40,14 +40,14 @@ def linear_regression(
 
 
 def half_moons(pool_seed: int = 0, *, n: Rows = 1000, noise: NonNegative = 0.2, standardize: bool = True) -> Pool:
-    """Two half moons in the plane (scikit-learn), 80 % train and 20 % test rows, as many hold-out as test.
+    """Two half moons in the plane (scikit-learn): 80 % train and 20 % test rows, and as many hold-out as test rows.
 
     The first n rows are exactly ``sklearn.datasets.make_moons(n, noise=noise, random_state=pool_seed)``,
     train rows first (DHT, appendix B: 800 and 200 of 1,000, noise 0.2).
 
     Args:
         pool_seed: scikit-learn's random_state; the hold-out rows come from a seed derived from it.
-        n: train and test rows together.
+        n: number of train and test rows together.
         noise: standard deviation of the noise.
         standardize: scale features by the train split's statistics (the papers do not).
     """
@@ -73,19 +73,21 @@ def gaussian_clusters(
     separation: NonNegative = 2.0,
     standardize: bool = True,
 ) -> Pool:
-    """Gaussian clusters, one a class, with means on a sphere (two classes: at opposite points).
+    """Gaussian clusters, one per class, with means on a sphere (two classes: at opposite points).
 
     Args:
         pool_seed: draws the means' directions and the points.
         d: number of features.
-        n: train and test rows together (80 % and 20 %), and n / 5 hold-out rows.
+        n: number of train and test rows together (80 % and 20 %); there are n / 5 hold-out rows.
         n_classes: number of clusters.
         spread: standard deviation of each cluster.
         separation: distance of the means from the origin, in the features' units.
         standardize: scale features by the train split's statistics.
     """
     if n_classes > n // 5:
-        raise ValueError(f"n_classes must be at most n / 5, one row of each in every split, got {n_classes} of {n}")
+        raise ValueError(
+            f"n_classes must be at most n / 5, so that every split has a row of each class, got {n_classes} of {n}"
+        )
     _affordable(n + n // 5, d)
     rng = np.random.default_rng(pool_seed)
     means = rng.standard_normal((n_classes, d))

@@ -15,7 +15,7 @@ from teach_gym.data.pool import Pool, Split, cut, finished, frozen
 
 
 def _mislabelled(split: Split, share: float, n_classes: int, rng: np.random.Generator) -> Split:
-    """The rows, a share of them with the label of another class drawn at random; ``correct`` keeps the right ones."""
+    """Give a share of the rows the label of another class, drawn at random; ``correct`` keeps the true labels."""
     if share == 0.0:
         return split
     wrong, labels = rng.permutation(len(split))[: round(share * len(split))], split.labels.copy()
@@ -36,7 +36,7 @@ def digits(
         pool_seed: shuffles the rows; 60 % train, 20 % hold-out, 20 % test, stratified by class.
         classes: the digits to keep (default: all ten); they become classes 0, 1, ...
         standardize: scale features by the train split's statistics.
-        label_noise: share of the train rows with the label of another class; the target is fitted to the right ones.
+        label_noise: share of the train rows with the label of another class; the target is fitted to the true labels.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -66,26 +66,26 @@ def mnist(
     binary: bool = False,
     data_dir: str | None = None,
 ) -> Pool:
-    """MNIST digits, pixels scaled to [-1, 1], through a Gaussian projection 784 -> 24 (DHT, appendix B).
+    """MNIST digits, with pixels scaled to [-1, 1] and a Gaussian projection 784 -> 24 (DHT, appendix B).
 
     Train and hold-out rows come from the training file, test rows from the test file. Projected rows are shown as
     the pixels that best fit them by least squares on the training file's rows (DHT uses the projection's
-    pseudo-inverse, which knows nothing of digits and shows mostly noise).
+    pseudo-inverse, which shows mostly noise).
 
     Args:
         pool_seed: shuffles the rows and draws the projection, entries N(0, 0.1^2).
         classes: the digits to keep (default: all ten); they become classes 0, 1, ...
-        n_train: train rows.
-        n_holdout: hold-out rows.
-        n_test: test rows.
+        n_train: number of train rows.
+        n_holdout: number of hold-out rows.
+        n_test: number of test rows.
         projection: number of projected features, None for the 784 pixels.
         standardize: scale features by the train split's statistics.
-        binary: pixels 1 where at least half bright and else 0, before the projection (DHT's learned teachers).
+        binary: set pixels to 1 where at least half bright, else to 0, before the projection (DHT's learned teachers).
         data_dir: data folder (default: ``TEACH_GYM_DATA``, else the user's cache folder).
 
     Raises:
-        DataNotFoundError: no MNIST there; the message names the command that fetches it.
-        ValueError: more rows asked for than there are.
+        DataNotFoundError: MNIST is missing; the message names the command that fetches it.
+        ValueError: more rows requested than there are.
     """
     rng = np.random.default_rng(pool_seed)
     parts = []
@@ -93,7 +93,7 @@ def mnist(
         images, digit = datasets.load_mnist(data_dir, train=train)
         x, labels, names = _keep_classes(images.reshape(len(images), -1), digit, classes)
         if wanted > len(x):
-            raise ValueError(f"{wanted} rows asked for, {len(x)} there (MNIST, train={train}, classes={names})")
+            raise ValueError(f"{wanted} rows requested, only {len(x)} found (MNIST, train={train}, classes={names})")
         rows = rng.permutation(len(x))[:wanted]
         x = x[rows] / 127.5 - 1.0
         parts.append(((x >= 0.0).astype(np.float64) if binary else x, labels[rows]))
@@ -111,11 +111,11 @@ def mnist(
 def _keep_classes(
     x: npt.NDArray[Any], labels: npt.NDArray[Any], classes: Sequence[int] | None
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], tuple[str, ...]]:
-    """Keep the rows of the given classes and number these 0, 1, ..."""
+    """Keep the rows of the given classes and number the classes 0, 1, ..."""
     known = np.unique(labels).tolist()
     kept = known if classes is None else list(classes)
     if len(kept) < 2 or len(set(kept)) != len(kept) or not set(kept) <= set(known):
-        raise ValueError(f"classes must be two or more different ones of {known}, got {classes!r}")
+        raise ValueError(f"classes must be at least two different ones of {known}, got {classes!r}")
     index = np.full(max(known) + 1, -1)
     index[kept] = np.arange(len(kept))
     new = index[labels]

@@ -22,7 +22,7 @@ class Split:
         x: (n, d) features.
         labels: (n,) class indices (int64), or real targets (float64) for regression.
         soft: (n, K) soft labels given with the data, or None.
-        correct: (n,) the labels before some were made wrong (``label_noise``), or None where ``labels`` are these.
+        correct: (n,) the labels before label noise was added (``label_noise``), or None if there is none.
     """
 
     x: Floats
@@ -37,7 +37,7 @@ class Split:
         return len(self.x)
 
     def corrected(self) -> Split:
-        """The rows with their correct labels, to which targets are fitted."""
+        """The rows with their correct labels, which targets are fitted to."""
         return self if self.correct is None else dataclasses.replace(self, labels=self.correct, correct=None)
 
 
@@ -46,16 +46,16 @@ class Pool:
     """A data set with its splits.
 
     Attributes:
-        name: the name it was made by.
-        train: rows the teacher offers to the learner.
-        holdout: rows for black-box rewards and model choice.
+        name: its name in ``POOLS``.
+        train: rows offered to the teacher at each step.
+        holdout: rows for black-box observations and rewards, and for model selection.
         test: rows for reporting only.
         n_classes: number of classes, 0 for regression.
-        classes: what the class indices mean (digits, say).
-        image_shape: (rows, columns) where a row can be shown as an image.
+        classes: the names of the classes, such as digits.
+        image_shape: (rows, columns) if a row can be shown as an image.
         to_image: (d, rows * columns), maps features to pixels (None: features are pixels).
-        projection: (rows * columns, d), the features are the pixels times this (None: they are not, see ``to_image``).
-        digest: SHA-256 of the user's file the rows were read from, empty for pools without one.
+        projection: (rows * columns, d) matrix that maps pixels to features, or None.
+        digest: SHA-256 of the user's file that the rows were read from, empty for other pools.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Pool:
 
 
 def frozen(array: npt.NDArray[T]) -> npt.NDArray[T]:
-    """Make an array read-only: it is shared by all tasks and environments that use it."""
+    """Make an array read-only, since tasks and environments share it."""
     array.setflags(write=False)
     return array
 
@@ -103,7 +103,7 @@ def _standardized(splits: Sequence[Split]) -> list[Split]:
 
 
 def finished(name: str, splits: Sequence[Split], n_classes: int, standardize: bool, **extra: Any) -> Pool:
-    """A pool of splits, standardised if asked, with read-only arrays.
+    """A pool made of splits, standardised if requested, with read-only arrays.
 
     Raises:
         ValueError: NaN or infinite values.
@@ -115,6 +115,6 @@ def finished(name: str, splits: Sequence[Split], n_classes: int, standardize: bo
 
 
 def cut(x: Floats, labels: npt.NDArray[Any], *sizes: int) -> list[Split]:
-    """Consecutive rows as splits of these sizes."""
+    """Cut consecutive rows into splits of the given sizes."""
     edges = np.cumsum(sizes)[:-1]
     return [Split(a, b) for a, b in zip(np.split(x, edges), np.split(labels, edges), strict=True)]

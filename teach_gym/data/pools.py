@@ -1,6 +1,6 @@
-"""The pools by name: how each is made from a seed and options.
+"""The table of pools, each built from a seed and options.
 
-Every pool is made by a function of plain JSON values; arrays are read-only and cached, so that a thousand environments
+A pool is built by a function of plain JSON values. Its arrays are read-only and cached, so a thousand environments
 share one copy.
 """
 
@@ -24,24 +24,24 @@ POOLS: dict[str, Callable[..., Pool]] = {
 
 
 def content_digest(name: str, options: Mapping[str, Any]) -> str:
-    """What a pool's rows depend on besides its name, seed and options: SHA-256 of the user's file it reads.
+    """SHA-256 of the user's file that a pool reads, which its rows depend on besides name, seed and options.
 
-    Empty for the other pools: their rows follow from the seed, or come from files whose content is known (MNIST).
-    ``make_pool(name, seed, **options).digest`` is the same for the content that was really read.
+    Empty for the other pools: their rows follow from the seed, or come from files with known content (MNIST).
+    ``make_pool(name, seed, **options).digest`` is the digest of the content that was actually read.
 
     Args:
         name: a key of ``POOLS``.
         options: that pool's options.
 
     Raises:
-        DataNotFoundError: the file is not there.
+        DataNotFoundError: the file is missing.
     """
     path = options.get("path") if name == "array" else None
     return user_file.digest(path) if isinstance(path, str) else ""
 
 
 def make_pool(name: str, pool_seed: int = 0, /, **options: Any) -> Pool:
-    """Make a pool by name, from the cache if it was made before.
+    """Make a pool by name, or return the cached one.
 
     Args:
         name: a key of ``POOLS``.
@@ -50,9 +50,9 @@ def make_pool(name: str, pool_seed: int = 0, /, **options: Any) -> Pool:
 
     Raises:
         ValueError: unknown name or a value out of range.
-        TypeError: an option that pool does not have, or a value of the wrong type.
-        TooLargeError: more data than fits in memory.
-        DataNotFoundError: its files are not there.
+        TypeError: an option the pool does not have, or a value of the wrong type.
+        TooLargeError: more data than is allowed in memory.
+        DataNotFoundError: its files are missing.
     """
     maker = chosen("pool", name, POOLS, options)
     if maker.func is mnist:
@@ -63,9 +63,9 @@ def make_pool(name: str, pool_seed: int = 0, /, **options: Any) -> Pool:
 
 @functools.lru_cache(maxsize=32)
 def _cached(maker: Callable[..., Pool], key: str, content: str) -> Pool:
-    """The pool that a function makes of a JSON list of seed and options; ``content`` is its file's digest."""
+    """The pool that a function builds from a JSON list of seed and options; ``content`` is its file's digest."""
     pool_seed, options = json.loads(key)
     pool = maker(pool_seed, **options)
     if pool.digest != content:
-        raise RuntimeError(f"the file of pool {pool.name!r} was changed while it was read: {options}")
+        raise RuntimeError(f"the file of pool {pool.name!r} changed while it was being read: {options}")
     return pool

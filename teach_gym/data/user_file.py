@@ -1,4 +1,4 @@
-"""A user's own data: an .npz file whose arrays are checked before they are read, so that no file can exhaust memory."""
+"""A user's own data: an .npz file whose arrays are checked before they are read, so no file can exhaust memory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from teach_gym.errors import DATA_MEMORY, DamagedDataError, DataNotFoundError, T
 from teach_gym.files import sha256
 
 _ROWS = 5
-"""The fewest rows of a data set that is split in three."""
+"""Minimum number of rows of a data set that is split into three."""
 
 _ROUNDING = 1e-4
-"""How far soft labels may be from a probability distribution: they may have been computed in float32."""
+"""Tolerance for soft labels to form a probability distribution: they may have been computed in float32."""
 
 _BROKEN = (OSError, EOFError, ValueError, TypeError, SyntaxError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What zipfile and numpy raise on broken files (NotImplementedError, for an unknown compression, is a RuntimeError)."""
@@ -65,7 +65,7 @@ def load(path: str | Path) -> UserData:
         DataNotFoundError: no such file.
         DamagedDataError: not an .npz file of arrays, or ``X`` or ``y`` is missing.
         TooLargeError: arrays too large for memory.
-        ValueError: shapes, types or values that do not fit.
+        ValueError: invalid shapes, types or values.
     """
     path = Path(path)
     with _open(path) as file:
@@ -105,18 +105,18 @@ def array(
     Raises:
         DataNotFoundError: no such file.
         DamagedDataError: not an .npz file with these arrays.
-        ValueError: shapes or types that do not fit, classes that are not 0 ... K-1, soft labels that are no probability
-            distributions, NaN data, or more data than fits in memory.
+        ValueError: invalid shapes or types, classes other than 0 ... K-1, soft labels that are not probability
+            distributions, NaN data, or more data than is allowed in memory.
     """
     x, y, soft, digest = load(path)
     if holdout + test >= 1.0:
-        raise ValueError(f"holdout and test must have a sum < 1, got {holdout!r} and {test!r}")
+        raise ValueError(f"the sum of holdout and test must be < 1, got {holdout!r} and {test!r}")
     n_classes = int(y.max()) + 1 if y.dtype.kind == "i" else 0
     order = np.random.default_rng(pool_seed).permutation(len(x))
     n_hold, n_test = (max(round(f * len(x)), 1) for f in (holdout, test))
     edges = [len(x) - n_hold - n_test, len(x) - n_test]
     if edges[0] < 1:
-        raise ValueError(f"holdout={holdout!r} and test={test!r} leave no train row of {len(x)}")
+        raise ValueError(f"holdout={holdout!r} and test={test!r} leave no train row out of {len(x)} rows")
     splits = [Split(x[i], y[i], None if soft is None else soft[i]) for i in np.split(order, edges)]
     names = tuple(str(k) for k in range(n_classes))
     return finished("array", splits, n_classes, standardize, classes=names, digest=digest)
@@ -137,13 +137,13 @@ def _classes(y: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Class indices, checked to be 0 ... K-1 with K >= 2."""
     found = np.unique(y)
     if len(found) < 2 or not np.array_equal(found, np.arange(len(found))):
-        shown = str(found.tolist()) if len(found) <= 20 else f"{len(found)} different ones"
-        raise ValueError(f"classes must be 0 ... K-1 without gaps and at least two, got {shown}")
+        shown = str(found.tolist()) if len(found) <= 20 else f"{len(found)} different values"
+        raise ValueError(f"classes must be 0 ... K-1 without gaps, at least two, got {shown}")
     return y.astype(np.int64)
 
 
 def _arrays(path: Path, file: IO[bytes]) -> dict[str, npt.NDArray[Any]]:
-    """The arrays ``X``, ``y`` and, if it is there, ``soft`` of an open .npz file.
+    """The arrays ``X``, ``y`` and, if present, ``soft`` of an open .npz file.
 
     Raises:
         DamagedDataError: not an .npz file, or an array is missing.
@@ -165,10 +165,10 @@ def _arrays(path: Path, file: IO[bytes]) -> dict[str, npt.NDArray[Any]]:
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[Any]:
-    """One array, read only if its header claims as many bytes as there are.
+    """One array, read only if its header declares as many bytes as the file holds.
 
     Raises:
-        ValueError: not an array of numbers or text, or a header that does not fit.
+        ValueError: not an array of numbers or text, or a header that does not match the content.
     """
     with archive.open(info) as file:
         version = npy.read_magic(file)
@@ -178,15 +178,17 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[Any]:
         shape, by_columns, dtype = read_header(file)
         claimed, held = math.prod(shape) * dtype.itemsize, info.file_size - file.tell()
         if dtype.hasobject or claimed != held or min(shape, default=0) < 0:
-            raise ValueError(f"{info.filename} claims shape {shape} of {dtype}, {claimed:,} bytes; it holds {held:,}")
+            raise ValueError(
+                f"{info.filename} declares shape {shape} of {dtype}, {claimed:,} bytes; it holds {held:,} bytes"
+            )
         return np.frombuffer(file.read(), dtype).reshape(shape, order="F" if by_columns else "C")
 
 
 def _soft_labels(soft: npt.NDArray[np.float64], y: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Check soft labels of the rows with classes y.
+    """Check the soft labels of rows with classes y.
 
     Raises:
-        ValueError: another shape, or a row that is not a probability distribution.
+        ValueError: a wrong shape, or a row that is not a probability distribution.
     """
     if y.dtype.kind != "i":
         raise ValueError(f"soft labels need classes: y must be integers, got dtype {y.dtype}")
@@ -198,7 +200,7 @@ def _soft_labels(soft: npt.NDArray[np.float64], y: npt.NDArray[Any]) -> npt.NDAr
     if len(wrong):
         row = int(wrong[0])
         raise ValueError(
-            f"soft labels must lie in [0, 1] and sum to 1 in each row, row {row} is {soft[row].tolist()} with sum "
+            f"soft labels must lie in [0, 1] and sum to 1 in each row; row {row} is {soft[row].tolist()} with sum "
             f"{soft[row].sum():g}"
         )
     return soft

@@ -1,4 +1,4 @@
-"""What the vector environments share: seeds, masks, Gymnasium's autoreset modes, limits of steps and infos."""
+"""The base of the vector environments: seeds, masks, Gymnasium's autoreset modes, step limits and infos."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ AUTORESET_MODES = {
     "disabled": AutoresetMode.DISABLED,
 }
 _KEY_BLOCK = 64
-"""Episode keys drawn from a sub-environment's generator at once (the same keys as one by one)."""
+"""Number of episode keys drawn from a sub-environment's generator at once (the keys are those of single draws)."""
 
 
 def lookup_autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
-    """The autoreset mode of a name, or the mode itself.
+    """The autoreset mode with the given name, or the mode itself.
 
     Raises:
         ValueError: unknown name.
@@ -47,15 +47,15 @@ def lookup_autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
 class AutoresetVectorEnv(VectorEnv[Floats, Any, Any]):
     """A batch of runs as Gymnasium's vector environment; sub-environment i is seeded with seed + i.
 
-    A derived class holds the runs: how they start, step and look. Everything else of Gymnasium's contract is here.
-    Derived classes name ``VectorEnv`` among their bases too, since some libraries look at direct bases only.
+    A derived class holds the runs and implements how they start, step and are drawn; the rest of Gymnasium's contract
+    is implemented here. Derived classes also list ``VectorEnv`` as a base: some libraries check direct bases only.
 
     Args:
         num_envs: number B of sub-environments.
-        action_space: of one sub-environment.
-        observation_space: of one sub-environment.
+        action_space: the action space of one sub-environment.
+        observation_space: the observation space of one sub-environment.
         autoreset_mode: ``next_step``, ``same_step`` or ``disabled``.
-        max_episode_steps: truncate episodes after so many steps, as Gymnasium's ``TimeLimit`` does (None: never).
+        max_episode_steps: truncate episodes after this many steps, as Gymnasium's ``TimeLimit`` does (None: never).
 
     Raises:
         ValueError: an unknown mode, or a number out of range.
@@ -90,15 +90,15 @@ class AutoresetVectorEnv(VectorEnv[Floats, Any, Any]):
 
     @abstractmethod
     def _start(self, rows: Ints, keys: Keys) -> None:
-        """Start episodes in the sub-environments ``rows``, each decided by its key."""
+        """Start episodes in the sub-environments ``rows``, each determined by its key."""
 
     @abstractmethod
     def _checked(self, actions: Any) -> Array:
-        """The actions (B, ...) as an array, or an error that names what is wrong with them."""
+        """Return the actions (B, ...) as an array, or raise an error that says what is wrong with them."""
 
     @abstractmethod
     def _advance(self, actions: Array) -> tuple[Array, Bools]:
-        """One step of every run, also of those that are over: rewards and terminations, fresh arrays (B,)."""
+        """Step every run, including those that are over; returns rewards and terminations in fresh arrays (B,)."""
 
     @abstractmethod
     def _observe(self) -> Floats:
@@ -106,7 +106,7 @@ class AutoresetVectorEnv(VectorEnv[Floats, Any, Any]):
 
     @abstractmethod
     def _info(self) -> dict[str, Array]:
-        """The entries of an info for all sub-environments, (B, ...) each; nan where nothing was shown yet."""
+        """The entries of ``info`` for all sub-environments, (B, ...) each; nan where nothing was shown yet."""
 
     @abstractmethod
     def _elapsed(self) -> Ints:
@@ -125,12 +125,12 @@ class AutoresetVectorEnv(VectorEnv[Floats, Any, Any]):
 
         Args:
             seed: sub-environment i is seeded with seed + i (or with the i-th entry of a list); None continues with
-                the generators there are.
+                the existing generators.
             options: ``reset_mask``, (B,) bool, as in Gymnasium's vector environments.
 
         Raises:
-            ValueError: a list of seeds or a mask that does not fit, or an unknown option.
-            RuntimeError: a mask before the first reset.
+            ValueError: a list of seeds of the wrong length, an invalid mask, or an unknown option.
+            RuntimeError: a mask is given before the first reset.
         """
         options = dict(options or {})
         mask = options.pop("reset_mask", None)
@@ -160,7 +160,7 @@ class AutoresetVectorEnv(VectorEnv[Floats, Any, Any]):
         actions, starting = self._checked(actions), self._over
         n_starting = np.count_nonzero(starting)
         if n_starting and self.autoreset_mode is AutoresetMode.DISABLED:
-            raise RuntimeError(f"sub-environments {np.flatnonzero(starting)} are over: reset them by reset_mask")
+            raise RuntimeError(f"sub-environments {np.flatnonzero(starting)} are over: reset them with reset_mask")
         if n_starting == self.num_envs:
             rewards = np.zeros(self.num_envs, dtype=self._reward_type)
             terminated = np.zeros(self.num_envs, dtype=np.bool_)
@@ -211,7 +211,7 @@ class AutoresetVectorEnv(VectorEnv[Floats, Any, Any]):
         self._used[chosen] = _KEY_BLOCK
 
     def _begin(self, chosen: Bools) -> None:
-        """Start episodes in the chosen sub-environments, each from its generator's next key."""
+        """Start episodes in the chosen sub-environments, each with the next key of its generator."""
         rows = np.flatnonzero(chosen)
         for i in rows[self._used[rows] == _KEY_BLOCK]:
             self._keys[i] = draw_keys(self._generators[i], _KEY_BLOCK)
@@ -228,7 +228,7 @@ class AutoresetVectorEnv(VectorEnv[Floats, Any, Any]):
         return truncated
 
     def _finish(self, info: dict[str, Any]) -> None:
-        """Mode ``same_step``: keep what the ended episodes showed last, then start new ones."""
+        """Mode ``same_step``: keep the last observation and info of ended episodes, then start new ones."""
         ended, final = self._over, self._observe()
         last = np.full(self.num_envs, None, dtype=object)
         for i in np.flatnonzero(ended):
@@ -239,6 +239,6 @@ class AutoresetVectorEnv(VectorEnv[Floats, Any, Any]):
         self._begin(ended)
 
     def _add(self, info: dict[str, Any], mask: Bools, entries: dict[str, Any]) -> None:
-        """Add entries and Gymnasium's masks of the sub-environments they hold for."""
+        """Add entries, with Gymnasium's masks of the sub-environments they apply to."""
         for key, value in entries.items():
             info[key], info[f"_{key}"] = value, mask.copy()

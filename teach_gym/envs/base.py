@@ -28,7 +28,7 @@ def action_space(task: Task, continuous: bool | None = None) -> Box | Discrete:
 
     Args:
         task: the task.
-        continuous: of the discrete or the continuous flavour (None: the task's own).
+        continuous: whether to return the space of the continuous flavour (None: the task's own).
 
     Raises:
         ValueError: the medium has no continuous flavour.
@@ -84,13 +84,13 @@ def check_indices(action: Any, n: int, n_actions: int) -> Array:
 
 
 def unshown(task: Task, batch: tuple[int, ...]) -> Example:
-    """The teaching example of an ``info`` at reset, where none was shown: nan, (*batch, m, d) and (*batch, m, K)."""
+    """The placeholder example in ``info`` at reset, filled with nan: (*batch, m, d) and (*batch, m, K)."""
     sizes, dtype = (task.d, task.k), task.spec.dtype
     return Example(*(np.full((*batch, task.spec.batch_size, size), np.nan, dtype=dtype) for size in sizes))
 
 
 def told(task: Task, distance: Any, x: Array, y: Array) -> dict[str, Any]:
-    """The entries of an ``info``, the same at reset and step; a task that hides the distance gives none."""
+    """The entries of ``info``, the same at reset and step; without the distance for tasks that hide it."""
     info = {"label": y, "features": x}
     if task.tells_distance:
         info["distance"] = distance
@@ -98,7 +98,7 @@ def told(task: Task, distance: Any, x: Array, y: Array) -> dict[str, Any]:
 
 
 def batch_of_one(action: Any, space: gym.Space[Any]) -> Array:
-    """The action of one environment as a batch, (1, *shape); it may be given alone or as a batch of one.
+    """The action of one environment as a batch, (1, *shape); it may be a single action or a batch of one.
 
     Raises:
         ValueError: wrong shape.
@@ -116,23 +116,23 @@ def check_render_mode(render_mode: str | None, known: Sequence[str] = RENDER_MOD
 
 
 def check_options(options: dict[str, Any] | None) -> None:
-    """Raise a ``ValueError`` for reset options that nobody knows."""
+    """Raise a ``ValueError`` for unknown reset options."""
     if options:
-        raise ValueError(f"reset does not know the options {sorted(options)}; give the task's arguments to gym.make")
+        raise ValueError(f"unknown reset options {sorted(options)}; pass the task's arguments to gym.make")
 
 
 class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
-    """One teaching run as a Gymnasium environment; the environments of each medium derive from it.
+    """One teaching run as a Gymnasium environment; the environments of the media derive from it.
 
-    What holds for all of them (their own docstrings add description, action space and observation space):
+    The sections below apply to all of them (their own docstrings add description, action space and observation space):
 
     ## Rewards
-    By default ``progress``: the per cent of the initial distance to the target removed by the step. ``distance`` gives
-    LAST's -||w - w*||, ``decrease`` the raw decrease of the distance. Without the target (LAST, section 4):
-    ``holdout_progress`` is the per cent of the initial loss on hold-out rows removed by the step,
-    ``holdout_log_progress`` 10 times the decrease of that loss's logarithm, ``holdout_accuracy`` the accuracy on these
-    rows after the last step and zero before, ``steps_to_accuracy`` minus one a step until that accuracy reaches
-    ``zeta``.
+    The default is ``progress``: the percentage of the initial distance to the target removed by the step. ``distance``
+    gives LAST's -||w - w*||, ``decrease`` the raw decrease of the distance, ``log_progress`` 10 times the decrease of
+    its logarithm. The other rewards do not use the target (LAST, section 4): ``holdout_progress`` is the
+    percentage of the initial loss on hold-out rows removed by the step, ``holdout_log_progress`` 10 times the decrease
+    of that loss's logarithm, ``holdout_accuracy`` the accuracy on these rows after the last step and zero earlier, and
+    ``steps_to_accuracy`` minus one per step until that accuracy reaches ``zeta``.
 
     ## Starting state
     A learner drawn at random (``init``, ``init_scale``) and the pool rows of the whole episode.
@@ -140,24 +140,23 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
     ## Episode end
     Terminated when the distance falls below ``tolerance`` or the budget is spent. A black-box task
     (observation ``black_box`` or ``black_box_trial``) never ends by the distance; with ``steps_to_accuracy`` the
-    episode ends at the accuracy ``zeta``. Truncated only by the limit of steps of ``gym.make``, which is above any
-    budget unless you give another as ``max_episode_steps``.
+    episode ends at the accuracy ``zeta``. Truncated only by the step limit of ``gym.make``, which exceeds any budget
+    unless you pass a smaller ``max_episode_steps``.
 
     ## Info
     The same entries at reset and at every step, in the task's dtype: ``label`` (m, K) and ``features`` (m, d) of the
-    teaching example the learner was just shown, filled with nan at reset, where none was shown yet; and the
-    ``distance`` ||w - w*||. In the vector environment they have a batch axis in front. A black-box task leaves the
-    distance out, and its pictures show the loss on hold-out rows instead of the distance and the target; ``debug=True``
-    shows both.
+    teaching example the learner was just shown (filled with nan at reset), and the ``distance`` ||w - w*||. In the
+    vector environment they have a leading batch axis. A black-box task omits the distance, and its pictures show the
+    loss on hold-out rows instead of the distance and the target; ``debug=True`` shows both.
 
     ## Vector environment
-    ``gym.make_vec`` makes one that steps all runs in one call. With the same actions, sub-environment i of one seeded s
-    has the trajectory of a single environment seeded s + i, up to rounding. In a float64 task learners agree to 1e-12
-    and rewards to 1e-9; in a float32 task, whose single runs may compute in double precision, learners agree to 1e-5
-    and rewards to 1e-4 (100 being all of the distance or loss).
+    ``gym.make_vec`` makes one that steps all runs in one call. With the same actions, sub-environment i of a vector
+    environment seeded with s follows the trajectory of a single environment seeded with s + i, up to rounding. In a
+    float64 task learners agree to 1e-12 and rewards to 1e-9; in a float32 task, whose single runs may compute in double
+    precision, learners agree to 1e-5 and rewards to 1e-4 (on the scale where 100 is the whole distance or loss).
 
     ## Arguments
-    Any field of ``teach_gym.core.spec.TaskSpec`` can be given to ``gym.make``.
+    Any field of ``teach_gym.core.spec.TaskSpec`` can be passed to ``gym.make``.
 
     Args:
         render_mode: ``rgb_array``, ``ansi`` or None.
@@ -180,7 +179,7 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
 
     @property
     def state(self) -> TeachState:
-        """The teaching state (a batch of one run), what teachers are called with.
+        """The teaching state (a batch of one run) that teachers are called with.
 
         Raises:
             RuntimeError: before the first reset.
@@ -194,7 +193,7 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
 
         Args:
             seed: seeds the environment's generator, as Gymnasium's.
-            options: none are known; a non-empty dictionary is refused.
+            options: there are none; a non-empty dictionary is an error.
         """
         super().reset(seed=seed)
         check_options(options)
@@ -205,14 +204,14 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         return observation, told(self.task, distance, *unshown(self.task, ()))
 
     def step(self, action: Any) -> tuple[npt.NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Show the learner the example that the action makes.
+        """Show the learner the example that the action produces.
 
         Args:
-            action: an action of the action space, or a batch of one, such as a teacher gives.
+            action: an action of the action space, or a batch of one, as returned by a teacher.
 
         Raises:
             ValueError: an action outside the action space.
-            TypeError: an action that is not an integer where one is needed.
+            TypeError: an action that is not an integer where one is required.
             RuntimeError: the episode is over or was not started.
         """
         if not self._playing:
@@ -226,7 +225,7 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         return observation, reward, terminated, False, told(self.task, distance, x, y)
 
     def render(self) -> Any:
-        """The frame: an RGB array (rows, columns, 3) or one line of text.
+        """Render a frame: an RGB array (rows, columns, 3) or one line of text.
 
         Raises:
             RuntimeError: before the first reset.

@@ -1,9 +1,9 @@
-"""Straight-line programs of the teaching step, made by running its own code on symbols.
+"""Straight-line programs for the teaching step, traced by running its code on symbols.
 
-A teaching step on a small learner is a few dozen multiplications; for a single run numpy's call overhead costs
-ten times as much. So ``compose``, ``conclude``, ``over`` and the observation are run once on arrays of symbols, and
-the operations they carry out are compiled to plain Python on floats (double precision, whatever the task's dtype).
-The formulas stay where they are written, once.
+A teaching step on a small learner takes a few dozen multiplications; for a single run, numpy's call overhead costs
+ten times as much. Therefore ``compose``, ``conclude``, ``over`` and the observation are run once on arrays of symbols,
+and the recorded operations are compiled to plain Python on floats (double precision, whatever the task's dtype).
+No formula is written twice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from teach_gym.core.task import compose, conclude, over
 from teach_gym.envs.symbols import SCOPE, Symbol, Tape, UntraceableError
 
 LIMIT = 700
-"""Most operations of a program: with more of them array calls are faster (``tools/speed.py`` measures both)."""
+"""Maximum number of operations of a program; longer steps are faster as array calls (see ``tools/speed.py``)."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Program:
     """A compiled teaching step of one run.
 
     ``function`` takes w, target, velocity, difference, x, y, soft, distance, initial_distance, t, value and the
-    coming x, y, soft of a run, each a sequence of floats in C order (empty for None), and gives those of
-    ``OUTPUTS``; distance, reward and terminated come as plain numbers.
+    next x, y, soft of a run, each a sequence of floats in C order (empty for None), and returns those of
+    ``OUTPUTS``; distance, reward and terminated are plain numbers.
 
     Attributes:
         source: the Python source.
@@ -54,11 +54,11 @@ def trace(task: Task, blocks: list[Block], limit: int = LIMIT) -> Program | None
     Args:
         task: the task.
         blocks: the layout of its observation.
-        limit: most operations; tracing stops there.
+        limit: maximum number of operations; tracing stops there.
 
     Returns:
-        The program, or None where the step takes more operations (as one that measures losses on hold-out rows does),
-        depends on values otherwise than by the functions of ``TEMPLATES``, or on what is drawn at reset.
+        The program, or None if the step takes more operations (as with losses on hold-out rows), depends on values
+        other than through arithmetic and the functions of ``TEMPLATES``, or depends on fields drawn at reset.
     """
     if 2 * task.size > limit or task.holdout is not None or task.spec.drawn:  # an update takes two for each parameter
         return None
@@ -80,7 +80,7 @@ def trace(task: Task, blocks: list[Block], limit: int = LIMIT) -> Program | None
 
 
 def _inputs(task: Task, tape: Tape) -> tuple[dict[str, Any], TeachState, Any, Sources]:
-    """The program's inputs by name (None where the task has none), and the state, value and coming sources of them."""
+    """The program's inputs by name (None where the task has none), and the state, value and next sources they form."""
     m_sources, m = task.medium.n_sources, task.spec.batch_size
     x, y = (m_sources, m, task.d), (m_sources, m, task.k)
     soft = None if task.soft is None else y
@@ -118,7 +118,7 @@ def value_shape(task: Task) -> tuple[int, ...]:
 
 
 def _write(tape: Tape, inputs: dict[str, Array], outputs: dict[str, Array]) -> tuple[str, int]:
-    """Source of the program without the operations that no output needs, and the number of the others."""
+    """Source of the program, without operations that no output needs, and the number of operations kept."""
     entries = {name: [] if a is None else np.ravel(a).tolist() for name, a in outputs.items()}
     needed = _needed(e for listed in entries.values() for e in listed if isinstance(e, Symbol))
     unpack = [f"    {', '.join(s.name for s in np.ravel(a))}, = {n}" for n, a in inputs.items() if a is not None]
@@ -133,7 +133,7 @@ def _write(tape: Tape, inputs: dict[str, Array], outputs: dict[str, Array]) -> t
 
 
 def _needed(outputs: Iterable[Symbol]) -> set[str]:
-    """Names of the symbols that the given ones are made of, their own included."""
+    """Names of the given symbols and of all symbols they depend on."""
     found: set[str] = set()
     waiting = list(outputs)
     while waiting:

@@ -11,7 +11,7 @@ class LabelEnv(TeachEnv):
 
     ## Description
     At each step an example is drawn at random from the pool, and the teacher chooses the label that the learner
-    is shown with it. The label need not be the true one: the learner's gradient is linear in it, so a label steers
+    is shown with it. The label need not be the true one: the learner's gradient is linear in it, so the label controls
     how far, and in which direction, the learner moves along the example (LAST, section 3.2).
 
     ## Action space
@@ -20,10 +20,10 @@ class LabelEnv(TeachEnv):
     offset in [-r, r]. Continuous: any label of the same constraint set.
 
     ## Observation space
-    The learner's parameters, the target's difference to them, the example and its true label, and the share of the
+    The learner's parameters, their difference from the target, the example and its true label, and the share of the
     budget that remains.
     """
 
 
 LabelVectorEnv = TeachVectorEnv
-"""The vector environment of ``LabelEnv``: the same class for all media, since the task decides the medium."""
+"""The vector environment of ``LabelEnv``: the same class for all media, since the task determines the medium."""

@@ -14,14 +14,14 @@ class MixedEnv(TeachEnv):
     is shown with it.
 
     ## Action space
-    Discrete: the pairs (source, label action), the label actions of one source being consecutive. There is no
+    Discrete: the pairs (source, label action); the label actions of one source are consecutive. There is no
     continuous flavour.
 
     ## Observation space
-    The learner's parameters, the target's difference to them, the M examples and their labels, and the share of the
+    The learner's parameters, their difference from the target, the M examples and their labels, and the share of the
     budget that remains.
     """
 
 
 MixedVectorEnv = TeachVectorEnv
-"""The vector environment of ``MixedEnv``: the same class for all media, since the task decides the medium."""
+"""The vector environment of ``MixedEnv``: the same class for all media, since the task determines the medium."""

@@ -17,10 +17,10 @@ class MixupEnv(TeachEnv):
     Discrete: ``n`` coefficients, evenly spaced from 0 to 1. Continuous: any coefficient in [0, 1].
 
     ## Observation space
-    The learner's parameters, the target's difference to them, both examples and their labels, and the share of the
+    The learner's parameters, their difference from the target, both examples and their labels, and the share of the
     budget that remains.
     """
 
 
 MixupVectorEnv = TeachVectorEnv
-"""The vector environment of ``MixupEnv``: the same class for all media, since the task decides the medium."""
+"""The vector environment of ``MixupEnv``: the same class for all media, since the task determines the medium."""

@@ -1,4 +1,4 @@
-"""Mixup teaching of image learners as environments (DHT 4.1): glue over ``teach_gym.neural.mixup``, no maths here.
+"""Mixup teaching of image learners as environments (DHT 4.1): API glue over ``teach_gym.neural.mixup``, no maths.
 
 This module needs torch; it is loaded when such an environment is made.
 """
@@ -24,12 +24,12 @@ RENDER_MODES = ("ansi",)
 
 
 def observation_space() -> Box:
-    """Share of the training that is over, mean training loss, best validation loss."""
+    """Share of the training completed, mean training loss, best validation loss."""
     return Box(np.zeros(3, np.float32), np.array([1.0, np.inf, 1.0], np.float32), dtype=np.float32)
 
 
 def action_space(spec: MixupSpec) -> Box | Discrete:
-    """The coefficients of a training: one of a few, or any."""
+    """The coefficients of a training: one of a fixed set, or any number in [0, 1]."""
     return Box(0.0, 1.0, (), np.float32) if spec.continuous else Discrete(len(spec.coefficients))
 
 
@@ -53,13 +53,13 @@ def coefficients(spec: MixupSpec, actions: Any, n: int) -> npt.NDArray[np.float3
 
 
 def told(trainings: Trainings) -> dict[str, Array]:
-    """The entries of an ``info`` for all trainings, (S,) each, the same at reset and step."""
+    """The entries of ``info`` for all trainings, (S,) each, the same at reset and step."""
     loss = np.where(trainings.t > 0, trainings.loss, np.nan)
     return {"training_loss": loss, "validation_accuracy": trainings.accuracy.copy()}
 
 
 def _seed(key: np.uint64) -> int:
-    """The seed of an episode, one that torch takes."""
+    """The seed of an episode, in the range that torch accepts."""
     return int(key) >> 1
 
 
@@ -67,41 +67,42 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
     """Mixup teaching of an image learner: a coefficient for each mini-batch of one training.
 
     ## Description
-    A CNN is trained by Adam. At each step two mini-batches are drawn; the learner is shown c x1 + (1 - c) x2 with the
-    label c y1 + (1 - c) y2 (DHT Eq. 7), and the teacher chooses c. It is a black box: neither a target nor test
-    images are involved, and what the teacher sees was measured on the mini-batches shown and on validation images.
+    A CNN is trained with Adam. At each step two mini-batches are drawn; the learner is shown c x1 + (1 - c) x2 with the
+    label c y1 + (1 - c) y2 (DHT Eq. 7), and the teacher chooses c. The learner is a black box: neither a target nor
+    test images are involved, and the teacher only sees losses on the mini-batches shown and on validation images.
 
     ## Action space
     Discrete: the given ``coefficients``. Continuous: any coefficient in [0, 1].
 
     ## Observation space
-    Three numbers: the share of the training that is over, the mean loss on the examples shown so far, and the best
-    validation loss relative to the first. Validation images are looked at every ``look_every`` steps and at the end.
+    Three numbers: the share of the training completed, the mean loss on the examples shown so far, and the best
+    validation loss relative to the first. Validation images are evaluated every ``look_every`` steps and at the end.
 
     ## Rewards
-    ``holdout_accuracy`` (default): the validation accuracy after the last step, zero before. ``holdout_progress``: the
-    per cent of the first validation loss removed since the last look. ``steps_to_accuracy``: minus one a step.
+    ``holdout_accuracy`` (default): the validation accuracy after the last step, zero earlier. ``holdout_progress``: the
+    percentage of the first validation loss removed since the last evaluation. ``steps_to_accuracy``: minus one per
+    step.
 
     ## Starting state
     A network with random weights, and the mini-batches of the whole training.
 
     ## Episode end
-    Terminated after ``epochs`` passes over the training images; with ``steps_to_accuracy`` also when a look finds the
-    validation accuracy ``zeta``. Never truncated by itself.
+    Terminated after ``epochs`` passes over the training images; with ``steps_to_accuracy`` also when an evaluation
+    finds a validation accuracy of at least ``zeta``. Truncated only by ``max_episode_steps``.
 
     ## Info
-    The same entries at reset and at every step: ``training_loss``, that of the mini-batch just shown, nan at reset; and
-    ``validation_accuracy`` at the last look. Oracles do not apply: there is no ``state``; ``trainings`` holds the
-    network and its losses.
+    The same entries at reset and at every step: ``training_loss``, that of the mini-batch just shown (nan at reset),
+    and ``validation_accuracy`` at the last evaluation. Oracles cannot teach here, since there is no ``state``;
+    ``trainings`` holds the network and its losses.
 
     ## Vector environment
-    ``gym.make_vec`` makes one that trains all learners as one stack. With the same actions, sub-environment i of one
-    seeded s has the networks and mini-batches of a single environment seeded s + i. Rewards agree up to rounding in
-    float32, which long trainings amplify.
+    ``gym.make_vec`` makes one that trains all learners as one stack. With the same actions, sub-environment i of a
+    vector environment seeded with s has the networks and mini-batches of a single environment seeded with s + i.
+    Rewards agree up to rounding in float32, which long trainings amplify.
 
     ## Arguments
-    Any field of ``teach_gym.neural.mixup.MixupSpec`` can be given to ``gym.make``, such as ``pool="cifar10"`` for the
-    lossless images in torchvision's layout, ``epochs`` or ``device="cuda"``. Made-up images: ``pool="patterns"``.
+    Any field of ``teach_gym.neural.mixup.MixupSpec`` can be passed to ``gym.make``, such as ``pool="cifar10"`` for the
+    lossless images in torchvision's layout, ``epochs`` or ``device="cuda"``. ``pool="patterns"`` makes synthetic ones.
 
     Args:
         render_mode: ``ansi`` (one line of text) or None.
@@ -120,19 +121,19 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
 
     @property
     def state(self) -> NoReturn:
-        """No teaching state: a network's weights are no ``TeachState``. Read ``trainings``.
+        """Not available: a network's weights are not a ``TeachState``. Use ``trainings``.
 
         Raises:
             AttributeError: always.
         """
-        raise AttributeError("a network has no TeachState, which oracles need; its training is in `trainings`")
+        raise AttributeError("a network has no TeachState, which oracles need; use `trainings` for its training")
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
         """Start a training with a new network and new mini-batches.
 
         Args:
             seed: seeds the environment's generator, as Gymnasium's.
-            options: none are known; a non-empty dictionary is refused.
+            options: there are none; a non-empty dictionary is an error.
         """
         super().reset(seed=seed)
         check_options(options)
@@ -145,7 +146,7 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
 
         Raises:
             ValueError: an action outside the action space.
-            TypeError: an action that is not an integer where one is needed.
+            TypeError: an action that is not an integer where one is required.
             RuntimeError: the episode is over or was not started.
             FloatingPointError: the training diverged.
         """
@@ -179,9 +180,9 @@ class NeuralMixupVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
 
     Args:
         num_envs: number B of sub-environments.
-        render_mode: ``ansi`` (``render`` gives a tuple with a line each) or None.
+        render_mode: ``ansi`` (``render`` returns a tuple with one line per sub-environment) or None.
         autoreset_mode: ``next_step``, ``same_step`` or ``disabled``.
-        max_episode_steps: truncate episodes after so many steps (None: never).
+        max_episode_steps: truncate episodes after this many steps (None: never).
         **spec: the training, see ``NeuralMixupEnv``.
     """
 

@@ -1,4 +1,4 @@
-"""One teaching run, stepped by a compiled program where there is one and by array calls elsewhere."""
+"""One teaching run, stepped by a compiled program if there is one, otherwise by array calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Observation = npt.NDArray[np.float32]
 StepResult = tuple[Observation, float, bool, Any, Array, Array]
 """Observation, reward, terminated, distance, and the teaching example's x (m, d) and y (m, K).
 
-Distance and example have the task's dtype."""
+The distance and the example have the task's dtype."""
 
 
 class Stepper(Protocol):
@@ -29,14 +29,14 @@ class Stepper(Protocol):
         """The state as a batch of one run."""
 
     def start(self, rng: Streams) -> tuple[Observation, Any]:
-        """Start an episode; gives the observation and the distance."""
+        """Start an episode; returns the observation and the distance."""
 
     def step(self, action: Any) -> StepResult:
         """One step by a valid action."""
 
 
 def make_stepper(task: Task, blocks: list[Block]) -> Stepper:
-    """The fastest stepper there is for a task; ``blocks`` is the layout of its observation."""
+    """The fastest stepper available for a task; ``blocks`` is the layout of its observation."""
     program = trace(task, blocks)
     return ArrayStepper(task, blocks) if program is None else ProgramStepper(task, blocks, program)
 
@@ -71,7 +71,7 @@ class ArrayStepper:
 class ProgramStepper:
     """Keeps the run as Python floats and steps it by a compiled program.
 
-    A program is not pickled but compiled again, so that pickles hold no code.
+    Pickles hold no code: the program is compiled again when a pickle is loaded.
     """
 
     def __init__(self, task: Task, blocks: list[Block], program: Program) -> None:

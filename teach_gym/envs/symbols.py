@@ -1,4 +1,4 @@
-"""Arrays of symbols: numpy's functions record on a tape what they do to the entries, as lines of Python."""
+"""Arrays of symbols: numpy's functions record their entrywise operations on a tape, as lines of Python."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ TEMPLATES: dict[np.ufunc, str] = {
     np.greater_equal: "{} >= {}",
     np.bitwise_or: "{} or {}",
 }
-"""What array functions are in Python, entry by entry. Arithmetic goes by the operators of ``Symbol``."""
+"""Array function -> Python expression for one entry. Arithmetic uses the operators of ``Symbol``."""
 
 ARITHMETIC = (np.add, np.subtract, np.multiply, np.true_divide, np.negative, np.matmul)
-"""Array functions that call nothing but those operators."""
+"""Array functions that only call those operators."""
 
 
 class UntraceableError(TypeError):
-    """The step branches on values, uses a function that symbols lack, or is too long; numpy runs it as it is."""
+    """The step branches on values, uses a function that symbols lack, or is too long to compile."""
 
 
 class Tape:
-    """The operations of a step in the order in which they were carried out, equal ones recorded once.
+    """The operations of a step in execution order; equal ones are recorded once.
 
     Args:
-        limit: most operations.
+        limit: maximum number of operations.
     """
 
     def __init__(self, limit: int) -> None:
@@ -46,7 +46,7 @@ class Tape:
         """The symbol of an operation.
 
         Args:
-            template: its Python, with a field for each operand.
+            template: its Python expression, with a field for each operand.
             *operands: symbols and numbers.
 
         Raises:
@@ -107,7 +107,7 @@ class Symbol:
         raise UntraceableError("the step needs the value of a number")
 
     def __getattr__(self, name: str) -> Callable[..., NoReturn]:
-        """Refuse what numpy calls for its entrywise functions where the array's type is lost, such as ``rint``."""
+        """Refuse the methods that numpy's entrywise functions call on objects of unknown type, such as ``rint``."""
         if isinstance(getattr(np, name, None), np.ufunc):
             return self._refuse
         raise AttributeError(f"a symbol has no {name!r}")
@@ -121,7 +121,7 @@ def _is(other: Any, number: int) -> bool:
 
 
 class Symbols(np.ndarray[Any, np.dtype[np.object_]]):
-    """An array of symbols and numbers, on which numpy's functions record what they do."""
+    """An array of symbols and numbers; numpy's functions on it record their operations."""
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: Any, *inputs: Any, **options: Any) -> Any:
         """Carry out an array function entry by entry.
@@ -148,7 +148,7 @@ def _symbols(result: Any) -> Any:
 
 
 def _entrywise(ufunc: np.ufunc) -> np.ufunc:
-    """The array function that records an operation for each entry, or computes it where no symbol is involved."""
+    """The array function that records an operation for each entry, or computes it if no symbol is involved."""
     template = TEMPLATES.get(ufunc)
     if template is None:
         raise UntraceableError(f"symbols have no {ufunc.__name__}")
@@ -162,14 +162,14 @@ def _entrywise(ufunc: np.ufunc) -> np.ufunc:
 
 
 def _log(x: float) -> float:
-    """The logarithm with numpy's values where it is not finite."""
+    """The logarithm, with numpy's values where it is not finite."""
     if x > 0.0:
         return math.log(x)
     return -math.inf if x == 0.0 else math.nan
 
 
 def _power(base: float, exponent: float) -> float:
-    """A power with numpy's value where it overflows."""
+    """A power, with numpy's value on overflow."""
     try:
         return math.pow(base, exponent)
     except OverflowError:
@@ -185,4 +185,4 @@ SCOPE: dict[str, Any] = {
     "inf": math.inf,
     "nan": math.nan,
 }
-"""The names that programs use."""
+"""The names that compiled programs use."""

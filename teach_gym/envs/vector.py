@@ -32,9 +32,9 @@ class TeachVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
 
     Args:
         num_envs: number B of sub-environments.
-        render_mode: ``rgb_array``, ``ansi`` or None; ``render`` gives a tuple with a frame each.
+        render_mode: ``rgb_array``, ``ansi`` or None; ``render`` returns a tuple with one frame per sub-environment.
         autoreset_mode: ``next_step``, ``same_step`` or ``disabled``.
-        max_episode_steps: truncate episodes after so many steps (None: never).
+        max_episode_steps: truncate episodes after this many steps (None: never).
         **spec: the task, see ``teach_gym.core.spec.TaskSpec``.
     """
 
@@ -103,7 +103,7 @@ class TeachVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
 
 
 def _replaced(array: Array, rows: Ints, values: Array) -> Array:
-    """A copy of an array with other values in some rows."""
+    """A copy of an array with the values of some rows replaced."""
     array = array.copy(order="K")
     array[rows] = values
     return array

@@ -120,7 +120,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"bogus": 1}, TypeError, "a task has no option bogus; allowed: batch_size, "),
     ({"learning_rte": 1}, TypeError, "no option learning_rte.*did you mean 'learning_rate'"),
     ({"budget": 10**300}, ValueError, r"budget.*301 characters"),
-    ({"budget": 10**8}, TooLargeError, r"100,000,000 rows.*1\.49 GiB of memory, at most 1 GiB"),
+    ({"budget": 10**8}, TooLargeError, r"100,000,000 rows.*1\.49 GiB of memory; at most 1 GiB"),
     ({"batch_size": 10**7}, TooLargeError, "600,000,000 rows.*8.94 GiB"),
     ({"pool_seed": 2**32}, ValueError, "pool_seed.*4294967296"),
     ({"learner": "mlp", "learner_options": {"hidden": 10**9}}, ValueError, "hidden must be"),

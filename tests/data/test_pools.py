@@ -314,7 +314,7 @@ def test_array_pool_reads_no_more_than_the_header_says(
     path = Path(save(tmp_path, y=own["y"]))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("X.npy", lying(shape))
-    with pytest.raises(DamagedDataError, match=r"X\.npy claims shape .*; it holds 960"):
+    with pytest.raises(DamagedDataError, match=r"X\.npy declares shape .*; it holds 960"):
         make_pool("array", path=str(path))
 
 
@@ -396,7 +396,7 @@ BAD_OPTIONS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("gaussian_clusters", {"n_classes": 1}, ValueError, "n_classes.*2.*1"),
     ("gaussian_clusters", {"spread": -1.0}, ValueError, r"spread.*-1\.0"),
     ("gaussian_clusters", {"separation": -1.0}, ValueError, r"separation.*-1\.0"),
-    ("digits", {"classes": [3]}, ValueError, r"two or more.*\[3\]"),
+    ("digits", {"classes": [3]}, ValueError, r"at least two.*\[3\]"),
     ("digits", {"classes": [3, 3]}, ValueError, r"\[3, 3\]"),
     ("digits", {"classes": [3, 10]}, ValueError, r"0, 1.*\[3, 10\]"),
     ("digits", {"classes": "35"}, TypeError, "classes must be a list.*'35'"),
