@@ -37,7 +37,7 @@ METRICS_HERE = {**FIGURE_METRICS, "holdout_loss": _holdout_loss}
 
 
 def black_box(method_name: str = "unroll", architecture: dict[str, Any] | None = None, **task: Any) -> dict[str, Any]:
-    """Settings of a method that is learned without w*."""
+    """Settings of a method that is trained without w*."""
     train = {"method": method_name, "architecture": architecture or {}}
     return {**method("black_box", **task), "train": train}
 
@@ -46,7 +46,7 @@ TUNED = {**method("passive"), "train": {"factors": list(FACTORS)}}
 
 
 def learned(unit: Unit, taught: Sequence[Cohort]) -> list[Teacher]:
-    """The teachers of a unit's cohorts, trained on other learners and on hold-out rows; one for each seed."""
+    """The teachers of a unit's cohorts, one per seed, trained on other learners and on hold-out rows."""
     from teach_gym.teachers.learned.blast import train_black_box
     from teach_gym.teachers.learned.fit import TrainingSettings
 
@@ -61,7 +61,7 @@ def learned(unit: Unit, taught: Sequence[Cohort]) -> list[Teacher]:
 def tuned(cohort: Cohort, seeds: Sequence[int], factors: Sequence[float]) -> Cohort:
     """The cohort with the step size at which SGD has the lowest mean hold-out loss over whole episodes.
 
-    It is chosen on other learners of the same pool, and w* stays what it is.
+    It is chosen on other learners of the same pool; w* is unchanged.
     """
     found = []
     for factor in factors:
@@ -75,7 +75,7 @@ def tuned(cohort: Cohort, seeds: Sequence[int], factors: Sequence[float]) -> Coh
 
 
 def teach(cohort: Cohort, teacher: Teacher) -> tuple[list[int], dict[str, Array]]:
-    """Curves of a cohort, with the first iteration at which the accuracy wanted is reached (budget + 1: never)."""
+    """Curves of a cohort, with the first iteration at which the required accuracy is reached (budget + 1: never)."""
     budget, accuracy = cohort.task.spec.budget, METRICS["test_accuracy"]
     wanted = SHARE * accuracy(cohort.task, cohort.state._replace(w=cohort.state.target))
     reached = np.where(accuracy(cohort.task, cohort.state) >= wanted, 0, budget + 1)
@@ -90,7 +90,7 @@ def teach(cohort: Cohort, teacher: Teacher) -> tuple[list[int], dict[str, Array]
 
 
 def run(unit: Unit) -> Result:
-    """Carry out a unit of work: train its teachers where they are learned, then teach its cohorts."""
+    """Run a unit of work: train its learned teachers, then teach its cohorts."""
     from threadpoolctl import threadpool_limits
 
     train = unit.settings.get("train")
@@ -113,5 +113,5 @@ def run(unit: Unit) -> Result:
 
 
 def each(panels: Sequence[str], first: str, *others: str, **options: Any) -> tuple[Comparison, ...]:
-    """A method against each of the others, on each of the panels."""
+    """Compare a method with each of the others, on each panel."""
     return tuple(Comparison(first, panel=panel, second=second, **options) for panel in panels for second in others)

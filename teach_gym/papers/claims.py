@@ -1,7 +1,7 @@
 """Claims: comparisons of two methods, tested paired over seeds, with a verdict: holds, does not hold, undecided or tie.
 
-Differences below ``RESOLUTION`` of the start are ties: they decide nothing. On the logarithmic scale smaller distances
-and losses count as that share of the start, so learners that have arrived are told apart no more.
+Differences below ``RESOLUTION`` of the start are ties: they decide nothing. On the logarithmic scale, smaller distances
+and losses count as that share of the start, so learners that have reached the target are not ranked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LEAST_SEEDS = 10
 RESOLUTION = 0.01
 """Share of the start, for distances and losses."""
 ROUNDING = 1e-9
-"""What values without a start, and numbers that are compared exactly, may differ by."""
+"""Tolerance for values without a start and for numbers that are compared exactly."""
 
 RELATIONS = {
     "below": "smaller values than",
@@ -37,9 +37,9 @@ RELATIONS = {
     "at_least": "at every recorded iteration of every seed at least the value",
 }
 EVERYWHERE = ("always", "at_least")
-"""Relations to a number that one counterexample refutes."""
+"""Relations to a number that a single counterexample refutes."""
 WITHIN = ("comparable", "not_worse")
-"""Relations that are about the ratio of two values."""
+"""Relations that concern the ratio of two values."""
 STATISTICS = {
     "mean": "bootstrap interval of the mean paired difference",
     "median": "bootstrap interval of the median paired difference",
@@ -49,19 +49,19 @@ STATISTICS = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """A method against another, or against a number, in one metric of one panel.
+    """Compares a method with another, or with a number, in one metric of one panel.
 
     Attributes:
-        first: a method.
+        first: the first method.
         relation: a key of ``RELATIONS``: what ``first`` is said to have.
         second: another method, or a number (``always`` and ``at_least`` need a number).
         metric: the metric.
         panel: the panel.
-        at: iterations as fractions of the last one; the recorded iteration next to it is taken.
+        at: iterations as fractions of the last one; the nearest recorded iteration is used.
         statistic: a key of ``STATISTICS``.
-        scale: ``linear``, or ``log``: differences of logarithms (ratios), which weigh small distances like large ones.
-        factor: what counts as ``comparable``: ratios within 1 / factor and factor; and as ``not_worse``: ratios up to
-            the factor.
+        scale: ``linear``, or ``log``: differences of logarithms (ratios), which weight small and large distances alike.
+        factor: ratios between 1 / factor and factor count as ``comparable``, ratios up to the factor as
+            ``not_worse``.
 
     Raises:
         ValueError: an unknown name, no iteration, or a value out of range.
@@ -93,12 +93,12 @@ class Comparison:
 class Claim:
     """A statement and the comparisons that test it.
 
-    It holds if all of them hold or are tied and one at least holds, and does not hold if one does not.
+    It holds if at least one of them holds and the others hold or are tied. It does not hold if one does not.
 
     Attributes:
         statement: the paper's statement in words.
         comparisons: what tests it.
-        requires: what must hold (or be tied) for the claim to be judged at all: that a teacher is trained, say.
+        requires: what must hold (or be tied) for the claim to be judged at all, for example that a teacher is trained.
     """
 
     statement: str
@@ -119,7 +119,7 @@ class Finding(NamedTuple):
             of the ratio for relations of ``WITHIN``; the share of cases for those of ``EVERYWHERE``.
         p: p-value of the two-sided sign test; nan for relations of ``WITHIN`` and ``EVERYWHERE``.
         verdict: ``holds``, ``does not hold``, ``undecided`` or ``tie``.
-        remark: why the verdict is not that of the interval, if it is not.
+        remark: why the verdict differs from that of the interval, if it does.
     """
 
     comparison: Comparison
@@ -134,7 +134,7 @@ class Finding(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The verdict on a claim with its findings, those on what it requires among them."""
+    """The verdict on a claim with its findings, including those on what it requires."""
 
     statement: str
     verdict: str
@@ -214,7 +214,7 @@ def compare(comparison: Comparison, curves: Curves) -> list[Finding]:
 
 
 def _start(comparison: Comparison, curve: Curve) -> dict[Any, float]:
-    """The value that each seed starts from, of distances and losses; 0 for other metrics, which have no such scale."""
+    """The initial value of each seed for distances and losses; 0 for other metrics, which have no such scale."""
     known = comparison.metric.endswith(("distance", "loss")) and curve.iterations[0] == 0
     return dict(zip(curve.seeds, curve.values[:, 0] if known else np.zeros(len(curve.seeds)), strict=True))
 
@@ -263,7 +263,7 @@ def _finding(comparison: Comparison, t: int, first: Floats, second: Floats, star
 
 
 def _differences(a: Floats, b: Floats, start: Floats, *, logarithms: bool) -> Floats:
-    """Paired differences a - b (n,), or those of logarithms; zero where values differ by too little to see."""
+    """Paired differences a - b (n,), or those of logarithms; zero where values differ by too little to count."""
     least = RESOLUTION * start
     with np.errstate(invalid="ignore"):
         tied = (a == b) | (np.abs(a - b) < least)

@@ -57,7 +57,7 @@ def reproduce(
         except (DataNotFoundError, ImportError) as error:
             if name != ALL:
                 raise
-            say(f"{chosen} left out: {error}")
+            say(f"{chosen} skipped: {error}")
             missing = 1
             continue
         print(f"{chosen}\n{verdict_lines(verdicts)}\n", flush=True)

@@ -21,7 +21,7 @@ class Row(NamedTuple):
 
     Attributes:
         experiment: name of the experiment, and of its panel after a slash where it has several.
-        method: what taught.
+        method: the teaching method.
         seed: seed of the run.
         iteration: teaching steps taken.
         metric: name of the metric.
@@ -51,7 +51,7 @@ class Curve(NamedTuple):
 
 
 def to_csv(rows: Iterable[Row]) -> str:
-    """The text of a CSV file with a header; values are written so that they are read back exactly."""
+    """The text of a CSV file with a header; values survive a round trip exactly."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -73,7 +73,7 @@ def read_csv(path: str | Path) -> list[Row]:
             return [Row(e, m, int(s), int(t), name, float(v)) for e, m, s, t, name, v in reader]
     except ValueError as error:
         raise DamagedDataError(
-            f"{str(path)!r} is no file of curves ({error}); remove it and start the experiment again"
+            f"{str(path)!r} is not a file of curves ({error}); remove it and run the experiment again"
         ) from error
 
 

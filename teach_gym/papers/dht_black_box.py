@@ -50,7 +50,7 @@ def _fig8_claims() -> tuple[Claim, ...]:
             "IMT",
         ),
         ("Black-box DHT reaches a given accuracy in fewer iterations than SGD.", "any x", any_x, "SGD"),
-        ("It does so sooner than SGD with a tuned step (not in the paper).", "any x", any_x, "SGD, tuned step"),
+        ("It needs fewer iterations than SGD with a tuned step (not in the paper).", "any x", any_x, "SGD, tuned step"),
     )
     found = []
     for panel in FIG8_PANELS:
@@ -69,11 +69,11 @@ FIG8 = Experiment(
     notes="The protocol of the other DHT figures (one-output sigmoid learner without bias, step size 0.001). The "
     "policy sees w, x and the label; its objective is the loss on 200 hold-out rows after 40 unrolled steps, and it is "
     "trained on learners other than those it teaches. 'box' keeps x in one interval for all features, the other gives "
-    "any x (the paper's full teaching space). Accuracies are those of the test rows, which no teacher has seen. Wanted "
+    "any x (the paper's full teaching space). Accuracies are those of the test rows, which no teacher sees. The bar "
     f"is {SHARE:.0%} of the test accuracy of w*, which only serves to set that bar and to guide IMT; a run that never "
-    "gets there counts budget + 1. A teacher of features also decides how far a step goes, so SGD with the step size "
+    "reaches it counts as budget + 1. A teacher of features also sets the length of a step, so SGD with the step size "
     "of lowest hold-out loss is shown too. The laptop scale has networks of 64-64 units on MNIST; "
-    "it trains for the paper's 1,000 iterations, as 300 are too few there.",
+    "it trains for the paper's 1,000 iterations, as 300 are too few.",
     scales={
         "smoke": {
             "seeds": 2,

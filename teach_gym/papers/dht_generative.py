@@ -34,7 +34,7 @@ def train(unit: Unit, taught: Sequence[Cohort]) -> list[Teacher]:
 
 @functools.lru_cache(maxsize=16)
 def _trained(settings: str, seeds: tuple[int, ...]) -> Any:
-    """Train the teachers of all seeds at once; several figures show the same ones."""
+    """Train the teachers of all seeds at once; several figures use the same ones."""
     from teach_gym.teachers.learned import fit
     from teach_gym.teachers.learned.generative import train_generative
     from teach_gym.teachers.learned.pretrain import Pretraining
@@ -61,7 +61,7 @@ def _trained(settings: str, seeds: tuple[int, ...]) -> Any:
 
 
 def run(unit: Unit) -> Result:
-    """Carry out a unit of work by the protocol."""
+    """Run a unit of work by the protocol."""
     return run_unit(unit, make_cohorts=protocol_cohorts, make_teachers=train)
 
 
@@ -80,7 +80,7 @@ def panel(pool: PlainValues, methods: PlainValues, size: PlainValues) -> dict[st
 
 
 def size(budget: int, passes: int, iterations: int, steps: int, pretraining: int, **network: Any) -> dict[str, Any]:
-    """The size of a panel's work: teaching steps, passes for w*, teacher iterations of so many steps, pre-training."""
+    """The amount of a panel's work: teaching steps, passes for w*, teacher iterations and their steps, pre-training."""
     given: dict[str, Any] = {"gan": {}, "vae": {}, **network}
     return {
         "budget": budget,
@@ -166,9 +166,9 @@ FIG5 = Experiment(
     "0.3 on half-moons and 0.1 on MNIST, the VAE's KL term 0.03 and 0.01, chosen by eye on seeds 0 to 4, which are not "
     "those of the figures: the larger the weight, the closer to the data and to SGD the teacher is. With fewer teacher "
     "iterations the discriminator is too weak to keep the GAN near the half-moons. The methods with the "
-    "paper's weights (half-moons only) take all terms at "
-    "weight 1, the auxiliary loss too. The generator's loss is the non-saturating one. The autoencoder's decoder has a "
-    "standard deviation of a tenth of the data's on half-moons and the best-fitting one for images. Reduced at the "
+    "paper's weights (half-moons only) take all terms, including "
+    "the auxiliary loss, at weight 1. The generator's loss is the non-saturating one. The decoder's standard "
+    "deviation is a tenth of the data's on half-moons and the best-fitting one for images. Reduced at the "
     "laptop scale, on MNIST only: 300 teacher iterations of 20 steps with two learners instead of 1,000 of 40 with "
     "four, and image networks of 16 (GAN) and 8 (VAE) channels instead of 128 and 32.",
     scales=scales(_figure_5),

@@ -42,7 +42,7 @@ def settings(seeds: int, budget: int, digits: dict[str, Any], passes: int = 29) 
 
 
 def run(unit: Unit) -> Result:
-    """Carry out a unit of work by the protocol, with the spectral distance recorded too."""
+    """Run a unit of work by the protocol and also record the spectral distance."""
     metrics = {**FIGURE_METRICS, "spectral_distance": spectral_distance}
     return run_unit(unit, metrics=metrics, make_cohorts=protocol_cohorts)
 
@@ -61,8 +61,8 @@ FIG3 = Experiment(
     source="DHT, Figure 3",
     notes="The protocol is that of the authors' released settings: two-output softmax without bias, x in one interval "
     "for all features; the paper's text says each dimension within its own range, plotted as '(per dimension)'. "
-    "DHT draws its label uniformly; features are exact minimisers of each step, where the authors run Adam. Plotted is "
-    "the squared spectral norm of the difference of the weights, each divided by its Frobenius norm; the squared "
+    "DHT draws its label uniformly; features are exact minimisers of each step, where the authors run Adam. The figure "
+    "shows the squared spectral norm of the difference of the weights, each divided by its Frobenius norm; the squared "
     "Frobenius norm of the difference is in curves.csv.",
     scales={
         "smoke": settings(2, 4, SMALL_DIGITS, passes=2),

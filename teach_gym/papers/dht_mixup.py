@@ -60,7 +60,7 @@ def units(name: str, chosen: PlainValues, seeds: Sequence[int]) -> list[Unit]:
 
 
 def make_policy(options: Mapping[str, Any], seeds: Sequence[int], spec: MixupSpec, pool: ImagePool) -> Policy:
-    """The policy of a method, learned first if it is the policy gradient's.
+    """The policy of a method; that of policy gradient is trained first.
 
     Raises:
         ValueError: unknown name.
@@ -80,7 +80,7 @@ def make_policy(options: Mapping[str, Any], seeds: Sequence[int], spec: MixupSpe
 
 
 def run(unit: Unit) -> Result:
-    """Train one learner per seed; rows of accuracies (per cent), losses and how much was mixed."""
+    """Train one learner per seed; rows of accuracies (per cent), losses and the amount of mixing."""
     from teach_gym.neural.mixup import Trainings
     from teach_gym.neural.mixup_policies import teach
     from teach_gym.neural.mixup_spec import MixupSpec, load_images
@@ -116,7 +116,7 @@ def run(unit: Unit) -> Result:
 
 
 def table(curves: Curves) -> str:
-    """A Markdown table of the final test accuracies beside the paper's."""
+    """A Markdown table of the final test accuracies and the paper's."""
     lines = ["| method | DHT Table 1 | here (95 % interval) | validation | mixing |", "| --- | --- | --- | --- | --- |"]
     for method in curves.methods("", _ACCURACY):
         mean, low, high = paired_interval(curves.get("", method, _ACCURACY).values[:, -1])
@@ -147,7 +147,7 @@ TABLE1 = Experiment(
     "with each other; the paper, whose accounts of this differ, takes a step after every two epochs. Learned "
     "policies are judged on learners they were not learned on. The laptop scale trains a narrower CNN on few "
     "images, halved in size, so it can show an order but not the paper's numbers. `mixing` is the mean of 4 c (1 "
-    "- c): 1 where all is mixed half and half, 0 where nothing is.",
+    "- c): 1 where everything is mixed half and half, 0 where nothing is mixed.",
     scales={
         "smoke": settings(
             2,

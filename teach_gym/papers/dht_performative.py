@@ -1,4 +1,4 @@
-"""DHT Table 2: performative teaching of neural learners, with controls for what else may bring its gain."""
+"""DHT Table 2: performative teaching of neural learners, with controls for other causes of its gain."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def run(unit: Unit, folder: Path) -> Result:
     """Train the learners of a unit; the rows hold their accuracies in per cent and training losses.
 
     Learners that are trained as one stack end together: if the loss of one becomes non-finite, all get nan, and the
-    table says that the method diverged. The other units of work go on.
+    table says that the method diverged. The other units of work continue.
 
     Args:
         unit: the unit of work.
-        folder: for checkpoints; a run that was cut short goes on from the last one.
+        folder: for checkpoints; an interrupted run resumes from the last one.
 
     Raises:
         ImportError: torch is not installed.
@@ -78,7 +78,7 @@ def run(unit: Unit, folder: Path) -> Result:
 
 
 def rows_from(unit: Unit, curve: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Rows of the curve that ``teach_gym.neural.train.train`` gives."""
+    """Rows of the curve returned by ``teach_gym.neural.train.train``."""
     iterations = [point["iteration"] for point in curve]
     found: list[Row] = []
     for metric, name in ((ACCURACY, "accuracy"), ("train_loss", "loss")):
@@ -93,14 +93,14 @@ def final(curves: Curves, panel: str, method: str) -> Any:
 
 
 def mean_and_spread(values: Any) -> str:
-    """``mean ± standard deviation`` over seeds, as the paper gives them; the value alone of one seed."""
+    """``mean ± standard deviation`` over seeds, as in the paper; for one seed only the value."""
     if np.isnan(values).any():
         return "diverged"
     return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}" if len(values) > 1 else f"{values[0]:.2f}"
 
 
 def table(curves: Curves) -> str:
-    """A Markdown table of the final accuracies beside the paper's, with the difference to plain SGD."""
+    """A Markdown table of the final accuracies and the paper's, with the difference from plain SGD."""
     lines = [
         "| learner | method | DHT Table 2 | here (mean ± s.d.) | minus SGD (95 % interval) |",
         "| --- | --- | --- | --- | --- |",
@@ -120,7 +120,7 @@ def table(curves: Curves) -> str:
 
 
 def draw(record: Record) -> dict[str, Any]:
-    """Accuracy and training loss, a figure for each learner."""
+    """Accuracy and training loss, one figure per learner."""
     found = {}
     for panel in record.curves.panels():
         if panel.endswith(VALIDATION):
@@ -200,12 +200,12 @@ TABLE2 = Experiment(
     title="Performative teaching of neural learners",
     source="DHT, Table 2 and section 5.2",
     notes="The laptop scale multiplies the learning rate of the MNIST row by ten while it divides the iterations by "
-    "ten (0.01 and 3,900 for 0.001 and 39,000), and has one CNN in small: CNN-3 with an eighth of the filters, "
+    "ten (0.01 and 3,900 for 0.001 and 39,000), and has one small CNN: CNN-3 with an eighth of the filters, "
     "400 iterations of 64 images of the JPEG version of CIFAR-10; the CNNs of the paper are at the paper scale, "
     "on a GPU (`--panels MNIST` leaves them out). Weight decay 5e-4 of the CNNs, and momentum 0.9 at the paper "
     "scale, are ours. The MLP 784-128-10 has no bias, pixels are in [-1, 1], weight decay is 1e-4. "
     "`performative` is Algorithm 1 as written (n_w = 5, m = 15, epsilon = 0.1, Eq. 9 for each sample), "
-    "`(batch)` takes Eq. 9 for the mini- batch's mean gradient, `(accumulated)` is Algorithm 1 with the "
+    "`(batch)` takes Eq. 9 for the mini-batch's mean gradient, `(accumulated)` is Algorithm 1 with the "
     "gradients of the five steps that estimate w* left in the encoder, as in the authors' released loop. `SGD, "
     "encoder x6` is the control for it: no teaching, the encoder's gradient times n_w + 1. All methods take the "
     "same number of gradients of the whole network; teaching takes n_w + m gradients of the last layer more. "

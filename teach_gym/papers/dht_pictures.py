@@ -1,4 +1,4 @@
-"""DHT Figures 6 and 7: what generative teachers show while they teach, half-moons and digits."""
+"""DHT Figures 6 and 7: the examples generative teachers show while they teach, half-moons and digits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from teach_gym.papers.last_moons import draw_line
 ITERATIONS = (10 / 299, 150 / 299, 290 / 299)
 """Iterations that are drawn, as fractions of the budget."""
 SAMPLES = 200
-"""Examples generated for each learner at each of them, and real rows they are compared with."""
+"""Examples generated for each learner at each of these iterations, and real rows they are compared with."""
 METRIC = "energy_distance"
 _SHOWN = 4
 _CLASS_COLORS = ("#0072b2", "#d55e00")
@@ -39,10 +39,10 @@ def energy_distance(a: Array, b: Array) -> float:
 
 
 def sample(cohort: Cohort, teacher: Any, state: TeachState, seed: int) -> tuple[Array, Array, Array, Array]:
-    """Examples that each run's teacher generates for its learner now, each for another random train row.
+    """Examples that each run's teacher generates for its learner now, each for a different random train row.
 
     Returns:
-        What was made (B, n, size), the classes (B, n), and as many real rows (B, n, size) with theirs (B, n).
+        The examples (B, n, size), their classes (B, n), and as many real rows (B, n, size) with theirs (B, n).
     """
     from teach_gym.teachers.learned.design import real_rows
 
@@ -52,7 +52,7 @@ def sample(cohort: Cohort, teacher: Any, state: TeachState, seed: int) -> tuple[
     rows, others = (rng.integers(len(labels), size=(b, SAMPLES)) for _ in range(2))
     flat = rows.ravel()
     many = take(state, np.repeat(np.arange(b), SAMPLES))
-    fresh = rng.integers(2**63, size=b * SAMPLES)  # noise of its own for every example
+    fresh = rng.integers(2**63, size=b * SAMPLES)  # separate noise for every example
     many = many._replace(x=task.x[flat][:, None, None], y=task.y[flat][:, None, None], key=fresh)
     made = teacher.policy.made(task, many)[:, 0].reshape(b, SAMPLES, -1)
     real = np.asarray(real_rows(task, teacher.policy.arch).rows)
@@ -163,7 +163,7 @@ def _nearer(panel: str) -> Claim:
 
 
 _SAID = (
-    "At the drawn iterations every learner's teacher generates 200 examples; 'close to the data' is judged by the "
+    "At the drawn iterations every learner's teacher generates 200 examples; 'close to the data' is measured by the "
     "energy distance of these from 200 real rows of the same class (0: the same distribution; in units of the mean "
     "distance of two real rows). Teachers and weights are those of dht-fig5; pictures show the first seed."
 )

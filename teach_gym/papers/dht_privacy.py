@@ -1,4 +1,4 @@
-"""DHT Figures 9 and 10: teaching that keeps away from a privacy set, and the perceptual distance while it teaches."""
+"""DHT Figures 9 and 10: teaching that stays away from a privacy set, and the perceptual distance during teaching."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ EPSILONS = {MOONS: (10.0, 30.0), DIGITS: (1.0, 3.0)}
 ROWS = 100
 """Size of the privacy set at the larger scales."""
 MARGIN = 2.0
-"""The penalty asks for so many times the threshold: examples come to rest a little below what it asks for."""
+"""The penalty demands this multiple of the threshold, as examples settle slightly below what it demands."""
 STRENGTH = {MOONS: 0.001, DIGITS: 0.0006}
-"""Weight of the penalty of an example that lies on a private row (weight times what it asks for)."""
+"""The penalty of an example that lies on a private row (its weight times the distance it demands)."""
 FREE = "without privacy"
 TIGHT, WIDE = "smaller epsilon", "larger epsilon"
 
@@ -65,7 +65,7 @@ def _scales() -> dict[str, PlainValues]:
 
 
 def run(unit: Unit) -> Result:
-    """Carry out a unit of work; of private teachers also the examples' least perceptual distance."""
+    """Run a unit of work; for private teachers also record the examples' least perceptual distance."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):
@@ -110,7 +110,7 @@ def draw_distances(record: Record) -> dict[str, Any]:
 
 
 def table(curves: Curves) -> str:
-    """A Markdown table of the least distances, and of how often they keep to the thresholds."""
+    """A Markdown table of the least distances, and of how often they respect the thresholds."""
     lines = [
         "| panel | method | least distance, median over iterations and seeds | least of all | at least smaller epsilon "
         "| at least larger epsilon |",
@@ -150,10 +150,10 @@ _SAID = (
     "the mean squared distance of two of them: "
     + "; ".join(f"{panel}: {low:g} and {high:g}" for panel, (low, high) in EPSILONS.items())
     + ". The teacher is the data transformation, on half-moons with free output, on MNIST in the interval of the "
-    "data's values: without a bound its examples are so far from all data that there is nothing to keep. The hinge "
-    f"penalty is summed over steps and private rows and asks for {MARGIN:g} epsilon; nothing enforces it while "
+    "data's values: without a bound its examples are so far from all data that the constraint is always met. The hinge "
+    f"penalty is summed over steps and private rows and demands {MARGIN:g} epsilon; nothing enforces it during "
     "teaching. Its weight and epsilon were chosen on seeds 0 to 4, so that the teacher without privacy (epsilon = 0) "
-    "comes nearer than the larger one. A weight ten times larger drowns the teaching: at the learning rate 0.001 an "
+    "comes nearer than the larger epsilon. A ten times larger weight dominates the objective: at a rate of 0.001 an "
     "example moves ||w - w*||^2 by thousandths. The laptop scale trains for 600 iterations on half-moons, on MNIST for "
     "200 of 20 steps, networks of 64-64 units."
 )
@@ -174,7 +174,7 @@ FIG10 = Experiment(
     name="dht-fig10",
     title="Least perceptual distance to the privacy set while privacy-preserving teachers teach",
     source="DHT, Figure 10",
-    notes=_SAID + " Plotted is the least distance of the examples since the last recorded iteration.",
+    notes=_SAID + " The figure shows the least distance of the examples since the last recorded iteration.",
     scales=_scales(),
     units=panel_units,
     run=run,

@@ -1,9 +1,9 @@
-"""The protocol of the DHT figures, as read off the authors' released settings.
+"""The protocol of the DHT figures, taken from the authors' released settings.
 
 Half-moons: scikit-learn's two moons, 1,000 points, noise 0.2, random_state 0 for every seed, no scaling, rows 0-799 to
 train. MNIST 3/5: training-file images, pixels in [-1, 1], a shuffle and a Gaussian projection for each seed, 1,000
 rows to train and 100 to test. The learner starts uniformly in +-1/sqrt(d), again if its test accuracy is above 0.6;
-w* is what it becomes in 29 passes over the train rows in order.
+w* is the learner after 29 passes over the train rows in order.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _DRAWS = 10_000
 
 
 def protocol_task(pool: dict[str, Any], learner: str = "softmax", budget: int = 299, **changes: Any) -> dict[str, Any]:
-    """Task arguments of the protocol: learning rate 0.001, batch 1, no bias; the target is made later, per run."""
+    """Task arguments of the protocol: learning rate 0.001, batch 1, no bias; targets follow later, one per run."""
     return {
         **pool,
         "learner": learner,
@@ -62,7 +62,7 @@ def starts(task: Task, seeds: Sequence[int], ceiling: float = 0.6) -> Array:
     Raises:
         ValueError: a run has no acceptable start in thousands of draws.
     """
-    rng = Streams.from_seeds([[seed, 1] for seed in seeds])  # not the streams of the schedule
+    rng = Streams.from_seeds([[seed, 1] for seed in seeds])  # not the random streams of the schedule
     found = np.full((len(seeds), task.size), np.nan)
     state = reset(task, Streams.from_seeds(seeds))
     for _ in range(_DRAWS):

@@ -72,7 +72,7 @@ def train(unit: Unit, taught: Sequence[Cohort]) -> list[Teacher]:
     """The teachers of a unit's cohorts; a learned one is trained for each run, from its start to its target.
 
     Every run's teacher sees the same first learner in all iterations of its training (DHT 3.3.1: "initialized at
-    w^0"), with other examples each time.
+    w^0"), with different examples each time.
     """
     if "train" not in unit.settings:
         return unit_teachers(unit, taught)
@@ -89,7 +89,7 @@ def train(unit: Unit, taught: Sequence[Cohort]) -> list[Teacher]:
 
 
 def run(unit: Unit) -> Result:
-    """Carry out a unit of work by the protocol."""
+    """Run a unit of work by the protocol."""
     return run_unit(unit, make_cohorts=protocol_cohorts, make_teachers=train)
 
 
@@ -101,7 +101,7 @@ def panel(
 ) -> dict[str, Any]:
     """A panel: one-output sigmoid learners, and teachers trained on 40 steps of two learners at once.
 
-    Two learners are the fewest for which batch normalisation has something to normalise.
+    Batch normalisation needs at least two learners.
 
     Args:
         pool: pool of the task.

@@ -1,9 +1,9 @@
-"""Running experiments: units of work, each written whole and once, so that a killed experiment can be resumed.
+"""Running experiments as units of work, each written whole and once, so that a killed experiment can be resumed.
 
 The folder of an experiment holds ``settings.json``, ``parts/`` (one file of rows per unit of work, named by a hash of
-all that defines it), and at the end ``curves.csv``, ``claims.json`` and the figures. An experiment that was killed and
-run again gives the same rows as one that was not, but for the metrics that measure time (``seconds`` and others that
-are named after them): each unit keeps the time that it took when it was carried out.
+everything that defines it) and, at the end, ``curves.csv``, ``claims.json`` and the figures. An experiment that was
+killed and run again gives the same rows as one that was not, except for the metrics that measure time (``seconds`` and
+others named after them): each unit keeps the time it took when it ran.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from teach_gym.versions import code_digest, versions
 FORMAT = 1
 TABLE = "table.md"
 SEED_GROUP = 10
-"""Seeds that are run together by default; more seeds later leave the groups there are as they are."""
+"""Seeds that run together by default; seeds added later leave existing groups unchanged."""
 
 PlainValues = Mapping[str, Any]
 """Settings by name, in plain JSON values."""
@@ -44,15 +44,15 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit of work: one method on one panel for a group of seeds, a batch where that is faster.
+    """A unit of work: one method on one panel for a group of seeds, batched where that is faster.
 
     Attributes:
         experiment: name of the experiment.
-        panel: name of the panel, such as a data set; empty where there is one only.
-        method: what teaches.
+        panel: name of the panel, such as a data set; empty if there is only one.
+        method: the teaching method.
         seeds: the seeds of its runs.
-        settings: all else that defines it, in plain JSON values.
-        code: digest of the code that carries it out, which ``run_experiment`` fills in.
+        settings: everything else that defines it, in plain JSON values.
+        code: digest of the code that runs it, filled in by ``run_experiment``.
     """
 
     experiment: str
@@ -64,22 +64,22 @@ class Unit:
 
     @property
     def label(self) -> str:
-        """What its rows have in the column ``experiment``."""
+        """The value of its rows in the column ``experiment``."""
         return f"{self.experiment}/{self.panel}" if self.panel else self.experiment
 
     @functools.cached_property
     def key(self) -> str:
-        """A hash of everything its result depends on, the code among it."""
+        """A hash of everything its result depends on, including the code."""
         parts = [FORMAT, self.code, self.experiment, self.panel, self.method, self.seeds, dict(self.settings)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()[:20]
 
 
 class Result(NamedTuple):
-    """What a unit of work gives.
+    """The result of a unit of work.
 
     Attributes:
         rows: rows of curves.
-        arrays: arrays that the figures need beside the curves (no object arrays).
+        arrays: arrays that the figures need in addition to the curves (no object arrays).
     """
 
     rows: list[Row]
@@ -87,7 +87,7 @@ class Result(NamedTuple):
 
 
 class Record(NamedTuple):
-    """Everything an experiment left, what its figures are drawn from.
+    """Everything an experiment produced; its figures are drawn from this.
 
     Attributes:
         settings: those of its scale.
@@ -105,20 +105,20 @@ class Experiment:
     """A figure or table of a paper.
 
     Attributes:
-        name: the name it is run by.
+        name: the name that runs it.
         title: one line.
         source: the paper and its figure or table.
-        notes: what the paper leaves open and how it was settled, for the report.
+        notes: what the paper leaves open and how it was decided, for the report.
         scales: settings by scale, in plain JSON values; ``seeds`` is the default number of seeds, ``first_seed`` the
             first of them where it is not the benchmark's.
         units: (name, settings, seeds) -> the units of work.
-        run: carries out one unit.
-        claims: the paper's claims; those on panels that the scale does not have are left out.
+        run: runs one unit.
+        claims: the paper's claims; those on panels that the scale does not have are skipped.
         draw: the record -> matplotlib figures by file name (without suffix).
         table: the curves -> a Markdown table for the report, written to ``table.md`` (None: none).
-        checkpoints: ``run`` takes a folder of its own as second argument, in which an interrupted unit finds what it
-            left; it is removed when the unit is done.
-        timed: it measures seconds, so its units are run one at a time, whatever the number of workers.
+        checkpoints: ``run`` takes a folder of its own as second argument, where an interrupted unit finds its
+            checkpoints; the folder is removed when the unit is done.
+        timed: it measures seconds, so its units run one at a time, whatever the number of workers.
     """
 
     name: str
@@ -135,12 +135,12 @@ class Experiment:
     timed: bool = False
 
     def claims_on(self, panels: Collection[str]) -> list[Claim]:
-        """The claims that these panels are enough for."""
+        """The claims that these panels suffice for."""
         return [claim for claim in self.claims if all(asked.panel in panels for asked in claim.comparisons)]
 
 
 def groups(seeds: Sequence[int], size: int = SEED_GROUP) -> list[tuple[int, ...]]:
-    """Cut seeds into groups that are run together."""
+    """Split seeds into groups that run together."""
     return [tuple(seeds[i : i + size]) for i in range(0, len(seeds), size)]
 
 
@@ -155,21 +155,21 @@ def run_experiment(
     progress: bool = True,
     figures: bool = True,
 ) -> list[Verdict]:
-    """Run what the folder does not have yet; then write the curves, judge the claims and draw the figures.
+    """Run the units that the folder does not hold yet; then write the curves, judge the claims and draw the figures.
 
-    A unit of work is on disk, whole, before the next begins. Killed at any moment and called again it resumes; with
-    more seeds it adds those. What a killed process left half-written is removed.
+    A unit of work is complete on disk before the next begins. If killed at any moment and called again, it resumes;
+    with more seeds it adds those. Half-written files of a killed process are removed.
 
     Args:
         experiment: what to run.
         folder: where its files go.
         scale: a key of its ``scales``.
         seeds: the seeds (default: those of the scale).
-        panels: run and judge only these panels; what is no panel's name stands for all names it is part of (default:
-            all).
-        workers: processes that carry out units of work; with 1 this process does. More than one need the usual
-            ``if __name__ == "__main__":`` in scripts, and an experiment whose ``run`` survives pickling.
-        progress: show on standard error how far it has come.
+        panels: run and judge only these panels; a text that is not a panel's name selects all panels whose
+            names contain it (default: all).
+        workers: processes that run units of work; with 1, this process runs them. More than one needs the usual
+            ``if __name__ == "__main__":`` in scripts, and an experiment whose ``run`` can be pickled.
+        progress: show progress on standard error.
         figures: draw the figures, which needs matplotlib.
 
     Returns:
@@ -180,7 +180,7 @@ def run_experiment(
             work are not all different.
         DataNotFoundError: a data set is missing.
         WorkerError: a worker process died.
-        DamagedDataError: a file of a unit of work is not what it should be.
+        DamagedDataError: a file of a unit of work is damaged.
     """
     folder = Path(folder)
     parts = folder / "parts"
@@ -212,7 +212,7 @@ def run_experiment(
 
 
 def _on_panels(units: list[Unit], panels: Sequence[str]) -> list[Unit]:
-    """The units on the panels of these names, or whose names hold such a text; all if there is none."""
+    """The units on panels with these names, or whose names contain such a text; all if none is given."""
     names = list(dict.fromkeys(unit.panel for unit in units))
     chosen = set()
     for text in panels:
@@ -224,7 +224,7 @@ def _on_panels(units: list[Unit], panels: Sequence[str]) -> list[Unit]:
 
 
 def _tidy(folder: Path, parts: Path, units: Sequence[Unit]) -> None:
-    """Remove what killed processes left: half-written files, and the checkpoints of units that are done."""
+    """Remove leftovers of killed processes: half-written files, and the checkpoints of units that are done."""
     remove_leftovers(folder)
     remove_leftovers(parts)
     for unit in units:
@@ -243,7 +243,7 @@ def _carry_out(experiment: Experiment, units: Sequence[Unit], parts: Path, worke
 
 
 def _complete(run: Callable[..., Result], checkpoints: bool, parts: Path, unit: Unit) -> None:
-    """Carry out a unit of work and write what it gives."""
+    """Run a unit of work and write its result."""
     work = parts / unit.key
     result = run(unit, work) if checkpoints else run(unit)
     if result.arrays:
@@ -274,7 +274,7 @@ def _read_part(parts: Path, unit: Unit) -> tuple[list[Row], Arrays]:
 
 
 def _description(experiment: Experiment, scale: str, seeds: Sequence[int], panels: Sequence[str]) -> dict[str, Any]:
-    """Everything the experiment was run with."""
+    """All settings that the experiment was run with."""
     return {
         "experiment": experiment.name,
         "source": experiment.source,

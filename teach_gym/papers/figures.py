@@ -26,7 +26,7 @@ _FLOOR = 1e-9
 
 
 def new_figure(columns: int, rows: int, size: tuple[float, float] = (4.2, 3.1)) -> tuple[Any, Any]:
-    """A figure with a grid of axes: (figure, axes (rows, columns)); ``size`` in inches of one of them.
+    """A figure with a grid of axes: (figure, axes (rows, columns)); ``size`` is that of one of them, in inches.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -84,7 +84,7 @@ def curve_figure(
     Args:
         curves: the curves.
         panels: the metrics of each panel.
-        logarithmic: metrics whose scale is not the usual one.
+        logarithmic: metrics that differ from the usual scale.
     """
     rows = max(len(metrics) for metrics in panels.values())
     figure, grid = new_figure(len(panels), rows)
@@ -103,7 +103,7 @@ def curve_figure(
 
 
 def panels_figure(*metrics: str, logarithmic: Mapping[str, bool] | None = None) -> Callable[[Record], dict[str, Any]]:
-    """A drawing of all panels of an experiment with the given metrics, for ``Experiment.draw``."""
+    """A function that draws all panels of an experiment with the given metrics, for ``Experiment.draw``."""
 
     def draw(record: Record) -> dict[str, Any]:
         panels = {panel: metrics for panel in record.curves.panels()}

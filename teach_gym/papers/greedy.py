@@ -1,4 +1,4 @@
-"""Experiments that compare teachers on tasks: all seeds of a method as one batch through the teaching step."""
+"""Experiments that compare teachers on tasks: all seeds of a method are taught as one batch."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Metric = Callable[[Task, TeachState], Array]
 FIGURE_METRICS: dict[str, Metric] = {
     name: METRICS[name] for name in ("distance", "normalized_distance", "train_loss", "test_accuracy")
 }
-"""What every experiment records, beside ``seconds``."""
+"""What every experiment records, in addition to ``seconds``."""
 
 
 TABULATED = (9, 49, 99, 199, 299)
-"""Iterations at which the DHT authors' released records stand; every experiment records them too."""
+"""The iterations in the DHT authors' released records; every experiment records them too."""
 
 
 def recorded_iterations(budget: int) -> list[int]:
@@ -101,13 +101,13 @@ def roll(
 
     Args:
         cohort: the runs.
-        teacher: who teaches.
+        teacher: the teacher.
         metrics: what to record.
         watch: called with the state before and the transition of each step.
 
     Returns:
         The recorded iterations (T,), and (B, T) values of each metric. ``seconds`` is the time that the whole batch
-        took in teacher and learner. The distance of a learner that diverged is inf, its other metrics nan.
+        took in teacher and learner. The distance of a learner that diverged is inf; its other metrics are nan.
     """
     task, state = cohort
     teacher.check(task)
@@ -146,7 +146,7 @@ def run_unit(
     make_cohorts: Callable[[Unit], list[Cohort]] = cohorts,
     make_teachers: Callable[[Unit, Sequence[Cohort]], list[Teacher]] = unit_teachers,
 ) -> Result:
-    """Carry out a unit of work: teach its cohorts, each with its teacher, and return their curves."""
+    """Run a unit of work: teach its cohorts, each with its teacher, and return their curves."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):

@@ -12,7 +12,7 @@ from teach_gym.papers.greedy import method, panel_units
 from teach_gym.papers.tasks import paper_task
 
 BLAST_SEED = 2000
-"""The first seed: settings were chosen in trials that showed the test accuracy of the usual evaluation seeds."""
+"""The first seed: not one of the usual evaluation seeds, whose test accuracy was seen while settings were chosen."""
 BLAST_PANELS = ("half moons", "digits 3/5")
 _PLAIN = "BLAST unrolled"
 BLAST_METHODS = {
@@ -83,14 +83,14 @@ BLAST = Experiment(
     name="last-blast",
     title="Label synthesis without w*, by unrolling and by policy gradient",
     source="LAST, section 4 and Eq. 6",
-    notes="The paper shows BLAST on no data in its main text and leaves task, state and networks open. Here: logistic "
+    notes="The paper's main text shows no results of BLAST and leaves task, state and networks open. Here: logistic "
     "learners on half-moons and on the digits 3 and 5 (8x8); teachers of 32-32 units that see w, x and the label, "
     "trained on other learners with the loss on 200 hold-out rows at the end of the episode; policy gradient has the "
     "terminal hold-out accuracy as reward and five labels as actions. 'residual' is alpha y + (1 - alpha) y' with "
     "alpha = 0.5 and y' in [0, 1], 'any label' the same with y' unbounded. An unbounded label can lengthen a step, so "
-    "SGD with the step size of lowest hold-out loss is shown beside it. Greedy with w* is privileged. The digits' step "
+    "SGD with the step size of lowest hold-out loss is shown too. Greedy with w* is privileged. The digits' step "
     "size, alpha, widths and iterations were chosen, and claims split by panel, in trials with the seeds 1000 to 1009; "
-    "these here are others, from 2000 on (the pools, and so test rows, are the same).",
+    "the seeds here start at 2000 (the pools, and hence the test rows, are the same).",
     scales={
         "smoke": blast_settings(2, 2, {"iterations": 2, "learners": 4}, budget=4),
         "laptop": blast_settings(10, 200, {"iterations": 300, "learners": 64}),

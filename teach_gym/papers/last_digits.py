@@ -1,4 +1,4 @@
-"""LAST Figure 11: digits whose synthesised one-hot label differs from the truth, and how near the boundary they are."""
+"""LAST Figure 11: digits whose synthesised one-hot label differs from the true one, and whether they are hard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from teach_gym.papers.last_linear import perceptron_task
 from teach_gym.papers.tasks import SMALL_DIGITS, SMALL_LOGISTIC, paper_task
 
 NEAR = 0.25
-"""A row is near the boundary if it is among this share of the train rows with the smallest |logit|."""
+"""A row is near the boundary if it belongs to this share of the train rows with the smallest |logit|."""
 SHOWN = 12
 
 
@@ -139,11 +139,11 @@ def _claims() -> tuple[Claim, ...]:
 
 FIG11 = Experiment(
     name="last-fig11",
-    title="MNIST digits whose synthesised one-hot label differs from the truth",
+    title="MNIST digits whose synthesised one-hot label differs from the true one",
     source="LAST, Figure 11",
-    notes="'Near the boundary' is made precise: among the quarter of the train rows with the smallest |logit|, of the "
-    "target or of the learner that is being taught. Shown are the first seed's changed labels at even spacing over the "
-    "episode, none picked by hand.",
+    notes="'Near the boundary' means: among the quarter of the train rows with the smallest |logit|, of the "
+    "target or of the learner being taught. The pictures show the first seed's changed labels, evenly spaced over the "
+    "episode; none is picked by hand.",
     scales={"smoke": settings(2, 6, True), "laptop": settings(20, 600), "paper": settings(50, 600)},
     units=panel_units,
     run=run,

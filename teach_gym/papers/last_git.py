@@ -1,4 +1,4 @@
-"""LAST 5.2, generalized iterative teaching: mini-batches of m rows, a teacher every v steps, other learners."""
+"""LAST 5.2, generalized iterative teaching: mini-batches of m rows, teaching every v steps, other learners."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ GIT = Experiment(
     name="last-git",
     title="Generalized iterative teaching GIT(m, v): mini-batches, rare teaching, momentum, weight decay, a perceptron",
     source="LAST, section 5.2 (no figure)",
-    notes="The paper formulates GIT without an experiment; the claims are what it leads one to expect. MNIST 3/5 as "
+    notes="The paper formulates GIT without an experiment; the claims are what it suggests. MNIST 3/5 as "
     "in Figure 8, soft labels, greedy in one step (the teacher does not look v steps "
-    "ahead); between two interactions the learner sees true labels. The three other learners have targets or starts "
-    "of their own, so only LAST and SGD on the same learner compare.",
+    "ahead); between two interactions the learner sees true labels. The three other learners have their own targets "
+    "or starts, so only LAST and SGD on the same learner can be compared.",
     scales={
         "smoke": settings(2, 4, SMALL_LOGISTIC),
         "laptop": settings(20, 300),
@@ -72,7 +72,7 @@ GIT = Experiment(
             _pairs(_BATCH, ("LAST m=4", "LAST m=1"), ("LAST m=16", "LAST m=4")),
         ),
         Claim(
-            "A teacher that acts every v steps only still beats SGD.",
+            "A teacher that acts only every v steps still beats SGD.",
             _pairs(_EVERY, *((f"LAST v={v}", "SGD") for v in INTERVALS)),
         ),
         Claim(

@@ -30,14 +30,14 @@ GREEDY = {"LAST, labels in [0, 1]": "last:constraint=soft", "LAST, the task's la
 """The greedy teachers of the learned ones' labels: what is not worse than these is trained."""
 IMT, ROWS = "IMT", "IMT, row by row"
 LEFT = 0.8
-"""``seconds_to_target`` is the time until this share of the initial distance is left."""
+"""``seconds_to_target`` is the time until this share of the initial distance remains."""
 
 
 @dataclass
 class RowByRow(Teacher):
     """IMT without the matrix product: a step of the learner is tried with each row of the pool, one after the other.
 
-    It gives the same examples as ``IMT`` (exactly tied rows apart) and is here for its time only.
+    It gives the same examples as ``IMT`` (except for exact ties) and serves only to measure its time.
     """
 
     name: str = field(default="imt_row_by_row", init=False)
@@ -90,11 +90,11 @@ TRAINERS: dict[str, Callable[[Unit, Mapping[str, Any]], list[Teacher]]] = {
     "agent": train_policies,
     "unrolled": train_unrolls,
 }
-"""How the teachers of a name are learned, by the method's ``train`` settings."""
+"""How teachers are trained, by the name in the method's ``train`` settings."""
 
 
 def single_cohorts(unit: Unit) -> list[Cohort]:
-    """A cohort for each seed, so that its time is that of one learner."""
+    """A cohort for each seed, so that the time measured is that of one learner."""
     return [cohorts(dataclasses.replace(unit, seeds=(seed,)))[0] for seed in unit.seeds]
 
 
@@ -111,7 +111,7 @@ def make_teachers(unit: Unit, taught: Sequence[Cohort]) -> list[Teacher]:
 
 
 def run(unit: Unit) -> Result:
-    """Carry out a unit of work, learner by learner, with training time and the time until the target is met."""
+    """Run a unit of work, learner by learner, with training time and the time until the target is reached."""
     spent = 0.0
 
     def trained(unit: Unit, taught: Sequence[Cohort]) -> list[Teacher]:
@@ -138,7 +138,7 @@ def run(unit: Unit) -> Result:
 
 
 def draw(record: Record) -> dict[str, Any]:
-    """Distance and training loss by iterations and by seconds; beside them, what a step and a training cost."""
+    """Distance and training loss by iterations and by seconds, and the time of a step and of a training."""
     figure, grid = new_figure(3, 2)
     for row, metric in enumerate(("distance", "train_loss")):
         for column, against in enumerate(("iteration", "seconds")):

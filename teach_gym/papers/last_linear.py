@@ -30,7 +30,7 @@ REGRESSION = {
 
 
 STEPS = {"": 1.0, ", small steps": 0.2}
-"""Panels are run at a learning rate of ours and at a fifth of it: LAST gives none, and much depends on it."""
+"""Panels run at a learning rate we chose and at a fifth of it: LAST gives none, and much depends on it."""
 
 
 def both_rates(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -108,7 +108,7 @@ FIG7 = Experiment(
     notes="The paper does not give its settings; ours are those of teach_gym.papers.tasks (d = 5, 500 rows, noise 0.1, "
     "learning rate 0.02, w0 ~ N(0, I), w* the least-squares solution)." + _RATES + " IMT's steps shrink with the "
     "error, those of LAST are at most r times the learning rate times ||x|| long: far from the target IMT is ahead of "
-    "r = 2, near it the order turns.",
+    "r = 2; near it the order is reversed.",
     scales={"smoke": fig7_settings(2, 6), "laptop": fig7_settings(20, 300), "paper": fig7_settings(50, 600)},
     units=panel_units,
     run=run_unit,
@@ -142,7 +142,7 @@ FIG8 = Experiment(
     "24 projected features) with labels from the continuous sets instead of the grid, and w* the minimiser of the "
     "training loss (SGD has the same goal)." + _RATES + " Mixed teaching "
     "chooses the row by its true label; near the target that is the same uninformative row again and again, and no "
-    "label for it helps, so it can come to a halt where LAST on random rows goes on; the curve 'mixed, 3 rounds' "
+    "label for it helps, so it can stall where LAST on random rows continues; the curve 'mixed, 3 rounds' "
     "chooses the row again for the label found, twice (no claim is tested on it).",
     scales={
         "smoke": fig8_settings(2, 6, SMALL_LOGISTIC),

@@ -47,7 +47,7 @@ def parted_share(x: Array, positive: Array) -> float:
     """Share of rows on their side of the line (hyperplane) of least total slack, found by linear programming.
 
     It is 1 if and only if the two groups are linearly separable: minimise sum(slack) subject to
-    s_i (<u, x_i> + b) >= 1 - slack_i, and where no line parts the groups some slack is at least 1.
+    s_i (<u, x_i> + b) >= 1 - slack_i; if no line separates the groups, some slack is at least 1.
 
     Args:
         x: (N, d) rows.
@@ -71,7 +71,7 @@ def parted_share(x: Array, positive: Array) -> float:
 
 
 def run(unit: Unit) -> Result:
-    """Teach with one-hot labels; at each recorded iteration label all rows and test whether a line parts them."""
+    """Teach with one-hot labels; at each recorded iteration label all rows and test whether a line separates them."""
     cohort: Cohort = cohorts(unit)[0]
     task, teacher, budget = cohort.task, unit_teacher(unit), cohort.task.spec.budget
     due = evaluation_iterations(budget)
@@ -167,7 +167,7 @@ def _claims() -> tuple[Claim, ...]:
         always = Comparison(METHOD, "always", 1.0, metric="separable", panel=panel)
         nearly = Comparison(METHOD, "above", 0.98, metric="parted_share", panel=panel, at=(0.02, 0.1, 1.0))
         found.append(Claim(f"The synthesised labels are always linearly separable. [{panel}]", (always,)))
-        found.append(Claim(f"They are so but for less than 2 % of the rows. [{panel}]", (nearly,)))
+        found.append(Claim(f"They are linearly separable except for less than 2 % of the rows. [{panel}]", (nearly,)))
     return tuple(found)
 
 
@@ -178,8 +178,8 @@ FIG9 = Experiment(
     notes="At each recorded iteration every train row gets the label it would get if it were offered now; a linear "
     "programme finds the line of least slack and the rows on the wrong side of it. The greedy label is 1 where "
     "<w* - w, x> > rate ||x||^2 (1/2 - p(x)): far from the target, with small steps, the boundary of the labels is "
-    "nearly the straight line <w* - w, x> = 0; near the target the right side counts and the labels turn inside a "
-    "curve (see the pictures at the larger rates), so that no line parts them.",
+    "nearly the straight line <w* - w, x> = 0; near the target the right side matters and the labels change inside a "
+    "curve (see the pictures at the larger rates), so that no line separates them.",
     scales={"smoke": settings(2, 4, 60), "laptop": settings(10, 300), "paper": settings(30, 600)},
     units=panel_units,
     run=run,

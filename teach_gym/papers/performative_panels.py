@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 ACCURACY = "test_accuracy"
-"""Per cent of held-out images classified right; of validation images in the panels whose name says so."""
+"""Per cent of held-out images classified correctly; of validation images in the panels whose name says so."""
 SGD, RANDOM, SAMPLE, BATCH = "SGD", "random policy", "performative", "performative (batch)"
 ACCUMULATED, CONTROL = "performative (accumulated)", "SGD, encoder x6"
 TUNED_SGD, TUNED = "SGD, tuned", "performative, rate of tuned SGD"
@@ -36,7 +36,7 @@ PUBLISHED = {MNIST: (92.45, 92.47, 95.02)} | {
 TUNED_RATES = {MNIST: 0.1, NARROW: 0.1}
 """The rates of ``RATES`` with the best validation accuracy of plain SGD at the laptop scale."""
 RATES = {MNIST: (0.01, 0.03, 0.1, 0.3, 1.0), NARROW: (0.03, 0.05, 0.07, 0.1, 0.14, 0.2)}
-"""The rates that plain SGD is tried with on validation images."""
+"""The learning rates of plain SGD that are tried on validation images."""
 
 
 def rate_name(rate: float) -> str:
@@ -51,7 +51,7 @@ def tuned_panels(panel: str, train: Mapping[str, Any], tuning: Mapping[str, Any]
         panel: a key of ``RATES``.
         train: arguments of ``teach_gym.neural.settings.ImageTrainingSettings`` that all methods share.
         tuning: those of the validation runs, ``validation`` among them.
-        first_seeds: on how many of the seeds these are made.
+        first_seeds: how many of the seeds these use.
     """
     rate = TUNED_RATES[panel]
     tuned = {
@@ -71,7 +71,7 @@ def mnist_panels(train: Mapping[str, Any], tuning: Mapping[str, Any]) -> dict[st
 
 
 def narrow_panels(iterations: int, validation: int, **changes: Any) -> dict[str, Any]:
-    """CNN-3 with an eighth of the paper's filters, for a laptop: the schedule of DHT 5.2 squeezed into few steps."""
+    """CNN-3 with an eighth of the paper's filters, for a laptop: the schedule of DHT 5.2 in fewer steps."""
     train = {
         "pool": "cifar10_jpeg",
         "network": "cnn3",

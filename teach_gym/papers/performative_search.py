@@ -16,7 +16,7 @@ from teach_gym.papers.performative_panels import ACCURACY, CONTROL, MNIST, RANDO
 
 VALIDATION, TEST = RATES_PANEL, f"{MNIST} (test)"
 RATES = (0.05, 0.1, 0.15, 0.2)
-"""Learning rates that controls and all forms of teaching are tried with."""
+"""Learning rates tried for the controls and for all forms of teaching."""
 TUNED_SGD, BEST = "SGD, tuned", "teaching, best found"
 CHOSEN: dict[str, tuple[str, float]] = {TUNED_SGD: (SGD, 0.15), BEST: ("first tenth only", 0.15)}
 """The setting and the learning rate of SGD and of teaching that are best on the validation split (laptop scale)."""
@@ -29,7 +29,7 @@ CONTROLS: dict[str, dict[str, Any]] = {
     f"{RANDOM}, epsilon 0.3": {"method": "random", "teaching": {"epsilon": 0.3}},
     CONTROL: {"method": "sgd_encoder_x6"},
 }
-"""What does not teach."""
+"""The controls without teaching."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "Algorithm 1 (m = 15)": {"method": "performative"},
     "Algorithm 1 (m = 5, as all below)": {"teaching": _FEW},
@@ -61,7 +61,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "gradients adding up in the encoder": {"method": "performative_accumulate", "teaching": _FEW},
 }
-"""What was tried: each departs from Algorithm 1 in what its name says."""
+"""The variants tried; each differs from Algorithm 1 as its name says."""
 
 
 def training(variant: Mapping[str, Any], rate: float, iterations: int) -> dict[str, Any]:
@@ -117,13 +117,13 @@ def _scores(curves: Curves, variant: str) -> dict[float, Any]:
 
 
 def best_rate(curves: Curves, variant: str) -> float:
-    """The learning rate with the best mean validation accuracy; a variant that diverged at a rate is out there."""
+    """The learning rate with the best mean validation accuracy; a rate at which the variant diverged is excluded."""
     means = {rate: values.mean() for rate, values in _scores(curves, variant).items()}
     return max(means, key=lambda rate: -np.inf if np.isnan(means[rate]) else means[rate])
 
 
 def _cells(curves: Curves, variant: str) -> list[str]:
-    """Mean validation accuracies at each rate, the best one bold."""
+    """Mean validation accuracies at each rate, the best one in bold."""
     scores, chosen = _scores(curves, variant), best_rate(curves, variant)
     cells = {rate: "diverged" if np.isnan(values).any() else f"{values.mean():.2f}" for rate, values in scores.items()}
     return [f"**{cells[rate]}**" if rate == chosen else cells[rate] for rate in RATES]
@@ -150,7 +150,7 @@ def table(curves: Curves) -> str:
 
 
 def draw(record: Record) -> dict[str, Any]:
-    """Accuracy and training loss of what is run on the test images."""
+    """Accuracy and training loss of the runs on the test images."""
     panels = {TEST: (ACCURACY, "train_loss")}
     if TEST not in record.curves.panels():
         return {}
@@ -162,11 +162,11 @@ SEARCH = Experiment(
     title="Does any form of performative teaching beat SGD with a tuned rate?",
     source="beyond DHT, Table 2",
     notes="The MLP on MNIST at a third of the laptop scale's iterations. Settings are run on 5,000 training images "
-    "held out (three seeds), all at the same rates. All that was tried is in the table, bold what is best for the "
-    "setting. What is best there is run on the test images, once, with new learners. The network has one hidden layer, "
-    "so there is no other layer to teach. All take the same number of gradients of the whole network; those of "
-    "the last layer that teaching takes besides (n_w + m for each mini-batch) are not held against it. `m` is 5 "
-    "in all settings but the first one, to save time: the neighbourhood is reached with either.",
+    "held out (three seeds), all at the same rates. The table lists everything that was tried, with the best rate of "
+    "each setting in bold. The best setting is run on the test images, once, with new learners. The network has one "
+    "hidden layer, so there is no other layer to teach. All take the same number of gradients of the whole network; "
+    "teaching takes n_w + m more gradients of the last layer per mini-batch, which are not counted. `m` is 5 "
+    "in all settings but the first, to save time: the neighbourhood is reached with either.",
     scales={
         "smoke": settings(
             2,

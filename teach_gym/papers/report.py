@@ -112,16 +112,15 @@ _INTRODUCTION = f"""# {{title}}
 
 LAST is Liu et al., *Iterative Teaching by Label Synthesis* (NeurIPS 2021); DHT is Qiu et al., *Iterative Teaching by
 Data Hallucination* (AISTATS 2023). Lines are means over seeds, bands run from the 10th to the 90th percentile; all
-methods of a panel start from the same learners and are offered the same rows. Every claim of a paper is put as
+methods of a panel start from the same learners and are offered the same rows. Every claim of a paper is expressed as
 comparisons at stated iterations, each tested on paired differences by a 95 % bootstrap interval over at least
 {LEAST_SEEDS} seeds: it *holds* if the interval lies on its side of zero, *does not hold* if it lies on the other, and
-is *undecided* otherwise; the sign test is given beside it. Distances and losses that differ by less than
+is *undecided* otherwise; the sign test is given too. Distances and losses that differ by less than
 {RESOLUTION:.0%} of the start are a *tie*, and "(log)" marks differences of logarithms, where smaller values count as
-{RESOLUTION:.0%} of the start. A claim holds if a comparison holds and the others hold or are ties, and does not if one
-does not; no correction is made for their number. A claim about a teacher that is not trained well enough is *not
-judged*. The column `seconds` of `curves.csv` is the time of a whole batch of seeds in
-teacher and learner, measured when the batch was carried out: it is the one part of the results that another run does
-not repeat.
+{RESOLUTION:.0%} of the start. A claim holds if a comparison holds and the others hold or are ties; it does not hold if
+one does not. There is no correction for multiple comparisons. A claim about a teacher that is not trained well
+enough is *not judged*. The column `seconds` of `curves.csv` is the time of a whole batch of seeds in teacher and
+learner, measured when the batch ran: it is the only part of the results that differs between runs.
 """
 
 
@@ -135,10 +134,10 @@ def write_report(
         page: the Markdown file; figures go to a folder of its name.
         command: how the results were made, for the page.
         title: the page's heading.
-        names: the experiments to put on it, those that the folder has (default: all).
+        names: the experiments to put on it, as far as the folder has them (default: all).
 
     Raises:
-        FileNotFoundError: no experiment's results are there.
+        FileNotFoundError: the folder holds no results.
         DamagedDataError: a file is not what ``teach-gym reproduce`` writes.
     """
     folders = [results / name for name in names if (results / name / "claims.json").is_file()]

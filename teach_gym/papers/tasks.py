@@ -1,7 +1,7 @@
 """The tasks of the experiments that follow LAST, whose settings the paper leaves open.
 
-They are like the registered tasks of the same names but have settings of their own: a registered task is tuned so that
-teaching has room above plain SGD, an experiment varies what the paper does not tell.
+They are like the registered tasks of the same names but have their own settings: a registered task is tuned so that
+teaching can improve on plain SGD; an experiment varies what the paper does not specify.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _TASKS: dict[str, dict[str, Any]] = {
 
 
 def paper_task(name: str, **changes: Any) -> dict[str, Any]:
-    """A task in float64, with continuous labels and no tolerance: runs go on to the last iteration.
+    """A task in float64, with continuous labels and no tolerance: runs continue to the last iteration.
 
     Args:
         name: a name of the table here.

@@ -70,7 +70,7 @@ def test_csv_gives_back_every_value(tmp_path: Path) -> None:
 def test_damaged_csv_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text(text)
-    with pytest.raises(DamagedDataError, match=r"x\.csv.*no file of curves"):
+    with pytest.raises(DamagedDataError, match=r"x\.csv.*not a file of curves"):
         read_csv(path)
 
 

@@ -141,7 +141,7 @@ def test_command_lists_and_refuses(
     assert "teach-gym data mnist" in capsys.readouterr().err
     monkeypatch.setattr("teach_gym.papers.command.EXPERIMENTS", {"last-fig10": EXPERIMENTS["last-fig10"]})
     assert main(["reproduce", "all", "--seeds", "1", "--out", str(tmp_path)]) == 1
-    assert "last-fig10 left out" in capsys.readouterr().err
+    assert "last-fig10 skipped" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------- rolling and teachers
