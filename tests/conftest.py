@@ -130,6 +130,13 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20231)
 
 
+@pytest.fixture
+def own(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """A good user's data set."""
+    soft = rng.dirichlet(np.ones(3), size=30)
+    return {"X": rng.standard_normal((30, 4)), "y": np.arange(30) % 3, "soft": soft}
+
+
 SHORT_SUITE = Suite(
     "test", ("LabelMoons:budget=12", "SelectMoons:budget=8"), ("passive", "random", "greedy"), (3, 5, 9)
 )

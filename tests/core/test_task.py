@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
-import json
 import pickle
 from typing import Any
 
@@ -12,173 +10,16 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from conftest import VARIANTS, continuous_variants, streams, variant
+from conftest import continuous_variants, streams, variant
+from task_cases import B, actions, close, every, random_steps, started
 
 from teach_gym.core import task as module
-from teach_gym.core.backend import each_array, to_torch
-from teach_gym.core.batch import finite, put, take
+from teach_gym.core.backend import to_torch
+from teach_gym.core.batch import take
 from teach_gym.core.build import make_task
 from teach_gym.core.metrics import METRICS
-from teach_gym.core.spec import TaskSpec
-from teach_gym.core.state import Task, TeachState
+from teach_gym.core.state import Task
 from teach_gym.core.task import reset, step, teach
-from teach_gym.errors import TooLargeError
-from teach_gym.registration import task_kwargs
-
-B = 5
-every = pytest.mark.parametrize("which", VARIANTS)
-
-
-def started(which: str, n: int = B, **changes: Any) -> tuple[Task, TeachState]:
-    task = make_task(**variant(which, **changes))
-    return task, reset(task, streams(n))
-
-
-def actions(task: Task, rng: np.random.Generator, n: int = B) -> np.ndarray:
-    if not task.spec.continuous:
-        return rng.integers(task.n_actions, size=n)
-    low, high = task.medium.low, task.medium.high
-    return rng.uniform(low, high, size=(n, *low.shape))
-
-
-def random_steps(task: Task, state: TeachState, n: int, rng: np.random.Generator) -> TeachState:
-    for _ in range(n):
-        state = step(task, state, actions(task, rng, len(state.t))).state
-    return state
-
-
-def close(a: TeachState, b: TeachState, atol: float) -> None:
-    for name, x, y in zip(TeachState._fields, a, b, strict=True):
-        assert (x is None) == (y is None), name
-        if x is not None:
-            x, y = (v.detach().numpy() if isinstance(v, torch.Tensor) else v for v in (x, y))
-            np.testing.assert_allclose(x, y, atol=atol, err_msg=name)
-
-
-# ------------------------------------------------------------------------------------------------------- the spec
-
-
-def test_spec_survives_json(name: str) -> None:
-    spec = TaskSpec(**task_kwargs(name))
-    text = spec.to_json()
-    again = TaskSpec.from_json(text)
-    assert again == spec and again.to_json() == text
-    assert {f.name for f in dataclasses.fields(TaskSpec)} == set(json.loads(text))
-    task = make_task(**json.loads(text))
-    np.testing.assert_array_equal(task.target, make_task(name).target)
-
-
-def test_spec_attributes_are_documented() -> None:
-    for f in dataclasses.fields(TaskSpec):
-        assert f"{f.name}:" in (TaskSpec.__doc__ or ""), f.name
-
-
-BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"learner": "logistc"}, ValueError, "logistc'.*softmax.*did you mean 'logistic'"),
-    ({"pool": "moons"}, ValueError, "moons'.*half_moons"),
-    ({"medium": "lable"}, ValueError, "lable'.*mixup.*did you mean 'label'"),
-    ({"target": "best"}, ValueError, "best'.*optimum"),
-    ({"reward": "money"}, ValueError, "money'.*progress"),
-    ({"observation": "all"}, ValueError, "all'.*omniscient"),
-    ({"init": "random"}, ValueError, "init.*normal.*'random'"),
-    ({"dtype": "float16"}, ValueError, "dtype.*float64, float32.*'float16'"),
-    ({"learning_rate": -0.1}, ValueError, r"learning_rate.*> 0.*-0\.1"),
-    ({"learning_rate": 0}, ValueError, "learning_rate.*> 0.*0"),
-    ({"learning_rate": float("nan")}, (TypeError, ValueError), "learning_rate.*nan"),
-    ({"learning_rate": "0.1"}, TypeError, r"learning_rate.*number.*'0\.1'"),
-    ({"learning_rate": True}, TypeError, "learning_rate.*True"),
-    ({"momentum": 1.0}, ValueError, r"momentum.*\[0, 1\).*1\.0"),
-    ({"momentum": -0.5}, ValueError, r"momentum.*-0\.5"),
-    ({"momentum": "x"}, TypeError, "momentum.*'x'"),
-    ({"nesterov": True}, ValueError, "nesterov.*momentum > 0"),
-    ({"weight_decay": -1.0}, ValueError, r"weight_decay.*>= 0.*-1\.0"),
-    ({"budget": 0}, ValueError, r"budget must be an integer in \[1, .*got 0"),
-    ({"budget": 2.5}, TypeError, r"budget.*integer.*2\.5"),
-    ({"budget": True}, TypeError, "budget.*True"),
-    ({"batch_size": -2}, ValueError, "batch_size.*-2"),
-    ({"bias": 1}, TypeError, "bias.*True or False.*1"),
-    ({"continuous": "yes"}, TypeError, "continuous.*True or False.*'yes'"),
-    ({"init_scale": 0.0}, ValueError, r"init_scale.*0\.0"),
-    ({"tolerance": -1e-3}, ValueError, r"tolerance.*>= 0.*-0\.001"),
-    ({"tolerance": float("inf")}, (TypeError, ValueError), "tolerance.*inf"),
-    ({"tolerance": "small"}, TypeError, "tolerance.*'small'"),
-    ({"pool_seed": -1}, ValueError, r"pool_seed must be an integer in \[0, .*got -1"),
-    ({"pool_seed": 1.5}, (TypeError, ValueError), r"pool_seed.*integer.*1\.5"),
-    ({"medium_options": {"n": np.arange(3)}}, TypeError, r"n must be.*\[0, 1, 2\]"),
-    ({"learner_options": {"hidden": {1, 2}}}, TypeError, r"learner_options\['hidden'\].*plain JSON.*{1, 2}"),
-    ({"learner_options": {"bias": True}}, TypeError, "'logistic' has no option 'bias': it is set by the task's own"),
-    ({"pool_options": {"pool_seed": 1}}, TypeError, "'half_moons' has no option 'pool_seed'"),
-    ({"pool_options": {"name": "x"}}, TypeError, "'half_moons' has no option name"),
-    ({"medium_options": {"setting": 1}}, TypeError, "'label' has no option 'setting'"),
-    ({"medium_options": {1: 2}}, TypeError, "medium_options must be a mapping of names"),
-    ({"medium_options": {"p": ""}}, ValueError, "p must be one of uniform.*''"),
-    ({"medium_options": {"kind": "offset", "centre": None}}, TypeError, "centre must be one of.*None"),
-    ({"medium_options": {"radius": [1]}}, TypeError, r"radius must be.*\[1\]"),
-    ({"medium_options": {"radius": 0}}, ValueError, "radius must be.*> 0, got 0"),
-    ({"target_options": {"learner": 1}}, TypeError, "'optimum' has no option 'learner'"),
-    ({"target_options": {"l": 1}}, TypeError, "'optimum' has no option l; allowed: l2; did you mean 'l2'"),
-    ({"bogus": 1}, TypeError, "a task has no option bogus; allowed: batch_size, "),
-    ({"learning_rte": 1}, TypeError, "no option learning_rte.*did you mean 'learning_rate'"),
-    ({"budget": 10**300}, ValueError, r"budget.*301 characters"),
-    ({"budget": 10**8}, TooLargeError, r"100,000,000 rows.*1\.49 GiB of memory; at most 1 GiB"),
-    ({"batch_size": 10**7}, TooLargeError, "600,000,000 rows.*8.94 GiB"),
-    ({"pool_seed": 2**32}, ValueError, "pool_seed.*4294967296"),
-    ({"learner": "mlp", "learner_options": {"hidden": 10**9}}, ValueError, "hidden must be"),
-    ({"medium": "mixed", "medium_options": {"n_sources": 10**4, "n": 10**4}}, TooLargeError, "100,000,000 actions"),
-    ({"pool_options": [1, 2]}, TypeError, r"pool_options.*\[1, 2\]"),
-    ({"medium_options": None}, TypeError, "medium_options.*None"),
-    ({"speed": 3}, TypeError, "speed"),
-    ({"pool": "digits"}, ValueError, "logistic.*2 classes.*10"),
-    ({"pool": "linear_regression"}, ValueError, "logistic.*regression.*least_squares"),
-    ({"pool": "linear_regression", "learner": "softmax"}, ValueError, "softmax.*regression"),
-    ({"pool_options": {"d": 3}}, TypeError, r"half_moons.*\bd\b.*noise"),
-    ({"medium_options": {"grid": 3}}, TypeError, "grid.*radius"),
-    ({"learner_options": {"hidden": 3}}, TypeError, "hidden"),
-    ({"target_options": {"l1": 3}}, TypeError, "l1.*l2"),
-    ({"target": "given", "target_options": {"w": [1.0, 2.0, 3.0]}}, ValueError, "2 numbers, got 3"),
-    ({"medium": "select", "continuous": True}, ValueError, "select.*continuous"),
-    ({"batch_size": 4}, ValueError, "batch_size=4"),
-    ({"medium": "perturb", "medium_options": {"axes": 0}}, ValueError, "axes.*0"),
-]
-
-
-@pytest.mark.parametrize(("kwargs", "kind", "message"), BAD, ids=lambda v: str(v)[:50])
-def test_bad_tasks(kwargs: dict[str, Any], kind: type[Exception], message: str) -> None:
-    with pytest.raises(kind, match=message):
-        make_task(**kwargs)
-
-
-def test_numpy_values_become_plain_ones() -> None:
-    given = {
-        "learning_rate": np.float32(0.25),
-        "budget": np.int64(7),
-        "bias": np.True_,
-        "pool_options": {"n": np.int32(60), "noise": np.float64(0.5)},
-        "target": "given",
-        "target_options": {"w": np.array([1, 2, 3])},
-        "pool_seed": np.array([1, 2]),
-    }
-    spec = make_task(**given).spec
-    assert json.loads(spec.to_json()) == dataclasses.asdict(spec)
-    assert (spec.learning_rate, spec.budget, spec.bias, spec.pool_seed) == (0.25, 7, True, [1, 2])
-    assert spec.pool_options == {"n": 60, "noise": 0.5} and spec.target_options == {"w": [1, 2, 3]}
-    assert make_task(learning_rate=1).spec.to_json() == make_task(learning_rate=1.0).spec.to_json()
-
-
-@pytest.mark.parametrize("which", VARIANTS)
-def test_arrays_of_a_task_cannot_be_changed(which: str) -> None:
-    found: list[np.ndarray] = []
-    task = make_task(**variant(which, reward="holdout_progress"))
-    each_array(task, lambda array: found.append(array))
-    assert len(found) > 10
-    for array in [*found, task.x, task.y, task.squared_norms]:
-        assert not array.flags.writeable
-
-
-def test_the_text_of_a_task_is_short() -> None:
-    task = make_task("LabelDigits10")
-    for shown, parts in ((task, ("softmax", "digits", "label")), (task.pool, ("digits", "(1078, 64)"))):
-        assert len(repr(shown)) < 300 and all(part in repr(shown) for part in parts), repr(shown)
 
 
 @every
@@ -326,7 +167,7 @@ def test_terminated_at_the_tolerance_or_the_budget(rng: np.random.Generator) -> 
     assert 0 < ended[2] < 50 and ended[-1] == 50
 
 
-# ------------------------------------------------------------------------------------------------ torch, take, put
+# ------------------------------------------------------------------------------------------------ torch
 
 
 @every
@@ -378,31 +219,6 @@ def test_teaching_runs_on_another_device_than_the_cpu(which: str) -> None:
     there, mine = to_torch((task, state), device="meta")
     w, _ = teach(there, mine, there.medium.candidates[:, None])
     assert w.device.type == "meta" and w.shape == (task.n_actions, B, task.size)
-
-
-@pytest.mark.parametrize("which", ["select", "momentum", "label-mix-target"])
-@pytest.mark.parametrize("to", [lambda s: s, to_torch], ids=["numpy", "torch"])
-def test_take_and_put(which: str, to: Any, rng: np.random.Generator) -> None:
-    task, state = started(which)
-    other = random_steps(task, reset(task, streams(2, seed=90)), 1, rng)
-    before = copy.deepcopy(state)
-    rows = np.array([3, 1])
-    merged = put(to(state), rows, to(other))
-    close(to(state), to(before), atol=0.0)
-    close(take(merged, rows), other, atol=0.0)
-    rest = np.array([0, 2, 4])
-    close(take(merged, rest), take(state, rest), atol=0.0)
-    mask = np.array([True, False, True, False, False])
-    close(take(state, mask), take(state, np.array([0, 2])), atol=0.0)
-
-
-def test_finite_notices_a_diverged_learner() -> None:
-    task, state = started("select")
-    assert finite(task, state)
-    distance = state.distance.copy()
-    for bad in (np.nan, np.inf):
-        distance[2] = bad
-        assert not finite(task, state._replace(distance=distance))
 
 
 @every

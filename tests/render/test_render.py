@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from conftest import VARIANTS, names, streams, variant
-from PIL import Image
 
 from teach_gym.core.build import make_task
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import reset, step
 from teach_gym.registration import env_id, task_kwargs
-from teach_gym.render.canvas import CLASSES, INK, TARGET, Axes, Rect, cells, contour, log_ticks, ticks
+from teach_gym.render.canvas import CLASSES, INK, TARGET
 from teach_gym.render.film import Film
-from teach_gym.render.frame import HEIGHT, WIDTH, animate, render, save_animation
+from teach_gym.render.frame import HEIGHT, WIDTH, render
 from teach_gym.render.player import scene, step_of
 from teach_gym.render.views import PLOT, PlaneView, origin, view_of
-from teach_gym.teachers import lesson, make_teacher
-
-UNIT = Axes(Rect(0, 0, 100, 100), np.array([-1.0, -1.0]), np.array([1.0, 1.0]))
 
 
 def started(**kwargs: Any) -> tuple[Task, TeachState, Film]:
@@ -66,7 +61,7 @@ def test_text_of_every_task(name: str) -> None:
         state = env.unwrapped.state
         if task.tells_distance:
             return f"distance to target {state.distance[0]:.4g}"
-        return f"hold-out loss {state.holdout_loss[0]:.4g}"
+        return f"hold-out loss {state.memory.now.loss[0]:.4g}"
 
     budget = task.spec.budget
     assert isinstance(first, str) and "\n" not in first
@@ -273,105 +268,6 @@ def test_taught_image_is_shown() -> None:
     expected = (np.clip(info["features"][0], -1, 1).reshape(8, 8) + 1) * 127.5
     inner = (slice(1, -1), slice(1, -1))
     assert np.abs(shown - expected)[inner].max() < 2
-
-
-# ------------------------------------------------------------------------------------------------------------ geometry
-
-
-def test_cells_against_brute_force(rng: np.random.Generator) -> None:
-    """On the border between two regions their functions tie for the largest; and no border is missed."""
-    for _ in range(100):
-        k = int(rng.integers(2, 8))
-        offsets, normals = rng.normal(size=k), 2.0 * rng.normal(size=(k, 2))
-        ends = cells(offsets, normals, UNIT)
-        points = np.concatenate([(1 - s) * ends[:, 0] + s * ends[:, 1] for s in (0.01, 0.5, 0.99)])
-        values = np.sort(offsets + points @ normals.T, axis=-1)
-        np.testing.assert_allclose(values[:, -1], values[:, -2], atol=1e-9)
-        assert (np.abs(points) <= 1 + 1e-9).all()
-        x = np.linspace(-1, 1, 4001)
-        for y in (-0.37, 0.61):
-            winner = (offsets + np.stack([x, np.full_like(x, y)], -1) @ normals.T).argmax(-1)
-            changes = x[:-1][np.diff(winner) != 0]
-            crossing = (ends[:, 0, 1] - y) * (ends[:, 1, 1] - y) < 0
-            share = (y - ends[crossing, 0, 1]) / (ends[crossing, 1, 1] - ends[crossing, 0, 1])
-            at = np.sort(ends[crossing, 0, 0] + share * (ends[crossing, 1, 0] - ends[crossing, 0, 0]))
-            if len(np.unique(changes.round(2))) == len(changes):
-                np.testing.assert_allclose(at, changes, atol=1.1e-3)
-
-
-def test_cells_without_a_border() -> None:
-    assert len(cells([0.0, 0.0], np.zeros((2, 2)), UNIT)) == 0
-    assert len(cells([0.0, 9.0], [[0.0, 0.0], [1.0, 1.0]], UNIT)) == 0
-
-
-def test_contour_of_a_circle() -> None:
-    xs = np.linspace(-1, 1, 64)
-    ends = contour(xs[None] ** 2 + xs[:, None] ** 2 - 0.49, UNIT)
-    np.testing.assert_allclose(np.linalg.norm(ends, axis=-1), 0.7, atol=2e-3)
-    length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=-1).sum()
-    assert length == pytest.approx(2 * np.pi * 0.7, rel=0.01)
-    assert contour(np.ones((5, 5)), UNIT).shape == (0, 2, 2)
-
-
-def test_ticks_are_round_and_inside() -> None:
-    for low, high in ((0.0, 3.1), (-2.7, 2.7), (0.0, 1e-4), (10.0, 1234.0), (0.0, 60.0)):
-        found = ticks(low, high)
-        assert 2 <= len(found) <= 8 and low <= min(found) and max(found) <= high * (1 + 1e-9)
-        step = f"{found[1] - found[0]:.0e}"[0]
-        assert step in "125"
-    for low, high in ((0.01, 5.0), (1e-6, 1e3), (0.3, 9.0)):
-        found = log_ticks(low, high)
-        assert 2 <= len(found) <= 7 and low <= min(found) and max(found) <= high
-
-
-# ---------------------------------------------------------------------------------------------------------- animations
-
-
-def test_animation_on_disk(tmp_path: Path) -> None:
-    task = make_task("MixedMoons")
-    frames = animate(task, *lesson(task, make_teacher("greedy"), [3], steps=5))
-    assert len(frames) == 6
-    again = animate(task, *lesson(task, make_teacher("greedy"), [3], steps=5))
-    assert all((a == b).all() for a, b in zip(frames, again, strict=True))
-    save_animation(frames, tmp_path / "run.gif", fps=5)
-    with Image.open(tmp_path / "run.gif") as gif:
-        assert gif.format == "GIF" and gif.n_frames == 6 and gif.size == (WIDTH, HEIGHT)
-        assert gif.info["duration"] == 200
-        gif.seek(5)
-        assert np.abs(np.asarray(gif.convert("RGB")).astype(int) - frames[5]).mean() < 4
-    save_animation(frames, tmp_path / "run.PNG")
-    with Image.open(tmp_path / "run.PNG") as png:
-        np.testing.assert_array_equal(np.asarray(png), frames[-1])
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["run.PNG", "run.gif"]
-
-
-def test_animation_ends_with_the_episode() -> None:
-    task = make_task(**{**task_kwargs("LabelMoons"), "budget": 4})
-    assert len(animate(task, *lesson(task, make_teacher("passive"), [0]))) == 5
-    assert len(animate(task, *lesson(task, make_teacher("passive"), [0], steps=99))) == 5
-
-
-def test_bad_animations(tmp_path: Path) -> None:
-    frames = [np.zeros((4, 4, 3), dtype=np.uint8)]
-    with pytest.raises(ValueError, match=r"must be \.gif or \.png, got '\.mp4'"):
-        save_animation(frames, tmp_path / "run.mp4")
-    with pytest.raises(ValueError, match="no frames"):
-        save_animation([], tmp_path / "run.gif")
-    with pytest.raises(ValueError, match=r"fps must lie in \[0.01, 50\], got 0"):
-        save_animation(frames, tmp_path / "run.gif", fps=0)
-    with pytest.raises(ValueError, match="steps must be > 0"):
-        lesson(make_task("LabelMoons"), make_teacher("greedy"), [0], steps=0)
-    with pytest.raises(ValueError, match="continuous"):
-        lesson(make_task("LabelMoons", continuous=True), make_teacher("planning"), [0])
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "run.png"
-    path.write_bytes(b"old")
-    with pytest.raises(TypeError):
-        save_animation([np.zeros((4, 4, 7))], path)
-    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
 def test_views_are_made_once_and_let_go() -> None:
