@@ -1,10 +1,10 @@
-"""The papers' policy gradient on one page: REINFORCE, put together from the package's parts.
+"""The papers' policy gradient on one page: REINFORCE, assembled from the package's parts.
 
     python agents/reinforce.py --task LabelMoons
     python agents/reinforce.py --task LabelMoons:reward=distance --credit episode --baseline none
 
-``teach_gym/training/reinforce.py`` has the formulas, and the settings with which the papers train. `teach-gym train
-TASK --algo reinforce` does the same with tuned hyper-parameters, curves, checkpoints and --resume.
+``teach_gym/training/reinforce.py`` has the formulas and the papers' settings. `teach-gym train TASK --algo reinforce`
+does the same with tuned hyper-parameters, curves, checkpoints and --resume.
 """
 
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Args:
     """Train a teacher with REINFORCE."""
 
     task: str = "LabelMoons:observation=lookahead,reward=log_progress"
-    """A registered task, with changes if wanted."""
+    """A registered task, optionally with changes."""
     updates: int = 150
-    """Steps of the optimizer, one for each batch of episodes."""
+    """Number of optimizer steps, one for each batch of episodes."""
     n_envs: int = 256
     """Episodes per update, all taught at once."""
     learning_rate: float = 0.01
@@ -34,11 +34,11 @@ class Args:
     gamma: float = 0.9
     """Discount per teaching step."""
     credit: Literal["to-go", "episode"] = "to-go"
-    """Weigh an action by the rewards from it on, or by those of the whole episode."""
+    """Weight an action by the rewards that follow it, or by those of the whole episode."""
     baseline: Literal["none", "mean", "value"] = "value"
     """What is subtracted from the rewards."""
     seed: int = 0
-    """Decides everything that is random."""
+    """Seeds everything that is random."""
     out: str = "reinforce.safetensors"
     """The teacher's file."""
 
@@ -63,4 +63,4 @@ network, spec = training.network(), training.task.spec
 result = teach_gym.evaluate(Agent(policy=network, spec=spec), training.task, seeds=200)
 print(f"score {result.score:.3f} [{result.low:.3f}, {result.high:.3f}]; 0: passive, 1: greedy oracle")
 save_agent(args.out, network, spec, algo="reinforce", score=result.score)
-print(f"now: teach-gym bench --tasks {args.task.partition(':')[0]} --teachers agent:{args.out}")
+print(f"next: teach-gym bench --tasks {args.task.partition(':')[0]} --teachers agent:{args.out}")

@@ -1,10 +1,10 @@
-"""The scoreboard: train every agent, score it beside the oracles, and write docs/results/agents.md.
+"""The scoreboard: train every agent, score it against the oracles, and write docs/results/agents.md.
 
     python agents/scoreboard.py --out runs/agents --page docs/results/agents.md
 
-Trainings (agents/trainings.py) are processes of their own, two at a time; one that was finished is not repeated, one
-that was killed is resumed. They have the seeds 1, 2, ...; settings are to be tuned with seed 0 and the evaluation seeds
-of the trainings (1000, 1001, ...). Agents are scored here on seeds of their own.
+Trainings (agents/trainings.py) are separate processes, two at a time; a finished training is not repeated, and one that
+was killed is resumed. They use the seeds 1, 2, ...; tune settings with seed 0 and the evaluation seeds of the trainings
+(1000, 1001, ...). The scoreboard scores agents on separate seeds.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ POLICY = "policy.safetensors"
 FIRST_SEED = 20_000
 """The scoreboard's evaluation seeds start here."""
 SMALL = 8
-"""Learners with at most so many parameters get four times the evaluation episodes."""
+"""Learners with at most this many parameters get four times as many evaluation episodes."""
 HELD_OUT = (100, 101, 102, 103, 104)
 
 
 class Board:
-    """The scores of the agents that there are."""
+    """The scores of the agents trained so far."""
 
     def __init__(self, args: Args) -> None:
         self.args, self.trainings = args, [t for t in plan(args) if done(t, args.out)]
@@ -64,7 +64,7 @@ class Board:
         return [Agent(path=t.folder(self.args.out) / POLICY) for t in runs]
 
     def score(self, agents: Sequence[Agent], task: str, **changes: Any) -> Estimate:
-        """The mean score of agents on a task with some changes."""
+        """The mean score of agents on a task, optionally with changes."""
         spec = task_spec(format_call(task, changes))[1]
         taught = np.stack([teach_episodes(cached_task(spec), agent, self.seeds(spec))[1] for agent in agents])
         return training_score(Paired(self.ends(spec, PASSIVE), self.ends(spec, REFERENCE), taught))
@@ -76,7 +76,7 @@ class Board:
         return training_score(Paired(self.ends(spec, PASSIVE), self.ends(spec, REFERENCE), taught))
 
     def cost(self, runs: Sequence[Training]) -> str:
-        """Number of trainings, steps of each, and their seconds as a median."""
+        """Number of trainings, steps of each, and their median time in seconds."""
         found = [json.loads((t.folder(self.args.out) / "score.json").read_text()) for t in runs]
         seconds = np.median([entry["seconds"] for entry in found])
         return f"{len(runs)} x {found[0]['steps'] / 1e6:.2g} M, {seconds:.0f} s"
@@ -91,7 +91,7 @@ def words(estimate: Estimate | None) -> str:
 
 
 def discrete_rows(board: Board, scores: dict[tuple[str, str], Estimate]) -> Iterable[list[str]]:
-    """One row per task: the score of every algorithm and what it cost."""
+    """One row per task: the score of every algorithm and its cost."""
     for task in dict.fromkeys(t.task for t in board.trainings):
         cells, costs = [], []
         for algo in ("ppo", "dqn", "reinforce"):
@@ -113,7 +113,7 @@ def continuous_rows(board: Board) -> Iterable[list[str]]:
 
 
 def generalisation_rows(board: Board) -> Iterable[list[str]]:
-    """Two rows per headline task: agents of the task itself, and of one with many pools and learning rates."""
+    """Two rows per headline task: agents trained on the task itself, and on many pools and learning rates."""
     for task in HEADLINE:
         for varied in (False, True):
             runs = board.runs("ppo", task, varied)
@@ -128,7 +128,7 @@ def generalisation_rows(board: Board) -> Iterable[list[str]]:
 
 
 def publish_headline(board: Board) -> None:
-    """Put the first agent of PPO on every headline task into the package, with its score and command."""
+    """Publish PPO's first agent on every headline task in the package, with its score and command."""
     for training in (
         t for t in board.trainings if t.algo == "ppo" and t.task in HEADLINE and t.seed == 1 and not t.varied
     ):
@@ -177,7 +177,7 @@ def page(board: Board, args: Args) -> str:
 
 
 def main() -> int:
-    """Train, score, write; the exit code is 2 after an error of the user's, 1 if trainings failed."""
+    """Train, score, write; the exit code is 2 after a user error and 1 if trainings failed."""
     args = tyro.cli(Args)
     args.out = args.out.resolve()
     try:

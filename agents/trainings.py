@@ -1,6 +1,6 @@
-"""The trainings of the scoreboard: which there are, and carrying out those that are missing.
+"""The trainings of the scoreboard: their list, and running those that are missing.
 
-Trainings are processes of their own; one that was finished is not repeated, one that was killed is resumed.
+Trainings are separate processes; a finished one is not repeated, and one that was killed is resumed.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ HEADLINE = ("LabelMoons", "LabelDigits", "LabelMNIST", "SelectMoons", "PerturbMo
 DISCRETE = tuple(name for name, kwargs in TASKS.items() if kwargs.get("observation", "omniscient") == "omniscient")
 CONTINUOUS = tuple(name for name in DISCRETE if TASKS[name]["medium"] in ("label", "mixup", "perturb"))
 POOLS = list(range(1, 9))
-"""Pool seeds of the trainings over many pools; the task's own, 0, and the held-out ones are not among them."""
+"""Pool seeds of the trainings over many pools; they exclude the task's own seed, 0, and the held-out seeds."""
 
 
 class Training(NamedTuple):
-    """One training: algorithm, task and seed; ``varied`` ones draw pool and learning rate anew for every learner."""
+    """One training: algorithm, task and seed; ``varied`` trainings draw pool and learning rate for every learner."""
 
     algo: str
     task: str
@@ -40,14 +40,14 @@ class Training(NamedTuple):
         return out / self.algo / f"{self.task}{'-varied' if self.varied else ''}-{self.seed}"
 
     def changes(self) -> dict[str, Any]:
-        """The fields of the task that are not as registered."""
+        """The fields of the task that differ from the registered ones."""
         if not self.varied:
             return {}
         rate = TASKS[self.task]["learning_rate"]
         return {"learning_rate": [round(rate / 2, 6), round(rate * 2, 6)], "pool_seed": POOLS}
 
     def command(self, out: Path, quick: bool = False) -> list[str]:
-        """Arguments of teach-gym; a quick training shows that everything works and teaches the agent nothing."""
+        """Arguments of teach-gym; a quick training only checks that everything works."""
         words = ["train", format_call(self.task, self.changes()), "--algo", self.algo, "--seed", str(self.seed)]
         if quick:
             words += ["--steps", "4000", "--num-envs", "16", "--eval-episodes", "10"]
@@ -61,25 +61,25 @@ class Args:
     out: Path = Path("runs/agents")
     """Folder of the trainings."""
     page: Path | None = None
-    """The page to write; it is printed if none is given."""
+    """The page to write; printed if not given."""
     seeds: int = 5
     """Training seeds of the headline tasks."""
     other_seeds: int = 1
     """Training seeds of the other tasks."""
     episodes: int = 5000
-    """Evaluation episodes of each agent; four times as many for learners with few parameters, which cost little."""
+    """Evaluation episodes per agent; four times as many for learners with few parameters, which are cheap."""
     tasks: tuple[str, ...] = ()
     """Only these tasks."""
     algos: tuple[str, ...] = ("ppo", "dqn", "reinforce", "sac")
     """Only these algorithms."""
     workers: int = 2
-    """Trainings at a time."""
+    """Number of parallel trainings."""
     quick: bool = False
-    """Train for a moment only, to try the command."""
+    """Train only briefly, to try the command."""
     publish: bool = False
-    """Put PPO's agents of the headline tasks, those of seed 1, into the package (``teach_gym.load_teacher``)."""
+    """Publish PPO's agents of the headline tasks (seed 1) in the package, for ``teach_gym.load_teacher``."""
     train: bool = True
-    """Carry out the trainings that are missing; otherwise score those there are."""
+    """Run the missing trainings; otherwise only score the existing ones."""
 
 
 def plan(args: Args) -> list[Training]:
@@ -139,4 +139,4 @@ def carry_out(trainings: Sequence[Training], args: Args) -> None:
                 process.send_signal(signal.SIGTERM)
             raise
     if failures:
-        raise RuntimeError(f"{len(failures)} trainings failed, first {failures[0][0]}: {failures[0][1]}")
+        raise RuntimeError(f"{len(failures)} trainings failed, the first being {failures[0][0]}: {failures[0][1]}")

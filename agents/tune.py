@@ -1,13 +1,12 @@
-"""A sweep over settings and seeds of a training, carried out by Ray Tune.
+"""A sweep over settings and seeds of a training, run by Ray Tune.
 
     python agents/tune.py reinforce:steps=500_000 --grid "learning_rate=[3e-3,1e-2],gamma=[0.8,0.95]" --seeds 5
     python agents/tune.py ppo:steps=100_000 --task SelectMoons --grid "gamma=[0.5,0.9]" --seeds 5
 
-What is trained is an algorithm of `teach-gym train`, with its arguments and hyper-parameters, or a script of your own
-with ``Args`` and ``train``. ``name:argument=value,...`` fixes arguments for all trials, ``--grid`` lists those that
-vary. Every setting is trained with every seed, each trial in a folder of its own, and the table gives the mean over all
-seeds with its interval. Start the same command again to resume a sweep; more seeds or values may be added. See
-docs/ray.md.
+The program is an algorithm of `teach-gym train`, with its arguments and hyper-parameters, or your own script with
+``Args`` and ``train``. ``name:argument=value,...`` fixes arguments for all trials, and ``--grid`` lists those that
+vary. Every setting is trained with every seed, each trial has its own folder, and the table gives the mean over all
+seeds with its interval. Run the same command again to resume a sweep; you may add seeds or values. See docs/ray.md.
 """
 
 from __future__ import annotations
@@ -33,30 +32,30 @@ class Args:
     """Sweep over settings and seeds of a training."""
 
     program: tyro.conf.Positional[str]
-    """An algorithm or the path of a training script, with arguments of all trials: ppo:steps=100_000,num_envs=128."""
+    """An algorithm or a training script's path, with arguments for all trials: ppo:steps=100_000,num_envs=128."""
     task: str = "LabelMoons"
-    """A registered task, with changes if wanted: LabelMoons:budget=40,learning_rate=0.5."""
+    """A registered task, optionally with changes: LabelMoons:budget=40,learning_rate=0.5."""
     grid: str = ""
     """The arguments that vary, with their values: learning_rate=[3e-3,1e-2],credit=['to-go','episode']."""
     seeds: int = 5
     """Training seeds 0, 1, ... for every setting."""
     metric: str = "score"
-    """What the table shows of the results."""
+    """The result that the table shows."""
     workers: int = 2
-    """Trials at a time."""
+    """Number of parallel trials."""
     cpus: float = 1
-    """CPUs of a trial."""
+    """CPUs per trial."""
     gpus: float = 0
-    """GPUs of a trial, also a fraction."""
+    """GPUs per trial; fractions are allowed."""
     out: Path | None = None
-    """The sweep's folder; runs/tune/<program>-<task> if none is given."""
+    """The sweep's folder (default: runs/tune/<program>-<task>)."""
 
 
 def sweep_of(args: Args) -> Sweep:
     """The sweep that the arguments describe.
 
     Raises:
-        ValueError: not of the form that is asked for.
+        ValueError: an argument that cannot be parsed, or a number of seeds below 1.
     """
     name, fixed = parse_call(args.program, "program")
     _, grid = parse_call(f"grid:{args.grid}" if args.grid else "grid", "grid")
@@ -76,7 +75,7 @@ def to_markdown(lines: Sequence[Line], metric: str) -> str:
 
 
 def main() -> int:
-    """Sweep by the command line's arguments: 1 if trials failed, 2 after an error of the user's, 130 after Ctrl-C."""
+    """Run the sweep; the exit code is 1 if trials failed, 2 after a user error and 130 after Ctrl-C."""
     args = tyro.cli(Args)
     try:
         sweep = sweep_of(args)
@@ -93,7 +92,7 @@ def main() -> int:
         print(to_markdown(lines, args.metric))
         return code
     except KeyboardInterrupt:
-        print("tune: interrupted; start the same command again to resume the sweep", file=sys.stderr)
+        print("tune: interrupted; run the same command again to resume the sweep", file=sys.stderr)
         return 130
     except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"tune: error: {error}", file=sys.stderr)

@@ -1,8 +1,8 @@
-"""A PPO teacher beats the greedy oracle after a minute of training: greedy is myopic, momentum makes that costly.
+"""A PPO teacher beats the greedy oracle after a minute of training: greedy is myopic, and momentum makes that costly.
 
-The greedy oracle takes the step that leaves the learner nearest to its target. A learner with momentum goes on moving,
-so the best step now is often an overshoot later. The agent sees what the oracle sees (``observation="lookahead"``) and
-is paid for shares of the remaining distance (``reward="log_progress"``); what it has to learn is to brake.
+The greedy oracle takes the step that leaves the learner nearest to its target. A learner with momentum keeps moving,
+so the best step now often overshoots later. The agent sees what the oracle sees (``observation="lookahead"``) and is
+rewarded for removing shares of the remaining distance (``reward="log_progress"``); it has to learn to brake.
 
     python examples/beat_greedy.py
     python examples/beat_greedy.py --task SelectMomentum --seed 1

@@ -1,7 +1,7 @@
 """A task of your own: any combination of learner, pool and medium, as a dictionary of plain values.
 
-Mixup teaching of a three-class softmax learner with Nesterov momentum, which no registered task has. The same fields
-make a task for the oracles, an id of your own for Gymnasium, and variations of both.
+The example is mixup teaching of a three-class softmax learner with Nesterov momentum, which no registered task covers.
+The same fields make a task for the oracles, a Gymnasium id of your own, and variations of both.
 """
 
 import gymnasium as gym
@@ -22,7 +22,7 @@ fields = {
     "budget": 40,
 }
 
-task = teach_gym.make_task(**fields)  # checked: unknown names and values out of range say what is allowed
+task = teach_gym.make_task(**fields)  # unknown names and values out of range raise errors that say what is allowed
 print(f"{task.size} parameters, {task.n_actions} actions")
 for name in ("random", "passive", "greedy", "anticipating"):
     found = teach_gym.evaluate(name, task, seeds=100)
@@ -40,4 +40,4 @@ for block in env.unwrapped.layout:
     print(f"  {block.name:10s} {block.start:3d}:{block.start + block.size:<3d} {block.meaning}")
 envs = gym.make_vec("MixupClusters-v0", num_envs=1000, learning_rate=[0.01, 0.05])  # each learner has its own step size
 observations, info = envs.reset(seed=0)
-print(f"a thousand learners with step sizes of their own: observations {observations.shape}")
+print(f"a thousand learners, each with its own step size: observations {observations.shape}")

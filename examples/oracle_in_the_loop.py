@@ -1,4 +1,4 @@
-"""Step an environment by hand and let the greedy oracle choose: about ten lines from make() to a taught learner."""
+"""Step an environment in a loop with the actions of the greedy oracle: about ten lines from make() to the result."""
 
 import gymnasium as gym
 
@@ -13,4 +13,4 @@ terminated, total = False, 0.0
 while not terminated:
     observation, reward, terminated, truncated, info = env.step(oracle.act(env))
     total += reward
-print(f"at the end: {info['distance']:.3f}; the return, {total:.1f}, is the per cent of the distance removed")
+print(f"at the end: {info['distance']:.3f}; the return, {total:.1f}, is the percentage of the distance removed")

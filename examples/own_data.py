@@ -1,4 +1,4 @@
-"""Teach a learner on your own data: any .npz with X (n, d) and y (n,), in a combination that no registered task has."""
+"""Teach a learner on your own data: any .npz file with X (n, d) and y (n,), combined with any learner and medium."""
 
 import tempfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Performative teaching in an ordinary PyTorch training loop: split the network and replace three lines by one."""
+"""Performative teaching in an ordinary PyTorch training loop: split the network and replace three lines with one."""
 
 import torch
 from sklearn.datasets import load_digits
@@ -24,4 +24,4 @@ for name, teaching in (("plain SGD", Teaching(policy="none")), ("performative", 
             performative_step(encoder, head, (x[rows], y[rows]), optimizer, teaching=teaching)
     with torch.no_grad():
         right = head(encoder(x[test])).argmax(-1) == y[test]
-    print(f"{name:12s} {100 * right.float().mean():.1f} per cent of the test digits right")
+    print(f"{name:12s} {100 * right.float().mean():.1f} per cent of the test digits classified correctly")

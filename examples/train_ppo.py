@@ -1,4 +1,4 @@
-"""Train a PPO teacher in a minute, score it beside the references, and save it for the benchmark."""
+"""Train a PPO teacher in a minute, score it against plain SGD and the greedy oracle, and save it for the benchmark."""
 
 import argparse
 
@@ -28,4 +28,4 @@ print("||w - w*|| at the end of 200 episodes: ", end="")
 print(f"passive {result.distance_passive:.3f}, greedy {result.distance_greedy:.3f}, PPO {result.distance:.3f}")
 print(f"score {result.score:.3f} [{result.low:.3f}, {result.high:.3f}]; 0: passive, 1: greedy oracle")
 save_policy(model, args.out, task.spec, score=result.score)
-print(f"now: teach-gym bench --tasks {args.task} --teachers agent:{args.out}")
+print(f"next: teach-gym bench --tasks {args.task} --teachers agent:{args.out}")

@@ -1,6 +1,6 @@
-"""Train teachers by differentiating through the learner (DHT 3.3.1), save one, and use it like any other.
+"""Train teachers by differentiating through the learner (DHT 3.3.1), save one, and use it like any other teacher.
 
-pip install 'teach_gym[torch]'; takes a few seconds.
+Needs pip install 'teach_gym[torch]' and takes a few seconds.
 """
 
 import teach_gym
@@ -8,7 +8,7 @@ from teach_gym.teachers.learned.fit import TrainingSettings
 from teach_gym.teachers.learned.unrolled import train_unrolled
 
 task = teach_gym.make_task("PerturbMoons")
-trained = train_unrolled(  # three teachers at once: data transformations whose examples stay among the data
+trained = train_unrolled(  # three teachers at once: data transformations whose examples stay within the data's bounds
     [task], seeds=range(3), settings=TrainingSettings(iterations=100, learners=8, learning_rate=0.01), output="box"
 )
 path = trained.save("teachers")[0]

@@ -1,8 +1,8 @@
-"""Trying the learner out: what its copies show on the hold-out rows after each action, at once and after rehearsal.
+"""Trying actions on copies of the learner: their hold-out losses after each action, directly and after rehearsal.
 
-The hold-out loss after one step favours what pays at once, such as a quick gain that later examples would bring anyway.
-Rehearsal looks further: the copies continue to learn from pool rows as they are, and what is left of an action's effect
-is what it adds to plain learning.
+The hold-out loss after one step favours immediate gains, including those that later examples would bring anyway.
+Rehearsal looks further ahead: the copies continue to learn from unchanged pool rows, so the remaining effect of an
+action is what it adds to plain learning.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ REHEARSAL_ROWS = 100
 """Pool rows, the first of the train split, that rehearsal steps average over."""
 REHEARSAL_STEPS = 3
 REHEARSAL_SHARE = 0.3
-"""Share of the remaining budget that the steps of rehearsal stand for together."""
+"""Share of the remaining budget that the rehearsal steps together represent."""
 REHEARSAL_REACH = 30
-"""Most teaching steps that they stand for."""
+"""Maximum number of teaching steps that they represent."""
 _BLOCK = 64
-"""Copies tried at once: temporary arrays larger than the processor's cache cost more than the arithmetic."""
+"""Copies evaluated at once: temporary arrays larger than the processor's cache cost more than the arithmetic."""
 
 
 class Table(NamedTuple):
@@ -51,10 +51,10 @@ def losses(task: Task, w: Array, holdout: Table) -> Array:
 
 
 def rehearsed(task: Task, state: TeachState, w: Array, holdout: Table) -> Array:
-    """Mean hold-out loss of copies (A, B, P) once they have rehearsed: (A, B) float32.
+    """Mean hold-out loss of copies (A, B, P) after rehearsal: (A, B) float32.
 
-    Each takes three steps along the mean gradient of the pool's first rows, as long together as those plain learning
-    would take in 30 % of the remaining budget, at most 30 (chosen on tuning seeds, see ``docs/black-box.md``).
+    Each copy takes three steps along the mean gradient over the pool's first rows. Their total length is that of plain
+    learning for 30 % of the remaining budget, at most 30 steps (chosen on tuning seeds, see ``docs/black-box.md``).
     """
     pool, holdout = _single(Table(task.x[:REHEARSAL_ROWS], task.y[:REHEARSAL_ROWS])), _single(holdout)
     left = np.maximum(task.spec.budget - state.t - 1, 0)
@@ -75,7 +75,7 @@ def _single(table: Table) -> Table:
 
 
 def _by_blocks(w: Array, value: Callable[[Array, slice], Array]) -> Array:
-    """A value of each learner (..., P), computed for a block of them at a time: (...)."""
+    """A value for each learner (..., P), computed block by block: (...)."""
     flat = w.reshape(-1, w.shape[-1])
     blocks = [slice(start, start + _BLOCK) for start in range(0, len(flat), _BLOCK)]
     return np.concatenate([value(flat[rows], rows) for rows in blocks]).reshape(w.shape[:-1])

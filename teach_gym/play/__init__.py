@@ -1,1 +1,1 @@
-"""The playground: a person is the teacher, in a page served on this machine."""
+"""The playground: a person teaches, in a page served on the local machine."""

@@ -19,13 +19,13 @@ from teach_gym.teachers import TEACHERS, lesson, make_teacher
 
 PLAIN, GREEDY, FAR = "passive", "greedy", "lqr"
 NAMES = {PLAIN: "plain SGD", GREEDY: "greedy oracle", FAR: "far-sighted oracle"}
-"""The teachers a person is compared with, and what they are called in the page."""
+"""The teachers a person is compared with, and their names on the page."""
 
 View = dict[str, Any]
 
 
 class Game:
-    """One episode of a task, played through the Gymnasium environment; every move can be taken back.
+    """One episode of a task, played through the Gymnasium environment; every move can be undone.
 
     Args:
         name: a registered task with discrete actions.
@@ -33,7 +33,7 @@ class Game:
         folder: where finished games are written, as JSON and as a lesson page (None: nowhere).
 
     Raises:
-        ValueError: no such task, or a seed that is none.
+        ValueError: no such task, or an invalid seed.
     """
 
     def __init__(self, name: str, seed: int, folder: Path | None = None) -> None:
@@ -48,12 +48,12 @@ class Game:
 
     @property
     def state(self) -> TeachState:
-        """The learner now: a batch of one run."""
+        """The current state: a batch of one run."""
         found: TeachState = self.env.unwrapped.state  # type: ignore[attr-defined]
         return found
 
     def _restart(self, actions: list[int]) -> None:
-        """Begin the episode and make these moves again; the environment repeats an episode exactly by its seed."""
+        """Start the episode over and replay these moves; with the same seed the environment repeats it exactly."""
         self.env.reset(seed=self.seed)
         self.actions: list[int] = []
         self.over, self.total = False, 0.0
@@ -62,13 +62,13 @@ class Game:
             self.step(action)
 
     def step(self, action: int) -> None:
-        """Show the learner the example that the action makes.
+        """Show the learner the example that the action produces.
 
         Raises:
             ValueError: no such action, or the episode is over.
         """
         if self.over:
-            raise ValueError("the episode is over: take a move back or start a new game")
+            raise ValueError("the episode is over: undo a move or start a new game")
         if isinstance(action, bool) or not isinstance(action, int) or not 0 <= action < self.task.n_actions:
             raise ValueError(f"action must be an integer in [0, {self.task.n_actions}), got {action!r}")
         _, reward, terminated, _, info = self.env.step(action)
@@ -80,16 +80,16 @@ class Game:
             self._save(self.folder)
 
     def undo(self) -> None:
-        """Take the last move back."""
+        """Undo the last move."""
         self._restart(self.actions[:-1])
 
     def hint(self, teacher: str = GREEDY) -> int:
-        """What a teacher would do now."""
+        """The action a teacher would take now."""
         choice = make_teacher(teacher)(self.task, self.state)
         return int(np.asarray(choice).ravel()[0])
 
     def view(self) -> View:
-        """What the page shows: the learner, the offered examples, the actions, the curves, and at the end the score."""
+        """The content of the page: the learner, the offered examples, the actions, the curves and the final score."""
         return {
             "name": self.name,
             "seed": self.seed,
@@ -103,17 +103,17 @@ class Game:
         }
 
     def about(self) -> View:
-        """What stays the same during a game."""
+        """The part of the page that stays the same during a game."""
         return {"scene": scene(self.task, self.name), "rivals": self.rivals}
 
     def _choices(self) -> list[View]:
-        """Every action in words, with the example it would show."""
+        """A description of every action, with the example it would show."""
         actions = np.arange(self.task.n_actions)
         made = compose(self.task, self.state, decode(self.task, actions)[:, None])
         shape = (self.task.n_actions, 1)
         x = np.broadcast_to(made.x, (*shape, *made.x.shape[-2:]))
         y = np.broadcast_to(made.y, (*shape, *made.y.shape[-2:]))
-        after = self.state._replace(t=self.state.t + 1)  # the offered rows are those of the step that comes
+        after = self.state._replace(t=self.state.t + 1)  # the offered rows are those of the next step
         found = []
         for action, label in enumerate(self.task.medium.labels):
             example = Example(x[action], y[action])
@@ -121,7 +121,7 @@ class Game:
         return found
 
     def result(self) -> list[View]:
-        """Final distance and score of the person and the teachers on this seed (0: plain SGD, 1: greedy oracle)."""
+        """Final distance and score of the person and of the teachers on this seed (0: plain SGD, 1: greedy oracle)."""
         ends = {"you": float(self.state.distance[0])}
         curves = {"you": None}
         for name, title in NAMES.items():

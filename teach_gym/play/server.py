@@ -1,7 +1,7 @@
 """The playground's server: one person, one browser, this machine.
 
-It listens on 127.0.0.1 only. Every request must carry the token of the address that was printed, so that no other page
-in the browser can reach the game, and name this machine as its host.
+It listens on 127.0.0.1 only. Every request must carry the token in the printed address, so that no other page in the
+browser can reach the game, and must name this machine as its host.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class Playground(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_port}/?token={self.token}"
 
     def move(self, what: str, given: dict[str, Any]) -> dict[str, Any]:
-        """Carry out a request of the page and return what it shows next.
+        """Handle a request of the page and return what it shows next.
 
         Raises:
-            ValueError: an unknown request, or values that do not fit.
-            DataNotFoundError: the task's data is not there.
+            ValueError: an unknown request, or invalid values.
+            DataNotFoundError: the task's data is missing.
         """
         with self.lock:
             if what == "new":
@@ -104,14 +104,14 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             given = json.loads(self.rfile.read(length) or b"{}")
             if not isinstance(given, dict):
-                raise ValueError(f"a request is a JSON object, got {given!r}")
+                raise ValueError(f"a request must be a JSON object, got {given!r}")
             answer = self.server.move(urlsplit(self.path).path.strip("/"), given)
         except (ValueError, TypeError, DataNotFoundError) as error:
             status, answer = HTTPStatus.BAD_REQUEST, {"error": str(error)}
         self._send(status, json.dumps(answer).encode(), "application/json")
 
     def _allowed(self) -> bool:
-        """Whether the request carries the token and is for this machine (not for a name that leads here)."""
+        """Whether the request carries the token and names this machine (not another name that resolves to it)."""
         given = parse_qs(urlsplit(self.path).query).get("token", [""])[0]
         host = (self.headers.get("Host") or "").rpartition(":")[0]
         return secrets.compare_digest(given, self.server.token) and host in (HOST, "localhost")
@@ -127,4 +127,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep the terminal quiet: the token is in every request's path."""
+        """Log nothing: every request's path contains the token."""

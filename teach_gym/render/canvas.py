@@ -1,4 +1,4 @@
-"""A small anti-aliased drawing surface on Pillow, and the geometry of plots: axes, ticks, clipped lines, contours."""
+"""A small anti-aliased drawing surface on Pillow, and plot geometry: axes, ticks, clipped lines, contours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 Colour = tuple[int, int, int]
 
 SCALE = 3
-"""Everything is drawn this many times larger and averaged down."""
+"""Everything is drawn this many times larger and then averaged down."""
 
 PAPER: Colour = (250, 250, 248)
 WHITE: Colour = (255, 255, 255)
@@ -36,7 +36,7 @@ CLASSES: tuple[Colour, ...] = (
     (120, 125, 135),
     (224, 70, 70),
 )
-"""Colours of the classes, used again from the start after ten."""
+"""Colours of the classes; they repeat after ten."""
 
 
 class Rect(NamedTuple):
@@ -59,10 +59,10 @@ class Rect(NamedTuple):
 
 
 class Axes(NamedTuple):
-    """A plot area: data limits on the two axes, mapped linearly on a rectangle (y grows upwards).
+    """A plot area: data limits on the two axes, mapped linearly to a rectangle (y grows upwards).
 
     Attributes:
-        rect: where the plot is in the frame.
+        rect: position of the plot in the frame.
         low: (2,) data coordinates of the lower left corner.
         high: (2,) data coordinates of the upper right corner.
     """
@@ -78,14 +78,14 @@ class Axes(NamedTuple):
         return np.asarray(corner + share * np.array([self.rect.width, -self.rect.height]))
 
     def clamped(self, points: npt.ArrayLike) -> Floats:
-        """As ``pixels``, with points outside moved to the border."""
+        """Like ``pixels``, with points outside the plot moved to its border."""
         low, high = (self.rect.left, self.rect.top), (self.rect.right, self.rect.bottom)
         return np.asarray(np.clip(self.pixels(points), low, high))
 
 
 @functools.cache
 def font(size: int) -> Any:
-    """Pillow's own font at a size in drawing pixels."""
+    """Pillow's default font at a size in drawing pixels."""
     return ImageFont.load_default(size)
 
 
@@ -95,7 +95,7 @@ class Canvas:
     Args:
         width: frame columns.
         height: frame rows.
-        background: the colour it starts with; None makes a transparent layer.
+        background: the background colour; None makes a transparent layer.
     """
 
     def __init__(self, width: int, height: int, background: Colour | None = PAPER) -> None:
@@ -111,7 +111,7 @@ class Canvas:
         return np.array(self.image.reduce(SCALE), dtype=np.uint8)
 
     def text(self, x: float, y: float, text: str, size: int = 11, fill: Colour = INK, anchor: str = "lm") -> None:
-        """Write one line; ``anchor`` is Pillow's (l, m, r and t, m, b)."""
+        """Draw one line of text; ``anchor`` is Pillow's (l, m, r and t, m, b)."""
         self._draw.text((SCALE * x, SCALE * y), text, fill=fill, font=font(SCALE * size), anchor=anchor)
 
     def text_width(self, text: str, size: int = 11) -> float:
@@ -138,7 +138,7 @@ class Canvas:
         self._draw.ellipse(box, fill=fill, outline=outline, width=max(round(SCALE * width), 1))
 
     def box(self, rect: Rect, fill: Colour | None = None, outline: Colour | None = None, radius: float = 0.0) -> None:
-        """Draw a rectangle with round corners."""
+        """Draw a rectangle, with rounded corners if ``radius`` is positive."""
         edges = tuple(SCALE * v for v in rect)
         self._draw.rounded_rectangle(edges, SCALE * radius, fill=fill, outline=outline, width=SCALE)
 
@@ -155,8 +155,8 @@ class Canvas:
         """Scale an image into a rectangle.
 
         Args:
-            image: what to paste.
-            rect: where.
+            image: the image.
+            rect: its position in the frame.
             smooth: bilinear instead of nearest-neighbour scaling.
             inset: pixels of the image to leave out on each side (0.5 puts pixel centres on the border).
         """
@@ -189,8 +189,8 @@ _FLAT = 1e-12
 def cells(offsets: npt.ArrayLike, normals: npt.ArrayLike, axes: Axes) -> Floats:
     """Borders between the regions where each of several affine functions is the largest, inside the axes.
 
-    Two functions tie on a line; the border is the part of it where no other function is larger and the plot ends
-    (Cyrus-Beck clipping).
+    Two functions are equal on a line; the border is the part of that line inside the plot where no other function is
+    larger (Cyrus-Beck clipping).
 
     Args:
         offsets: (K,) values at the origin.
@@ -248,7 +248,7 @@ def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten in [low, high] (both positive), with their multiples by 2 and 5 where few fit."""
+    """Powers of ten in [low, high] (both positive), with their multiples by 2 and 5 if there are few."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for multiples in ((1.0,), (1.0, 2.0, 5.0)):
         found = [m * 10.0**p for p in powers for m in multiples if low <= m * 10.0**p <= high]

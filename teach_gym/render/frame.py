@@ -1,8 +1,8 @@
 """Frames of a teaching run: an image drawn with Pillow, or one line of text.
 
-A frame shows the data with the current and the target boundary, the teaching example just given, the label offered
-and the label taught, the course of the distance and what is left of the budget. Frames of black-box tasks show neither
-target nor distance, but the course of the hold-out loss, unless ``TaskSpec.debug`` is set.
+A frame shows the data with the current and the target boundary, the teaching example just shown, its true label and
+the taught one, the distance curve and the remaining budget. Unless ``TaskSpec.debug`` is set, frames of black-box
+tasks show neither the target nor the distance, but the hold-out loss.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def render(task: Task, state: TeachState, film: Film, mode: str) -> Any:
 
     Args:
         task: the task.
-        state: the run's state now, B = 1.
-        film: its course so far and the example shown last.
+        state: the run's current state, B = 1.
+        film: its history and the example shown last.
         mode: ``rgb_array`` or ``ansi``.
 
     Returns:
@@ -112,7 +112,7 @@ def animate(task: Task, first: TeachState, transitions: Iterable[Transition]) ->
         transitions: the steps that follow, such as those of ``teach_gym.teachers.lesson``.
 
     Returns:
-        uint8 arrays (360, 640, 3).
+        uint8 arrays of shape (360, 640, 3).
     """
     film = Film.of(task, first)
     frames = [_frame(task, first, film)]
@@ -123,13 +123,13 @@ def animate(task: Task, first: TeachState, transitions: Iterable[Transition]) ->
 
 
 def save_animation(frames: Sequence[npt.NDArray[np.uint8]], path: str | Path, fps: float = 10.0) -> None:
-    """Write frames as a GIF, or the last one as a PNG; the file appears whole or not at all.
+    """Write frames as a GIF, or the last one as a PNG; the file is written atomically.
 
     Args:
-        frames: uint8 (rows, columns, 3) each, at least one.
-        path: where to; its suffix, .gif or .png, is the format.
-        fps: frames a second (GIF), from 0.01 to 50: a GIF counts hundredths of a second, and viewers slow down one
-            that is faster.
+        frames: at least one uint8 array of shape (rows, columns, 3).
+        path: the output file; its suffix, .gif or .png, selects the format.
+        fps: frames per second (GIF), from 0.01 to 50: GIF durations are in hundredths of a second, and viewers slow
+            down faster ones.
 
     Raises:
         ValueError: another suffix, no frames, or ``fps`` out of range.

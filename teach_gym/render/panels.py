@@ -1,4 +1,4 @@
-"""What stands beside and below the large plot of a frame: budget, teaching example, label, distance curve, legend."""
+"""The panels next to and below a frame's large plot: budget, teaching example, label, distance curve, legend."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def label_text(task: Task, y: Array) -> str:
 
 
 def class_name(task: Task, index: int) -> str:
-    """What a class index means."""
+    """The name of a class, or its index if it has none."""
     return task.pool.classes[index] if index < len(task.pool.classes) else str(index)
 
 
 def draw_legend(canvas: Canvas, task: Task) -> None:
-    """What the lines and colours of the large plot mean."""
+    """Draw the legend of the large plot's lines and colours."""
     y, x = 343.0, PLOT.left
     regression = task.pool.n_classes == 0
     lines = [("learner", class_colour(0) if regression else INK)]
@@ -75,7 +75,7 @@ def draw_legend(canvas: Canvas, task: Task) -> None:
 
 
 def draw_status(canvas: Canvas, task: Task, state: TeachState) -> None:
-    """Step, distance (or hold-out loss) and the budget bar."""
+    """Draw the step, the distance (or hold-out loss) and the budget bar."""
     budget, step = task.spec.budget, int(state.t[0])
     canvas.text(_LEFT, 18, f"step {step} / {budget}", 14)
     value = f"{float(curve_value(task, state)[0]):.4g}"
@@ -90,7 +90,7 @@ def draw_status(canvas: Canvas, task: Task, state: TeachState) -> None:
 
 
 def draw_example(canvas: Canvas, task: Task, state: TeachState, film: Film, top: float) -> float:
-    """The teaching example: pictures where there are any, its label; returns where the next part starts."""
+    """Draw the teaching example: its pictures, if any, and its label; returns where the next panel starts."""
     pictures = 76.0 if task.pool.image_shape is not None else 0.0
     rows: tuple[int, ...] = ()
     canvas.text(_LEFT, top, "taught example", 11, MUTED)
@@ -110,7 +110,7 @@ def draw_example(canvas: Canvas, task: Task, state: TeachState, film: Film, top:
 
 
 def _pictures(canvas: Canvas, task: Task, state: TeachState, film: Film, top: float, size: float) -> None:
-    """The taught image; before it those it was made from, where the medium changed it."""
+    """Draw the taught image, after the images it was made from if the medium changed it."""
     if film.example is None:
         canvas.box(Rect(_LEFT, top, _LEFT + size, top + size), None, RULE)
         canvas.text(_LEFT + size / 2, top + size / 2, "none yet", 10, MUTED, "mm")
@@ -130,7 +130,7 @@ def _pictures(canvas: Canvas, task: Task, state: TeachState, film: Film, top: fl
 
 
 def _picture(canvas: Canvas, task: Task, x: Array, rect: Rect) -> None:
-    """Features (d,) as an image; projected ones through the pool's map back to pixels."""
+    """Draw features (d,) as an image; projected features are first mapped back to pixels."""
     shape, back = task.pool.image_shape, task.pool.to_image
     assert shape is not None
     pixels = np.asarray(x if back is None else x @ back, dtype=np.float64)
@@ -139,7 +139,7 @@ def _picture(canvas: Canvas, task: Task, x: Array, rect: Rect) -> None:
 
 
 def _label_gauge(canvas: Canvas, task: Task, offered: list[Array], given: Array | None, y: float) -> float:
-    """One output: the true label(s) and the taught one as numbers, and on a scale from class 0 to class 1."""
+    """One output: draw the true and the taught label as numbers, and on a scale from class 0 to class 1."""
     x = _LEFT
     if given is None:
         canvas.text(x, y + 6, "label", 11, MUTED)
@@ -169,7 +169,7 @@ def _label_gauge(canvas: Canvas, task: Task, offered: list[Array], given: Array 
 
 
 def _label_bars(canvas: Canvas, task: Task, offered: list[Array], given: Array | None, y: float) -> float:
-    """Several outputs: a column per class, the true label outlined and the taught one filled."""
+    """Several outputs: draw a column per class, with the true label outlined and the taught one filled."""
     height, k = 30.0, task.k
     pitch = min((_RIGHT - _LEFT) / k, 29.0)
     base = y + height
@@ -188,7 +188,7 @@ def _label_bars(canvas: Canvas, task: Task, offered: list[Array], given: Array |
 
 
 def draw_curve(canvas: Canvas, task: Task, film: Film, top: float) -> None:
-    """The film's values against the step, on a linear or (once it spans more) a logarithmic axis."""
+    """Draw the film's values against the step, on a linear or, for a wide range, a logarithmic axis."""
     rect = Rect(_LEFT + 34, top + 20, _RIGHT, PLOT.bottom)
     values = np.array(film.values, dtype=np.float64)
     steps = np.arange(len(values))

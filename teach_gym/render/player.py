@@ -1,7 +1,7 @@
-"""The lesson player: taught episodes as one self-contained HTML page that plays, pauses, steps and scrubs.
+"""The lesson player: taught episodes in one self-contained HTML page with play, pause, step and scrub controls.
 
 ``record`` turns the transitions of a lesson into plain numbers in the coordinates of a frame (``views``);
-``write_player`` puts any number of them into a page. The page only draws: nothing of the learner is computed there.
+``write_player`` puts any number of lessons into a page. The page only draws; it does not compute the learner.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Record = dict[str, Any]
 """A recorded lesson in plain JSON values."""
 
 MOST_LESSONS = 3
-"""Lessons shown side by side."""
+"""Maximum number of lessons shown side by side at first."""
 _TINT = 20
 _SHOWN_ROWS = 4
 _DIGITS = 4
@@ -47,13 +47,13 @@ def record(task: Task, teacher: str, first: TeachState, transitions: Iterable[Tr
 
     Args:
         task: the task.
-        teacher: the teacher's name, as shown.
+        teacher: the teacher's display name.
         first: the state at reset, one run.
         transitions: the steps that follow, such as those of ``teach_gym.teachers.lesson``.
 
     Returns:
-        The teacher's name and a list ``steps``; the first holds the learner before teaching, each further one the
-        learner after a step, the example it was shown, and the curves' values.
+        The teacher's name and a list ``steps``: the first entry holds the learner before teaching; each later one holds
+        the learner after a step, the example it was shown, and the curves' values.
 
     Raises:
         ValueError: a state of more than one run.
@@ -66,7 +66,7 @@ def record(task: Task, teacher: str, first: TeachState, transitions: Iterable[Tr
 
 
 def scene(task: Task, name: str) -> Record:
-    """What all lessons of a task share: the points, the target, the classes and what the curves mean."""
+    """The data shared by all lessons of a task: the points, the target, the classes and the curves' titles."""
     view, spec = view_of(task), task.spec
     regression = task.pool.n_classes == 0
     about: Record = {
@@ -100,15 +100,15 @@ def scene(task: Task, name: str) -> Record:
 
 
 Lessons = Sequence[tuple[Record, Mapping[int, Sequence[Record]]]]
-"""For each task its ``scene``, and for each seed the ``record`` of each teacher's lesson."""
+"""For each task, its ``scene`` and, for each seed, the ``record`` of each teacher's lesson."""
 
 
 def write_player(path: str | Path, lessons: Lessons) -> None:
-    """Write a page with the lessons of one or more tasks; the file appears whole or not at all.
+    """Write a page with the lessons of one or more tasks; the file is written atomically.
 
     Args:
         path: the HTML file.
-        lessons: what the reader may choose from; of each seed the first ``MOST_LESSONS`` are shown to begin with.
+        lessons: the lessons the reader can choose from; the first ``MOST_LESSONS`` of a seed are shown at first.
 
     Raises:
         ValueError: no lessons.
@@ -119,7 +119,7 @@ def write_player(path: str | Path, lessons: Lessons) -> None:
 
 
 def page(lessons: Lessons) -> str:
-    """The page of ``write_player`` as text."""
+    """The HTML that ``write_player`` writes."""
     content = [
         {"scene": about, "seeds": [{"seed": seed, "lessons": list(records)} for seed, records in seeds.items()]}
         for about, seeds in lessons
@@ -128,12 +128,12 @@ def page(lessons: Lessons) -> str:
 
 
 def embed(content: Any) -> str:
-    """JSON for a ``<script>`` element, whatever the strings in it."""
+    """JSON that is safe inside a ``<script>`` element, whatever strings it contains."""
     return json.dumps(content, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
 
 
 def fill(package: str, template: str, **values: Any) -> str:
-    """A page from a template of a package, with the shared style and drawing script of lessons."""
+    """A page from a package's template, with the shared style and drawing script of lessons."""
     assets = files("teach_gym.render")
     style, script = (assets.joinpath(f"lesson.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     environment = Environment(loader=PackageLoader(package, ""), autoescape=True, undefined=StrictUndefined)
@@ -141,7 +141,7 @@ def fill(package: str, template: str, **values: Any) -> str:
 
 
 def step_of(task: Task, state: TeachState, example: Example | None) -> Record:
-    """One step of a record: the learner now, the example it was just shown (None: none yet), the curves' values."""
+    """One step of a record: the current learner, the example it was just shown (None: none yet), the curves' values."""
     view = view_of(task)
     found: Record = {"curves": [_number(value(state)) for _, value in _curves(task)]}
     if isinstance(view, PlaneView):
@@ -167,7 +167,7 @@ def _curves(task: Task) -> list[tuple[str, Any]]:
 
 
 def shown_row(task: Task, state: TeachState, example: Example, i: int) -> Record:
-    """Row i of the teaching example shown last: where it lies, what it was made of, its label and its pictures."""
+    """Row i of the teaching example shown last: its position, the rows it was made from, its label and its pictures."""
     view, came = view_of(task), origin(task, state, example, i)
     x, y = example.x[0, i], example.y[0, i]
     offered = [label_text(task, task.y[row]) for row in came.rows]
@@ -191,14 +191,14 @@ def shown_row(task: Task, state: TeachState, example: Example, i: int) -> Record
 
 
 def _picture(task: Task, x: Array) -> str:
-    """Features (d,) as grey levels, one byte a pixel, in base64."""
+    """Features (d,) as grey levels, one byte per pixel, in base64."""
     back = task.pool.to_image
     pixels = np.clip(np.nan_to_num(np.asarray(x if back is None else x @ back, dtype=np.float64)), -1.0, 1.0)
     return base64.b64encode(np.rint((pixels + 1.0) * 127.5).astype(np.uint8).tobytes()).decode()
 
 
 def _tint(task: Task, view: PlaneView, w: Array) -> str:
-    """What the learner predicts on a coarse grid of the plot, from the top row down: RGB bytes in base64."""
+    """The learner's predictions on a coarse grid over the plot, from the top row down: RGB bytes in base64."""
     sides = [np.linspace(view.axes.low[i], view.axes.high[i], _TINT) for i in (0, 1)]
     mesh = np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)
     z = logits(task, w, view.centre + mesh @ view.basis)

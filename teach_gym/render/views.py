@@ -35,20 +35,20 @@ from teach_gym.render.canvas import (
 from teach_gym.render.film import Film
 
 PLOT = Rect(16, 36, 306, 326)
-"""Where the large plot is in the frame."""
+"""Position of the large plot in the frame."""
 
 _POINTS = 400
 _SCATTER_POINTS = 200
 _GRID = 64
 _SHOWN_ROWS = 16
-"""Rows of a mini-batch that are drawn."""
+"""Maximum number of rows of a mini-batch that are drawn."""
 
 
 class Origin(NamedTuple):
     """Where a teaching example came from.
 
     Attributes:
-        rows: train rows it was made of; none if that cannot be told.
+        rows: train rows it was made from; empty if unknown.
         moved: whether its features differ from those of the rows.
     """
 
@@ -57,7 +57,7 @@ class Origin(NamedTuple):
 
 
 def origin(task: Task, state: TeachState, example: Example, i: int = 0) -> Origin:
-    """The train rows that row i of the example shown last was made of (state after the step, B = 1)."""
+    """The train rows that row i of the example shown last was made from (state after the step, B = 1)."""
     step = min(max(int(state.t[0]) - 1, 0), state.schedule.shape[1] - 1)
     offered = state.schedule[0, step, :, i]
     x = example.x[0, i]
@@ -99,14 +99,14 @@ def logits(task: Task, w: Array, x: Array) -> Array | None:
 class PlaneView:
     """Classes in the plane: the features themselves, or their first two principal components.
 
-    The boundaries drawn are those restricted to the plane through the train rows' mean.
+    The boundaries drawn are the learner's, restricted to the plane through the train rows' mean.
 
     Attributes:
         axes: the plot.
         centre: (d,) the point of the plane drawn at (0, 0).
         basis: (2, d) the plane's axes, orthonormal.
         grid: (n * n, d) points of the plane, row by row from the lower left corner.
-        layer: the pool's points and, unless the task hides it, the target's boundary, drawn once.
+        layer: the pool's points and, unless the task hides it, the target's boundary; drawn once.
     """
 
     axes: Axes
@@ -173,7 +173,7 @@ class PlaneView:
             self._example(canvas, task, state, film.example)
 
     def _tint(self, canvas: Canvas, task: Task, w: Array) -> None:
-        """Shade the plane by what the learner predicts there."""
+        """Shade the plane by the learner's predictions."""
         from PIL import Image
 
         canvas.box(PLOT, WHITE)
@@ -200,17 +200,17 @@ class PlaneView:
 
 
 def _subsample(n: int, most: int = _POINTS) -> Array:
-    """At most so many of n rows, evenly spread (pools are shuffled)."""
+    """At most ``most`` of n rows, evenly spaced (pools are shuffled)."""
     return np.linspace(0, n - 1, min(n, most)).astype(np.int64)
 
 
 def _lead(z: Array, c: int) -> Array:
-    """By how much class c leads the best other class: (n, K) -> (n,)."""
+    """Margin of class c over the best other class: (n, K) -> (n,)."""
     return z[:, c] - np.delete(z, c, axis=1).max(axis=1)
 
 
 def taught(canvas: Canvas, x: float, y: float, colour: Colour) -> None:
-    """The mark of a teaching example."""
+    """Draw the marker of a teaching example."""
     canvas.dot(x, y, 8.0, INK)
     canvas.dot(x, y, 6.6, WHITE)
     canvas.dot(x, y, 5.2, colour)
@@ -218,12 +218,12 @@ def taught(canvas: Canvas, x: float, y: float, colour: Colour) -> None:
 
 @dataclass(eq=False)
 class ScatterView:
-    """Regression: each train row's prediction against its true value; a perfect learner lies on the diagonal.
+    """Regression: predictions of train rows against true values; those of a perfect learner lie on the diagonal.
 
     Attributes:
         axes: the plot; true value to the right, prediction upwards.
         shown: train rows drawn.
-        layer: axes and, unless the task hides it, the target's predictions, drawn once.
+        layer: axes and, unless the task hides it, the target's predictions; drawn once.
     """
 
     axes: Axes
