@@ -1,4 +1,4 @@
-"""Room for teaching: how much of the initial distance plain SGD and the oracles remove in each registered task."""
+"""Room for teaching: how much of the initial distance plain SGD and the oracles remove on each registered task."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from teach_gym.teachers import make_teacher, teach_episodes
 
 TEACHERS = ("random", "passive", "greedy")
 MARGIN = 0.5
-"""Half the largest width of a 95 % interval, in points (per cent of the initial distance)."""
+"""Largest allowed half-width of a 95 % interval, in points (per cent of the initial distance)."""
 FEWEST = 200
 _NUMBERS = 10_000_000
-"""Most parameters of candidate learners in memory at a time."""
+"""Maximum number of candidate learners' parameters in memory at a time."""
 
 
 def batch_size(task: Task) -> int:
-    """Episodes taught at once: as many as memory allows for the greedy oracle."""
+    """Number of episodes taught at once: as many as memory allows for the greedy oracle."""
     return int(np.clip(_NUMBERS // (task.n_actions * task.size), 10, 2000))
 
 
 def removed(task: Task, teacher_name: str) -> npt.NDArray[np.float64]:
-    """Per cent of the initial distance a teacher removes, of as many episodes as its mean's interval needs: (n,).
+    """Percentage of the initial distance a teacher removes, for as many episodes as its interval needs: (n,).
 
-    Episodes have consecutive evaluation seeds from the first on, so those of two teachers are paired.
+    Episodes use consecutive evaluation seeds starting at the first, so the episodes of two teachers are paired.
     """
     teacher, values = make_teacher(teacher_name), np.empty(0)
     n = batch_size(task)
@@ -54,7 +54,7 @@ def _margin(values: npt.NDArray[np.float64]) -> float:
 
 
 def calibrate(name: str) -> dict[str, dict[str, Any]]:
-    """Mean of ``removed`` with half its 95 % interval, the standard deviation and the episodes, for each teacher."""
+    """For each teacher: the mean of ``removed``, half its 95 % interval, the standard deviation and the episodes."""
     task, found = make_task(name), {}
     for teacher in (*TEACHERS, "anticipating") if task.update.momentum else TEACHERS:
         values = removed(task, teacher)
@@ -64,7 +64,7 @@ def calibrate(name: str) -> dict[str, dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the table of the registered tasks as JSON; entries of other tasks are kept."""
+    """Write the table of the registered tasks as JSON; the entries of tasks not chosen are kept."""
     parser = argparse.ArgumentParser(prog="python -m tools.calibrate", description=main.__doc__)
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS), metavar="TASK")
     parser.add_argument("--out", type=Path, default=Path("docs/results/calibration.json"))

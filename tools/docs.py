@@ -1,6 +1,6 @@
 """Documentation pages of the registered environments, generated from the environments themselves.
 
-``python -m tools.docs`` writes them, ``python -m tools.docs --check`` says which are stale.
+``python -m tools.docs`` writes them, ``python -m tools.docs --check`` lists the stale ones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FOLDER = Path("docs/environments")
 
 
 def index(calibration: Calibration | None = None) -> str:
-    """The table of all registered tasks, made from their arguments alone (no data is read)."""
+    """The table of all registered tasks, built from their arguments alone (no data is read)."""
     rows = []
     for name in TASKS:
         settled = TaskSpec(**spec_kwargs(name))
@@ -48,7 +48,7 @@ def index(calibration: Calibration | None = None) -> str:
 
 
 def read_calibration(folder: str | Path) -> Calibration:
-    """The calibration numbers beside a folder of pages (``../results/calibration.json``), empty if there are none."""
+    """The calibration numbers for a folder of pages (``../results/calibration.json``), empty if there are none."""
     path = Path(folder).resolve().parent / "results" / "calibration.json"
     found: Calibration = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return found
@@ -62,13 +62,13 @@ def _pages(folder: str | Path, names: Iterable[str] | None) -> dict[str, str]:
 
 
 def write_all(folder: str | Path = FOLDER) -> list[Path]:
-    """Write every task's page and the index, each file whole; nothing else in the folder is touched.
+    """Write every task's page and the index, each file atomically; other files in the folder are left alone.
 
     Returns:
         the files.
 
     Raises:
-        DataNotFoundError: a task's data is not there; nothing is written then.
+        DataNotFoundError: a task's data is missing; nothing is written then.
     """
     texts = _pages(folder, None)
     paths = [Path(folder) / file for file in texts]
@@ -85,7 +85,7 @@ def check_all(folder: str | Path = FOLDER, names: Iterable[str] | None = None) -
         names: the tasks to check (default: all); the index is always checked.
 
     Raises:
-        DataNotFoundError: a task's data is not there.
+        DataNotFoundError: a task's data is missing.
     """
 
     def stale(path: Path, text: str) -> bool:
@@ -95,7 +95,7 @@ def check_all(folder: str | Path = FOLDER, names: Iterable[str] | None = None) -
 
 
 def write_images(folder: str | Path) -> list[Path]:
-    """Draw the pages' pictures: the greedy teacher at the steps of ``PICTURED``, seed 0."""
+    """Draw the pages' pictures: the greedy teacher at the steps given in ``PICTURED``, seed 0."""
     from teach_gym.render.frame import animate, save_animation
     from teach_gym.teachers import lesson, make_teacher
 

@@ -92,7 +92,7 @@ def page(name: str, calibration: Calibration | None = None) -> str:
 
 
 def neural_page(name: str) -> str:
-    """The documentation page of a registered task with a network as learner (it needs torch, but no data).
+    """The documentation page of a registered task whose learner is a network (needs torch, but no data).
 
     Args:
         name: a key of ``NEURAL_TASKS``.
@@ -126,7 +126,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _docstring(name: str) -> tuple[str, dict[str, str]]:
-    """Summary line and sections of the docstrings of a task's environment class and of the class of them all."""
+    """Summary line and sections of the docstrings of a task's environment class and of its base class."""
     import gymnasium as gym
 
     from teach_gym.envs.base import TeachEnv
@@ -142,7 +142,7 @@ def _docstring(name: str) -> tuple[str, dict[str, str]]:
 
 
 def _sections(text: str) -> tuple[str, dict[str, str]]:
-    """What stands before the first heading of a text, and the text under each."""
+    """The text before the first heading, and the text under each heading."""
     summary, *chunks = re.split(r"^## ", text, flags=re.MULTILINE)
     return summary, {title.strip(): body.strip() for title, _, body in (c.partition("\n") for c in chunks)}
 
@@ -178,7 +178,7 @@ def _facts(name: str, task: Task) -> str:
 
 
 def _repr(space: Any) -> str:
-    """A space's repr on one line; bounds that would fill lines are left to the tables."""
+    """A space's repr on one line; long bounds are left to the tables."""
     text = " ".join(repr(space).split())
     if len(text) <= _SHORT_REPR:
         return text
@@ -207,7 +207,7 @@ def _actions(task: Task) -> list[str]:
 
 
 def _continuous(task: Task) -> list[str]:
-    """The bounds of the continuous flavour, runs of equal ones together."""
+    """The bounds of the continuous flavour, with consecutive equal bounds grouped."""
     if task.medium.low is None:
         return ["There is no `continuous=True` flavour."]
     box: Any = action_space(task, continuous=True)
@@ -225,7 +225,7 @@ def _observations(task: Task) -> list[str]:
 
 
 def _fields(spec: Any) -> str:
-    """Every field of a specification with its value here and the meaning its docstring gives."""
+    """Every field of a specification with its value here and its description from the docstring."""
     text = inspect.getdoc(type(spec)) or ""
     body = re.split(r"^(?:Attributes|Args):\n", text, flags=re.MULTILINE)[1].partition("\n\n")[0]
     entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", body, flags=re.MULTILINE)
@@ -237,11 +237,11 @@ def _fields(spec: Any) -> str:
 
 
 def _room(numbers: Mapping[str, Any] | None, note: str | None) -> list[str]:
-    """The calibration table, if there are numbers, and what was set so that there is room."""
+    """The calibration table, if there are numbers, and the note on settings that make room for teaching."""
     parts = ["## Room for teaching"]
     if numbers:
         parts.append(
-            "Per cent of the initial distance to the target removed within the budget, with the 95 % interval of the "
+            "Percentage of the initial distance to the target removed within the budget, with the 95 % interval of the "
             "mean (`passive` is plain SGD on random examples):"
         )
         rows = [(t, removed(v), f"{v['std']:.1f}", v["episodes"]) for t, v in numbers.items()]

@@ -48,7 +48,7 @@ def result_table(root: Path) -> str:
 
 
 def filled(root: Path) -> str:
-    """The README with both tables renewed."""
+    """The README with both tables updated."""
     text = (root / "README.md").read_text(encoding="utf-8")
     for mark, table in (("tasks", task_table(root)), ("results", result_table(root))):
         start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
@@ -59,7 +59,7 @@ def filled(root: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Renew the README's tables."""
+    """Update the README's tables."""
     parser = argparse.ArgumentParser(prog="python -m tools.readme", description=main.__doc__)
     parser.add_argument("root", nargs="?", type=Path, default=Path("."), help="the project's folder")
     root = parser.parse_args(arguments).root

@@ -1,7 +1,7 @@
-"""Pages of the documentation site that are made from the registries: the gallery of tasks and the list of teachers.
+"""Pages of the documentation site that are generated from the registries, such as the gallery and the teachers.
 
-``python -m tools.site`` writes them, ``python -m tools.site --check`` says which are stale. ``make site`` does the
-first and then builds the site with Sphinx.
+``python -m tools.site`` writes them, ``python -m tools.site --check`` lists the stale ones. ``make site`` writes them
+and then builds the site with Sphinx.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ MEDIA = {
 _LEADERBOARD = """\
 # Leaderboard
 
-Scores that anybody can replay. An entry names a teacher by the SHA-256 of its file and holds the final distance of
-every episode to the last bit, on the published seeds {first} to {last}. Do not train or tune on them. A score of 0 is
-plain SGD, 1 the greedy oracle.
+Scores that anybody can reproduce. An entry identifies a teacher by the SHA-256 of its file and holds the exact final
+distance of every episode on the published seeds {first} to {last}. Do not train or tune on these seeds. A score of 0
+is plain SGD, 1 is the greedy oracle.
 
 ```bash
 teach-gym submit policy.safetensors LabelMomentum --name my-agent   # writes leaderboard/my-agent.json
@@ -109,12 +109,12 @@ def _arguments(found: type) -> dict[str, str]:
 
 
 def leaderboard(docs: Path) -> str:
-    """The page of the leaderboard: how to enter, and the entries of the folder ``leaderboard`` beside the sources."""
+    """The page of the leaderboard: how to enter, and the entries of the folder ``leaderboard`` next to ``docs``."""
     return _LEADERBOARD.format(first=SEEDS[0], last=SEEDS[-1], table=table(docs.resolve().parent / "leaderboard"))
 
 
 def _markdown(text: str) -> str:
-    """A docstring's text as Markdown: single backquotes, and stars that are no emphasis."""
+    """A docstring's text as Markdown: single backquotes, and escaped stars."""
     parts = re.split(r"``(.*?)``", text.strip())
     return "".join(f"`{p}`" if i % 2 else p.replace("*", "\\*").replace("|", "\\|") for i, p in enumerate(parts))
 

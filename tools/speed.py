@@ -1,7 +1,7 @@
 """Speed of the environments and oracles, as ratios measured in one run.
 
 Environments are compared with CartPole, and the teacher that scans the pool with one matrix product. Every figure is a
-median over rounds in which the contestants take turns, so that changes of the machine's speed affect all of them.
+median over rounds in which the contestants take turns, so that changes in the machine's speed affect all of them.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ SINGLE_TASKS = ("LabelMoons", "LabelMomentum", "PerturbMoons", "LabelMNIST", "La
 
 
 COMPILED, ARRAYS = "compiled", "by arrays"
-"""The two ways of stepping a single run."""
+"""The two ways to step a single run."""
 _TRACED = 20_000
-"""Most operations of a step that is compiled for the comparison of both ways."""
+"""Maximum number of operations of a step that is compiled for the comparison of both ways."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Figure:
         what: what was timed.
         microseconds: median time of one call.
         rate: a rate to show with it, or the empty string.
-        ratio: the ratio to the yardstick (None for the yardstick itself).
+        ratio: the ratio to the reference (None for the reference itself).
     """
 
     group: str
@@ -65,7 +65,7 @@ class Figure:
 
 
 clock = time.perf_counter
-"""Tells the time in seconds."""
+"""Returns the time in seconds."""
 
 
 def race(contestants: Sequence[Callable[[], Any]], calls: int, rounds: int) -> list[float]:
@@ -93,7 +93,7 @@ def _vector_stepper(env: gym.vector.VectorEnv[Any, Any, Any]) -> Callable[[], An
 
 
 def _single_stepper(env: gym.Env[Any, Any]) -> Callable[[], Any]:
-    """A call that takes one step and starts again where the episode is over."""
+    """A call that takes one step and resets the environment when the episode is over."""
     env.reset(seed=0)
     rng = np.random.default_rng(0)
     actions = [int(a) for a in rng.integers(0, 2, 256)]
@@ -107,7 +107,7 @@ def _single_stepper(env: gym.Env[Any, Any]) -> Callable[[], Any]:
 
 
 def available(names: Sequence[str]) -> list[str]:
-    """The tasks whose data is there."""
+    """The tasks whose data is available."""
     found = []
     for name in names:
         try:
@@ -119,7 +119,7 @@ def available(names: Sequence[str]) -> list[str]:
 
 
 def vector_figures(widths: Sequence[int], rounds: int) -> list[Figure]:
-    """Vector environments against CartPole's at the same width; resets are part of the time."""
+    """Vector environments compared with CartPole's at the same width; times include resets."""
     figures = []
     for width in widths:
         group = f"vector environment, {width:,} sub-environments"
@@ -138,7 +138,7 @@ def vector_figures(widths: Sequence[int], rounds: int) -> list[Figure]:
 
 
 def single_figures(rounds: int) -> list[Figure]:
-    """Single environments through ``gym.make`` with its default wrappers, against CartPole."""
+    """Single environments from ``gym.make``, with its default wrappers, compared with CartPole."""
     names = available(SINGLE_TASKS)
     envs = [gym.make("CartPole-v1"), *(gym.make(env_id(name)) for name in names)]
     times = race([_single_stepper(e) for e in envs], 3000, rounds)
@@ -149,7 +149,7 @@ def single_figures(rounds: int) -> list[Figure]:
 
 
 def way_figures(rounds: int, names: Sequence[str] = tuple(TASKS), calls: int = 200) -> list[Figure]:
-    """Single steps by the compiled program and by array calls, in turns, for every task that can be compiled."""
+    """Single steps by the compiled program and by array calls, taking turns, for every task that can be compiled."""
     figures = []
     for name in available(names):
         task = make_task(**task_kwargs(name))
@@ -166,7 +166,7 @@ def way_figures(rounds: int, names: Sequence[str] = tuple(TASKS), calls: int = 2
 
 
 def _run_stepper(task: Task, stepper: Stepper) -> Callable[[], Any]:
-    """A call that takes one step with the next of a list of random actions; a new episode starts where one is over."""
+    """A call that takes one step with the next of a list of random actions and starts a new episode after the last."""
     stepper.start(Streams.from_seeds([0]))
     actions = [int(a) for a in np.random.default_rng(0).integers(0, task.n_actions, 256)]
     turn = itertools.count()
@@ -184,7 +184,7 @@ def _start(task: Task, n: int) -> TeachState:
 
 
 def oracle_figures(rounds: int) -> list[Figure]:
-    """IMT against the one matrix product it needs, and closed-form LAST."""
+    """IMT compared with the one matrix product it needs, and closed-form LAST."""
     figures = []
     for name in available(["LabelDigits", "LabelMNIST"]):
         task = make_task(**{**task_kwargs(name), "dtype": "float64"})
@@ -199,7 +199,7 @@ def oracle_figures(rounds: int) -> list[Figure]:
 
 
 def _imt_figures(name: str, task: Task, n: int, rounds: int) -> list[Figure]:
-    """IMT for n learners against the product of the pool with 2 n columns, in two layouts of the pool."""
+    """IMT for n learners compared with the product of the pool with 2 n columns, in two layouts of the pool."""
     state = _start(task, n)
     columns = np.concatenate([state.w, state.difference]).T.copy()
     rowwise = np.ascontiguousarray(task.x)
@@ -222,14 +222,14 @@ def to_markdown(figures: Sequence[Figure]) -> str:
         f"Written by `python -m tools.speed` on {platform.system()} {cpu}, Python {platform.python_version()}, "
         f"numpy {np.__version__}, gymnasium {gym.__version__}, teach_gym {teach_gym.__version__}.",
         "",
-        "Medians over rounds in which all take turns; one thread. A ratio compares with the first line of its table: "
-        "for environments it is how many steps they make while CartPole makes one (higher is better), elsewhere how "
-        "many calls of the first line one call takes (lower is better). CartPole does a few flops a step; here each "
-        "step trains a learner, scores it and draws the next example.",
+        "Medians over rounds in which all take turns, with one thread. A ratio is relative to the first line of its "
+        "table: for environments, the number of steps per step of CartPole (higher is better); elsewhere, the time of "
+        "a call in calls of the first line (lower is better). CartPole does a few flops per step; here each step "
+        "trains a learner, scores it and draws the next example.",
         "",
         "A single environment steps by a compiled program or by array calls. The table of both ways says which one is "
-        f"taken (compiled up to {LIMIT} operations); its ratio is the time by arrays over that of the program. Tasks "
-        "that measure losses on hold-out rows are not in it: they cannot be compiled.",
+        f"used (compiled up to {LIMIT} operations); its ratio is the time by arrays divided by that of the program. "
+        "Tasks that measure losses on hold-out rows cannot be compiled and are not listed.",
     ]
     for group in dict.fromkeys(f.group for f in figures):
         lines += ["", f"## {group[0].upper()}{group[1:]}", "", "| what | time per call (us) | rate | ratio |"]
@@ -242,10 +242,10 @@ def to_markdown(figures: Sequence[Figure]) -> str:
 
 
 def measure(out: str | Path | None = None, *, rounds: int = 9, quick: bool = False) -> str:
-    """Measure, and write the report where asked; what is learned by torch is left out where it is not installed.
+    """Measure, and write the report if requested; learned teachers are left out if torch is not installed.
 
     Args:
-        out: a Markdown file (None: none is written).
+        out: the Markdown file to write, or None.
         rounds: rounds per figure.
         quick: leave out the widest vector environments and take three rounds.
 

@@ -1,4 +1,4 @@
-"""Speed of what is learned: an iteration of an unrolled teacher's training, and a performative step (needs torch)."""
+"""Speed of learned teachers: an iteration of training an unrolled teacher, and a performative step (needs torch)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from teach_gym.teachers.learned.unroll import draw_episodes
 from tools.speed import Figure, available, race
 
 MANY = 10
-"""Teachers or learners that are trained at once."""
+"""Number of teachers or learners trained at once."""
 CNN_BATCH = 16
-"""Images in a mini-batch of the CNN."""
+"""Number of images in a mini-batch of the CNN."""
 
 
 def figures(rounds: int) -> list[Figure]:
@@ -64,7 +64,7 @@ def _iteration(task: Task, n: int) -> Callable[[], Any]:
 
 
 def performative_figures(rounds: int) -> list[Figure]:
-    """Steps of Algorithm 1 against plain ones: the MNIST row's perceptron, and CNN-9 on small mini-batches."""
+    """Steps of Algorithm 1 compared with plain ones: the MNIST row's perceptron, and CNN-9 on small mini-batches."""
     found = []
     for what, size, network, batch, n in (
         ("perceptron 784-128-10, 128 images", 28, "mlp", 128, 1),
@@ -82,7 +82,7 @@ def performative_figures(rounds: int) -> list[Figure]:
 
 
 def _step(method: str, size: int, network: str, batch: int, n: int) -> Callable[[], Any]:
-    """A step on made-up images; the perceptron sees one of their three channels."""
+    """A step on synthetic images; the perceptron sees one of their three channels."""
     pool = load_pool("patterns", n=2000, size=size, n_classes=10)
     if network == "mlp":
         train, held_out = (Images(part.pixels[:, :1], part.labels) for part in (pool.train, pool.held_out))

@@ -1,7 +1,7 @@
-"""Plain SGD's best learning rate of each task: the honest baseline that registered tasks run at.
+"""Plain SGD's best learning rate for each task, which registered tasks use so that the baseline is fair.
 
 ``python -m tools.tune_sgd`` measures all omniscient tasks and writes the table that the ``tuned_sgd`` teacher reads.
-Rates are a geometric grid around the task's own, taken on until the best one is inside. Tasks that differ only in
+Rates form a geometric grid around the task's own, extended until the best rate is inside. Tasks that differ only in
 what the teacher may do share a learner task and are measured once.
 """
 
@@ -33,13 +33,13 @@ SEEDS = 200
 """Tuning seeds are 0 to 199; the benchmark's evaluation seeds begin at 1000."""
 
 FIRST, LAST = -6, 6
-"""Exponents of the grid to begin with; it is widened by as many where the best rate is at an end."""
+"""Exponents of the initial grid, which is widened by as many if the best rate is at an end."""
 
 Floats = npt.NDArray[np.float64]
 
 
 def final_by_rate(task: Task, rates: Sequence[float], seeds: Sequence[int]) -> Floats:
-    """Distances where plain SGD ends at each learning rate and seed, all in one batch: (R, S)."""
+    """Final distances of plain SGD at each learning rate and seed, all in one batch: (R, S)."""
     teacher, n = make_teacher("passive"), len(seeds)
     state = take(reset(task, Streams.from_seeds(seeds)), np.tile(np.arange(n), len(rates)))
     first = state._replace(rate=np.repeat(rates, n).astype(task.spec.dtype))
@@ -82,7 +82,7 @@ def _number(value: np.floating[Any]) -> float | None:
 
 
 def table(names: Sequence[str], n: int) -> list[dict[str, Any]]:
-    """The entries of tasks written as text, one for each learner task on n seeds, printed as they come."""
+    """The entries of tasks given as text, one per learner task on n seeds; each is printed when it is ready."""
     entries: list[dict[str, Any]] = []
     for text in names:
         name, json_spec = task_spec(text)
