@@ -37,11 +37,11 @@ def record_dataset(
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> Any:
-    """Teach episodes in an environment and write them as a data set; it appears whole or not at all.
+    """Teach episodes in an environment and write them as a data set, whole or not at all.
 
     Args:
         env: one of this package's environments, single, in any wrappers.
-        teacher: who chooses, by ``teacher.act``.
+        teacher: chooses the actions, by ``teacher.act``.
         dataset_id: Minari's id, such as ``teach_gym/LabelMoons-greedy-v0``.
         episodes: number of episodes.
         seed: seed of the first; episode i has seed + i.
@@ -52,7 +52,7 @@ def record_dataset(
         The ``minari.MinariDataset``.
 
     Raises:
-        ValueError: the id is not one of Minari's, the data set is there already, or the teacher cannot teach the task.
+        ValueError: the id is not one of Minari's, the data set exists already, or the teacher cannot teach the task.
         ImportError: Minari is not installed.
     """
     from tqdm import trange
@@ -62,7 +62,7 @@ def record_dataset(
         raise ValueError(f"a data set's id is NAME-vN or FOLDER/NAME-vN, got {dataset_id!r}")
     with _datasets_in(folder):
         if dataset_id in minari.list_local_datasets():
-            raise ValueError(f"there is a data set {dataset_id!r} already; delete it or choose another name")
+            raise ValueError(f"the data set {dataset_id!r} exists already; delete it or choose another name")
         collector = minari.DataCollector(env, record_infos=True)
         try:
             returns = []
@@ -74,7 +74,7 @@ def record_dataset(
                     over, total = terminated or truncated, total + float(reward)
                 returns.append(total)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # Minari asks for an author's e-mail and a link to code
+                warnings.simplefilter("ignore", UserWarning)  # Minari asks for an author's e-mail and a code link
                 return collector.create_dataset(
                     dataset_id=dataset_id,
                     algorithm_name=teacher.name,

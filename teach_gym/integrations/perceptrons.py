@@ -1,4 +1,4 @@
-"""Perceptrons built of torch modules as the plain ``Network`` that agents' files hold."""
+"""Converts perceptrons made of torch modules to the plain ``Network`` stored in agents' files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def network_of_modules(parts: Sequence[nn.Module], form: str, normalization: Nor
         parts: linear layers with one kind of activation between them, also inside ``nn.Sequential``; ``nn.Flatten`` and
             ``nn.Identity`` are skipped.
         form: what the last layer gives, a key of ``teach_gym.teachers.perceptron.FORMS``.
-        normalization: what observations go through first, or None.
+        normalization: applied to observations first, or None.
 
     Raises:
         TypeError: other layers.

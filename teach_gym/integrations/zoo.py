@@ -34,7 +34,7 @@ def read_hyperparams(path: str | Path, task: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a YAML file of this format, or it has neither entry.
+        ValueError: the file is not YAML of this format, or it has neither entry.
     """
     try:
         found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -73,7 +73,7 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def mapping(name: str, value: Any) -> dict[str, Any]:
-    """A dictionary, also if it is written as text.
+    """A dictionary, which may be written as text.
 
     Raises:
         TypeError: neither.

@@ -32,14 +32,14 @@ class Head(NamedTuple):
 
 
 def estimate_target(x: Tensor, y: Tensor, head: Head, steps: int, rate: float) -> tuple[Head, Tensor]:
-    """Estimate w* by gradient steps of the head with the encoder fixed (Algorithm 1, lines 3 to 5).
+    """Estimate w* by gradient steps on the head with the encoder fixed (Algorithm 1, lines 3 to 5).
 
     Args:
         x: (..., n, d) features.
         y: (..., n, K) labels.
-        head: where the steps start.
-        steps: their number n_w.
-        rate: their size.
+        head: the initial head.
+        steps: number of steps n_w.
+        rate: step size.
 
     Returns:
         The head after the steps, and the sum of the steps' gradients with respect to x (..., n, d).
@@ -100,7 +100,7 @@ def feature_gradient(x: Tensor, y: Tensor, head: Head, target: Head, rate: float
         matrix = Head(rate * mean.weight - gap.weight, bias)
         mx, mr = matrix.logits(x), r @ matrix.weight
         scale = 2.0 * rate / x.shape[-2]
-    p = r + y  # the prediction, times the label's sum
+    p = r + y  # the prediction times the label's sum
     slope = p * (mx - (dot(p, mx) / y.sum(-1))[..., None])
     return (mr + slope @ head.weight).mul_(scale)
 
@@ -140,7 +140,7 @@ def teach_features(x: Tensor, y: Tensor, head: Head, target: Head, rate: float, 
     """
     round_region = NEIGHBOURHOODS[teaching.neighbourhood].round and teaching.objective == "sample"
     fewer = 2 * head.weight.shape[-2] + 1
-    if round_region and fewer < x.shape[-1] and x.device.type == "cpu":  # on a GPU the number of operations decides
+    if round_region and fewer < x.shape[-1] and x.device.type == "cpu":  # on a GPU the number of operations matters
         return _walk_in_coordinates(x, y, head, target, rate, teaching)
     return _walk(x, y, head, target, rate, teaching)
 
@@ -164,7 +164,7 @@ def _walk_in_coordinates(x: Tensor, y: Tensor, head: Head, target: Head, rate: f
 
     Eq. 9 of one example depends on it through its norm and its products with the rows of w and of w - w*, and a round
     neighbourhood through its norm and its product with the centre. So the walk stays in the span of those rows and of
-    the feature, and coordinates in an orthonormal basis of it serve all formulas as they are.
+    the feature, and all formulas hold unchanged in coordinates of an orthonormal basis of this span.
     """
     gap = _gap(head, target)
     basis = torch.linalg.qr(torch.cat([head.weight, gap.weight], dim=-2).mT).Q  # (..., d, 2 K)
@@ -184,7 +184,7 @@ def _last_zero(weight: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def compiled_teach_features() -> Callable[..., Tensor]:
-    """``teach_features`` in all d entries, compiled by torch, once per process."""
+    """``teach_features`` in all d entries, compiled by torch once per process."""
     made: Callable[..., Tensor] = torch.compile(_walk, dynamic=False)
     return made
 

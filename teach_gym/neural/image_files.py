@@ -1,6 +1,6 @@
 """Reading image data sets from disk into image pools: MNIST, CIFAR-10, CIFAR-100 and trees of image files.
 
-Nothing is fetched, and nothing is unpacked to disk. torchvision's CIFAR files are Python pickles; torchvision opens
+Nothing is downloaded, and nothing is unpacked to disk. torchvision's CIFAR files are Python pickles; torchvision opens
 them only if their MD5 is the published one.
 """
 
@@ -31,20 +31,21 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm")
 def load_pool(name: str, data_dir: str | Path | None = None, *, device: str = "cpu", **options: Any) -> ImagePool:
     """Read an image pool onto a device.
 
-    Args:
-        name: ``mnist``, ``cifar10`` and ``cifar100`` (torchvision's layout), ``cifar10_jpeg`` (a tree of JPEG files,
-            unpacked or as .tar.xz), ``folder`` (any tree of image files) or ``patterns`` (made-up images).
-        data_dir: the data folder (default: ``TEACH_GYM_DATA``, else the user's cache folder).
-        device: a torch device.
-        **options: for ``folder``: ``path`` of a folder with ``train/<class>/*`` and ``test/<class>/*`` (or
-            ``val/<class>/*``), and ``size`` (height, width) that images are resized to; for ``patterns`` see there.
+        Args:
+            name: ``mnist``, ``cifar10`` and ``cifar100`` (torchvision's layout), ``cifar10_jpeg`` (a tree of JPEG files,
+                unpacked or as .tar.xz), ``folder`` (any tree of image files) or ``patterns`` (made-up images).
+            data_dir: the data folder (default: ``TEACH_GYM_DATA``, else the user's cache folder).
+            device: a torch device.
+            **options: for ``folder``: ``path`` of a folder with ``train/<class>/*`` and ``test/<class>/*`` (or
+                ``val/<class>/*``), and ``size`` (height, width) that images are resized to; for ``patterns`` see
+    ``teach_gym.neural.patterns``.
 
-    Raises:
-        ValueError: unknown name, or images of several sizes.
-        TypeError: an option the pool does not have.
-        DataNotFoundError: files are missing; the message names the layout.
-        DamagedDataError: files that cannot be read.
-        ImportError: torchvision is not installed.
+        Raises:
+            ValueError: unknown name, or images of several sizes.
+            TypeError: an option the pool does not have.
+            DataNotFoundError: files are missing; the message names the layout.
+            DamagedDataError: files that cannot be read.
+            ImportError: torchvision is not installed.
     """
     train, held_out, classes = chosen("image pool", name, READERS, options)(data_dir)
     return ImagePool(name, train, held_out, classes).to(device)
@@ -112,7 +113,7 @@ def _archive_files(path: Path) -> Iterator[tuple[str, str, bytes]]:
                 if file is not None and len(name.parts) >= 3:
                     found.append((member.name, name.parts[-3], name.parts[-2], file.read()))
     except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
-        raise DamagedDataError(f"{str(path)!r} is no whole .tar.xz archive: {error}") from error
+        raise DamagedDataError(f"{str(path)!r} is not a complete .tar.xz archive: {error}") from error
     for _, part, label, content in sorted(found, key=lambda entry: entry[0]):
         yield part, label, content
 

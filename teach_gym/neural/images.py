@@ -12,7 +12,7 @@ from torch import Tensor
 from teach_gym.errors import number
 
 PADDING = 4
-"""Pixels of black border that crops are taken from."""
+"""Width in pixels of the black border that crops may include."""
 
 
 class Images(NamedTuple):
@@ -39,7 +39,7 @@ class ImagePool:
     """Images to train on and images to measure accuracy on.
 
     Args:
-        name: where they are from.
+        name: their source.
         train: training images.
         held_out: the test images, or a validation split of the training images.
         classes: names of the K classes.
@@ -80,7 +80,7 @@ class ImagePool:
 
         Args:
             size: images held out.
-            seed: decides which.
+            seed: determines which.
 
         Raises:
             ValueError: no image would be left to train on.
@@ -100,7 +100,7 @@ def scale(pixels: Tensor) -> Tensor:
 
 
 def crop_and_flip(pixels: Tensor, generators: Sequence[Any]) -> Tensor:
-    """Shift each image by up to four pixels (black comes in) and mirror every second one, at random.
+    """Shift each image by up to four pixels, filling with black, and mirror it with probability one half.
 
     Args:
         pixels: (n, C, H, W), or (S, n, C, H, W) with S generators.
@@ -124,7 +124,7 @@ def crop_and_flip(pixels: Tensor, generators: Sequence[Any]) -> Tensor:
 
 
 def _shifted(pixels: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> Tensor:
-    """Crops of the padded images (n, C, H, W) at (down, right), each (n,), mirrored where said."""
+    """Crops of the padded images (n, C, H, W) at (down, right), each (n,), mirrored where requested."""
     n, c, h, w = pixels.shape
     device = pixels.device
     padded = torch.nn.functional.pad(pixels, (PADDING,) * 4)
@@ -136,7 +136,7 @@ def _shifted(pixels: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> T
 
 
 def accuracy(logits: Any, images: Images, *, runs: int | None = None, block: int = 1000) -> list[float]:
-    """Per cent of images classified right.
+    """Per cent of images classified correctly.
 
     Args:
         logits: a function of images (n, C, H, W) to logits (n, K); with ``runs``, of (S, n, ...) to (S, n, K).

@@ -23,7 +23,7 @@ from teach_gym.neural.networks import Stacked, StackedLinear, make_network, seed
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 _BLOCK = 1000
-"""Images that losses are measured on at once."""
+"""Images per block when losses are measured."""
 
 
 class Learners(nn.Module):
@@ -67,7 +67,7 @@ class Adam:
         self.count = torch.zeros(len(parameters[0]), device=parameters[0].device)
 
     def forget(self, rows: Tensor) -> None:
-        """Start anew for some entries of the leading axis."""
+        """Reset the state of some entries of the leading axis."""
         for buffer in (*self.means, *self.squares, self.count):
             buffer[rows] = 0.0
 
@@ -93,11 +93,11 @@ class Trainings:
     Attributes:
         t: (S,) steps taken.
         loss: (S,) loss on the last mini-batch; ``mean_loss`` the mean over the training so far (0 before).
-        validation_loss, accuracy: (S,) at the last look; ``best_loss`` and ``initial_loss`` the least and the first.
+        validation_loss, accuracy: (S,) at the last validation; ``best_loss`` the lowest, ``initial_loss`` the first.
 
     Args:
         spec: the training.
-        pool: its training images and, as ``held_out``, its validation images; nothing else is looked at.
+        pool: its training images and, as ``held_out``, its validation images; nothing else is used.
         n: number S of trainings.
     """
 
@@ -117,7 +117,7 @@ class Trainings:
         )
 
     def start(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
-        """Begin new trainings at some places of the stack, each decided by a seed."""
+        """Start new trainings at some places of the stack, each determined by a seed."""
         at = torch.as_tensor(list(rows), device=self.device)
         fresh = Learners(self.spec, self.pool, seeds).state_dict()
         for name, value in self.learners.state_dict().items():
@@ -152,8 +152,8 @@ class Trainings:
 
         Args:
             coefficient: c, (S,).
-            batch: what ``batch`` gives.
-            parameters: the learners' parameters by name (default: those they have).
+            batch: as returned by ``batch``.
+            parameters: the learners' parameters by name (default: the current ones).
 
         Returns:
             Mean over the mini-batch, (S,).
@@ -218,10 +218,10 @@ class Trainings:
         return REWARDS[self.spec.reward](self, before), over
 
     def line(self, i: int) -> str:
-        """Where training i stands, in a line of text.
+        """The progress of training i as a line of text.
 
         Raises:
-            RuntimeError: it was not started.
+            RuntimeError: it has not been started.
         """
         if not self.initial_loss[i]:
             raise RuntimeError("call reset() before render()")
@@ -255,5 +255,5 @@ REWARDS: dict[str, Callable[[Trainings, Floats], Floats]] = {
     "holdout_progress": _holdout_progress,
     "steps_to_accuracy": _steps_to_accuracy,
 }
-"""Validation accuracy after the last step; per cent of the first validation loss removed since the last look; minus
-one a step until a look finds the accuracy zeta. The same as ``teach_gym.core.rewards.HOLDOUT_REWARDS``."""
+"""Validation accuracy after the last step; per cent of the first validation loss removed since the last validation;
+minus one per step until a validation reaches the accuracy zeta. As in ``teach_gym.core.rewards.HOLDOUT_REWARDS``."""

@@ -1,7 +1,7 @@
-"""Who chooses the mixup coefficients: the baselines, unrolling and policy gradient of DHT Table 1.
+"""Policies that choose the mixup coefficients: the baselines, unrolling and policy gradient of DHT Table 1.
 
 A policy is called with the trainings and gives a coefficient for each of them, (S,). It has a generator per seed, so
-that what one seed does never depends on the others.
+that a seed's results never depend on the others.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def teach(trainings: Trainings, seeds: Sequence[int], policy: Policy, watch: Cal
     """One whole training per seed; all methods of a seed start from the same learner and get the same mini-batches.
 
     Args:
-        trainings: a stack of as many.
+        trainings: a stack of S trainings.
         seeds: S seeds.
         policy: chooses the coefficients.
         watch: called after each step with the coefficients (S,).
@@ -59,7 +59,7 @@ def erm(trainings: Trainings) -> Tensor:
 
 
 def cmixup(seeds: Sequence[int], alpha: float = 1.0) -> Policy:
-    """cMixup: c ~ Beta(alpha, alpha), drawn anew for each mini-batch.
+    """cMixup: c ~ Beta(alpha, alpha), drawn for each mini-batch.
 
     Raises:
         ValueError: alpha is not positive.
@@ -79,9 +79,9 @@ class CoefficientNetwork(nn.Module):
     """S networks 3 - 128 - A with ReLU and dropout (DHT B): states (S, n, 3) -> (S, n, A).
 
     Args:
-        seeds: decide the weights.
+        seeds: determine the weights.
         n_outputs: A.
-        dropout: share of hidden units that are left out where masks are asked for.
+        dropout: share of hidden units that are dropped where masks are given.
     """
 
     def __init__(self, seeds: Sequence[int], n_outputs: int, dropout: float = 0.0) -> None:
@@ -95,7 +95,7 @@ class CoefficientNetwork(nn.Module):
         self.dropout = dropout
 
     def masks(self, n: int, draws: Sequence[Any]) -> Tensor:
-        """Factors of the hidden units, (S, n, 128): zero, or one over the share that is kept."""
+        """Factors of the hidden units, (S, n, 128): zero, or one over the share kept."""
         kept = [torch.rand((n, _HIDDEN), generator=generator) >= self.dropout for generator in draws]
         return torch.stack(kept) / (1.0 - self.dropout)
 
@@ -148,10 +148,10 @@ def hypergradient(
 
 
 class Unrolling:
-    """A teacher that follows ``hypergradient`` while the learner trains: before each step, one Adam step of its own.
+    """A teacher that follows ``hypergradient`` while the learner trains: one Adam step of the teacher before each step.
 
     Args:
-        seeds: a teacher each.
+        seeds: one teacher per seed.
         learning_rate: the teacher's.
         exact: see ``hypergradient``.
         rate: xi (None: the learner's learning rate, as in DARTS).
@@ -209,7 +209,7 @@ class Sampling:
 def policy_loss(teacher: CoefficientNetwork, kept: Sequence[tuple[Tensor, Tensor, Tensor]], returns: Tensor) -> Tensor:
     """Minus the mean over steps and trainings of log pi(a_t | s_t) times the weight of the training (DHT 4.1): (S,).
 
-    The weight is the terminal reward R less its mean over a teacher's trainings, over their standard deviation.
+    The weight is the terminal reward R minus its mean over a teacher's trainings, divided by their standard deviation.
 
     Args:
         teacher: S teachers.
@@ -236,15 +236,15 @@ def learn_policy(
     """Policy gradient (DHT 4.1): whole trainings with sampled actions, the validation accuracy at their end as reward.
 
     Args:
-        make: makes a stack of so many trainings.
-        seeds: a policy each; its learners are others than those ``teach`` starts.
+        make: makes a stack of the given number of trainings.
+        seeds: one policy per seed; its learners differ from those ``teach`` starts.
         updates: Adam steps of the policy.
         episodes: trainings per policy and step, at least 2.
         learning_rate: Adam's.
         dropout: of the policy, while it learns.
 
     Returns:
-        The policies, which go on sampling their actions, without dropout.
+        The policies, which still sample their actions but without dropout.
 
     Raises:
         ValueError: a value out of range.

@@ -1,4 +1,4 @@
-"""What decides a mixup training of an image learner (DHT 4.1), and its images."""
+"""The specification of a mixup training of an image learner (DHT 4.1), and its images."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from teach_gym.neural.networks import NETWORKS
 from teach_gym.neural.settings import torch_device
 
 _BLOCK = 1000
-"""Images that are shrunk at once."""
+"""Images per block when images are shrunk."""
 
 
 @dataclass(frozen=True)
 class MixupSpec:
-    """A training whose mini-batches are mixed; the defaults are DHT's Table 1 as far as the paper tells.
+    """A training whose mini-batches are mixed; the defaults are those of DHT's Table 1 where the paper gives them.
 
     Args:
         pool: an image pool, see ``teach_gym.neural.image_files.load_pool``.
         pool_options: its options.
-        shrink: average so many pixels in each direction.
-        images: train on so many images (0: all that are not held out).
+        shrink: average this many pixels in each direction.
+        images: number of training images (0: all that are not held out).
         validation: images taken out of the training set, on which the teacher measures the learner.
-        pool_seed: decides which.
+        pool_seed: determines which.
         network: one of ``teach_gym.neural.networks.NETWORKS``.
         network_options: its options.
         epochs: passes over the training images.
         batch_size: images per step.
         learning_rate: Adam's.
-        look_every: steps between looks at the validation images; one more look is taken after the last step.
+        look_every: steps between validations; one more validation follows the last step.
         coefficients: the discrete actions.
         continuous: any coefficient in [0, 1] instead.
         reward: one of ``teach_gym.core.rewards.HOLDOUT_REWARDS``.
@@ -90,7 +90,7 @@ def load_images(spec: MixupSpec) -> tuple[ImagePool, Images]:
     """The images of a training: (training and validation images as ``train`` and ``held_out``, test images).
 
     Raises:
-        ValueError: more images asked for than there are.
+        ValueError: more images requested than there are.
         DataNotFoundError: no images; the message names the expected layout.
     """
     options = json.dumps(dict(spec.pool_options), sort_keys=True)
@@ -98,7 +98,7 @@ def load_images(spec: MixupSpec) -> tuple[ImagePool, Images]:
 
 
 def split_images(pool: ImagePool, spec: MixupSpec) -> tuple[ImagePool, Images]:
-    """Hold validation images out and keep as many training images as the spec says; test images are passed on."""
+    """Hold out validation images and keep the spec's number of training images; test images are passed through."""
     own = pool.validation(spec.validation, spec.pool_seed)
     if spec.images:
         if spec.images > len(own.train):
@@ -120,7 +120,7 @@ def shrunk(images: Images, factor: int) -> Images:
     """Images whose pixels are the means of squares of factor x factor pixels.
 
     Raises:
-        ValueError: height or width is no multiple of the factor.
+        ValueError: height or width is not a multiple of the factor.
     """
     size = tuple(images.pixels.shape[2:])
     if any(length % factor for length in size):

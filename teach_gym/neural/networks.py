@@ -61,7 +61,7 @@ def cnn(
     """A CNN of DHT Table 3: three blocks of 3x3 convolutions (64, 128, 256 filters), then a 256-d feature layer.
 
     Each convolution is followed by batch norm and ReLU, each block by 2x2 max pooling. The feature layer is linear, so
-    that features have both signs; the paper does not say.
+    that features have both signs; the paper does not specify it.
 
     Args:
         depth: convolutions per block: 1, 2, 3 or 5 for CNN-3, 6, 9 and 15.
@@ -84,7 +84,7 @@ def cnn(
 
 
 def simple(image: Sequence[int], n_classes: int, *, filters: Sequence[int] = (16, 32), features: int = 128) -> Network:
-    """A simple CNN, as DHT Table 1 has one without saying which.
+    """A simple CNN for DHT Table 1, whose own is not specified.
 
     Two 3x3 convolutions, each with ReLU and 2x2 max pooling, and a hidden layer; no batch norm.
 
@@ -149,7 +149,7 @@ class Stacked(nn.Module):
             self.register_parameter(self._names[name], nn.Parameter(value.detach().clone()))
         for name, value in buffers.items():
             self.register_buffer(self._names[name], value.clone())
-        self._single = [modules[0]]  # in a list: its own parameters are not ours
+        self._single = [modules[0]]  # in a list, so that its own parameters are not registered here
 
     def forward(self, x: Tensor) -> Tensor:
         """(S, n, ...) -> (S, n, ...)."""
@@ -182,7 +182,7 @@ def seeded(make: Callable[[], Network], seeds: Sequence[int]) -> Network:
 
     Args:
         make: makes a network with torch's default initialisation.
-        seeds: decide the initial parameters; a seed's do not depend on the others.
+        seeds: determine the initial parameters; those of a seed do not depend on the others.
     """
     networks = []
     for seed in seeds:

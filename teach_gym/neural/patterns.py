@@ -1,4 +1,4 @@
-"""Made-up images, for trying things out where no data set is at hand."""
+"""Synthetic images, for use without a data set."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def patterns(
     """Noisy copies of one smooth random colour pattern per class: training images, as many test images, class names.
 
     Args:
-        folder: not used; other pools are read from it.
+        folder: unused; other pools are read from it.
         n: training images.
         size: height and width, a multiple of 4.
         n_classes: K.
-        noise: standard deviation of the noise on each pixel, of 255.
-        seed: decides all.
+        noise: standard deviation of the noise on each pixel, in pixel values from 0 to 255.
+        seed: determines all images.
 
     Raises:
-        ValueError: a size that is no multiple of 4.
+        ValueError: a size that is not a multiple of 4.
     """
     if size % 4:
         raise ValueError(f"size must be a multiple of 4, got {size}")

@@ -21,7 +21,7 @@ from teach_gym.neural.teaching import GREEDY, Teaching
 
 
 class Step(NamedTuple):
-    """What a performative step gives back.
+    """The result of a performative step.
 
     Attributes:
         loss: (...) mean cross-entropy on the taught features; in ``performative_loss`` with its graph.
@@ -44,18 +44,18 @@ def performative_loss(
     generators: Sequence[Any] | None = None,
     target_data: tuple[Tensor, Tensor] | None = None,
 ) -> Step:
-    """The loss of a network on a mini-batch with taught features; differentiable, for a training loop of your own.
+    """The loss of a network on a mini-batch with taught features; differentiable, for custom training loops.
 
     The taught features are the encoder's plus a constant, so gradients flow into the encoder.
 
     Args:
         encoder: inputs -> features (..., n, d).
-        head: ``torch.nn.Linear``, or any module with ``weight`` and ``bias`` that maps features to logits so.
+        head: ``torch.nn.Linear``, or any module with ``weight`` and ``bias`` that computes the same function.
         batch: inputs and labels: classes (..., n), or rows (..., n, K) that sum to one.
         rate: the learning rate of the head's coming step (eta of Eq. 9).
-        teaching: what to do.
+        teaching: the settings.
         generators: torch generators for the random policy: one, or one per entry of the leading axis.
-        target_data: features (..., n', d) and labels on which w* is estimated instead of on this mini-batch.
+        target_data: features (..., n', d) and labels for estimating w* instead of this mini-batch.
 
     Raises:
         ValueError: shapes that do not fit; the message names the argument.
@@ -88,16 +88,16 @@ def performative_step(
 ) -> Step:
     """One iteration of performative teaching (DHT Algorithm 1): teach the features, then update the whole network.
 
-    Takes the place of forward pass, ``backward`` and ``optimizer.step()`` in a training loop.
+    Replaces forward pass, ``backward`` and ``optimizer.step()`` in a training loop.
 
     Args:
-        encoder: see ``performative_loss``, as for the other arguments.
+        encoder: see ``performative_loss``, also for the other arguments.
         head: the linear classifier.
         batch: inputs and labels.
         optimizer: a torch optimizer of the parameters of both; eta of Eq. 9 is its learning rate for the head.
-        teaching: what to do.
+        teaching: the settings.
         generators: for the random policy.
-        target_data: other data to estimate w* on.
+        target_data: other data for estimating w*.
 
     Returns:
         The step, its loss detached.
@@ -148,7 +148,7 @@ def _teach(
         data, accumulate = (x, y), teaching.accumulate_encoder_gradient
         if target_data is not None:
             if accumulate:
-                raise ValueError("accumulate_encoder_gradient estimates w* on the mini-batch: leave out target_data")
+                raise ValueError("accumulate_encoder_gradient estimates w* on the mini-batch: do not give target_data")
             data = target_data[0], _check(target_data[0], module, target_data[1], "target_data")
         target, back = estimate_target(*data, head, teaching.target_steps, teaching.target_rate or rate)
         move = compiled_teach_features() if teaching.compiled else teach_features

@@ -1,4 +1,4 @@
-"""Where a performative teacher may move a feature: neighbourhoods around a direction, to project on and to sample.
+"""Neighbourhoods in which a performative teacher may move a feature: sets around a direction, to project on and sample.
 
 Features are measured in units of their own norm: the centre is c = x / ||x||, the taught feature ||x|| u. Shapes:
 ``centre``, ``u`` (..., n, d), any leading axes.
@@ -30,7 +30,7 @@ class Neighbourhood(NamedTuple):
             point of the set, back to the nearest point of the set.
         sample: (centre, epsilon, generators) -> a point drawn uniformly from the set.
         largest: the largest epsilon allowed.
-        round: whether it is a set of conditions on the norm of u and on its product with the centre.
+        round: whether the set depends on u only through its norm and its product with the centre.
     """
 
     move: Callable[[Tensor, Tensor, float, Tensor, float], Tensor]
@@ -63,7 +63,7 @@ def _along_sphere(u: Tensor, gradient: Tensor, step: float, centre: Tensor, epsi
 
 
 def _draw(like: Tensor, generators: Sequence[Any] | None, *, normal: bool, last: int | None = None) -> Tensor:
-    """Random numbers shaped like (..., n, d), or (..., n, last): one generator per entry of the leading axis."""
+    """Random numbers of shape (..., n, d), or (..., n, last): one generator per entry of the leading axis."""
     shape = like.shape if last is None else (*like.shape[:-1], last)
     maker = torch.randn if normal else torch.rand
     draw = partial(maker, device=like.device, dtype=like.dtype)

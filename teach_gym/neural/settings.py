@@ -30,7 +30,7 @@ def torch_device(name: str) -> Any:
     """The torch device of a name; ``auto`` is a GPU if torch finds one, else the CPU.
 
     Raises:
-        ValueError: no such device, or no GPU is there.
+        ValueError: no such device, or no GPU is available.
     """
     found = torch.cuda.is_available()
     if name == "auto":
@@ -46,7 +46,7 @@ def torch_device(name: str) -> Any:
 
 @dataclass(frozen=True)
 class ImageTrainingSettings:
-    """What decides a training run; the defaults are DHT's MNIST row (section 5.2).
+    """The settings of a training run; the defaults are those of DHT's MNIST row (section 5.2).
 
     Args:
         pool: an image pool, see ``teach_gym.neural.image_files.load_pool``.
@@ -54,11 +54,11 @@ class ImageTrainingSettings:
         network: ``mlp``, ``cnn3``, ``cnn6``, ``cnn9`` or ``cnn15``.
         network_options: its options.
         method: one of ``METHODS``.
-        teaching: changes to the method, by the names of ``Teaching``.
-        teach_between: first iteration with teaching and the one it ends before (None: always); plain steps outside.
-        target_images: estimate w* on so many training images drawn anew at each iteration, encoded in evaluation mode,
-            instead of on the mini-batch (0).
-        seeds: one learner each, trained at once.
+        teaching: changes to the method, by field name of ``Teaching``.
+        teach_between: first iteration with teaching and the first one after it (None: always); steps outside are plain.
+        target_images: estimate w* on this many training images, redrawn at each iteration and encoded in evaluation
+            mode (0: on the mini-batch).
+        seeds: one learner per seed, all trained at once.
         iterations: steps.
         batch_size: images per step and learner.
         learning_rate: at the start.
@@ -67,7 +67,7 @@ class ImageTrainingSettings:
         momentum: in [0, 1).
         weight_decay: l2 coefficient, on all parameters.
         augment: random crops and flips.
-        validation: measure accuracy on so many images taken out of the training set instead of on the test set.
+        validation: measure accuracy on this many images taken out of the training set, not on the test set.
         eval_every: iterations between measurements.
         checkpoint_every: iterations between checkpoints.
         device: a torch device, or ``auto``: a GPU if torch finds one, else the CPU.
@@ -109,7 +109,7 @@ class ImageTrainingSettings:
         for name in ("iterations", "batch_size", "eval_every", "checkpoint_every"):
             positive(name, getattr(self, name), integer=True)
         positive("factor", self.factor)
-        Update(self.learning_rate, self.momentum, weight_decay=self.weight_decay)  # checks the three
+        Update(self.learning_rate, self.momentum, weight_decay=self.weight_decay)  # checks all three
         for name in ("seeds", "milestones", "teach_between"):
             for value in getattr(self, name) or ():
                 number(name, value, integer=True)
@@ -138,7 +138,7 @@ class ImageTrainingSettings:
         """The torch device.
 
         Raises:
-            ValueError: no such device, or no GPU is there.
+            ValueError: no such device, or no GPU is available.
         """
         return torch_device(self.device)
 

@@ -20,20 +20,20 @@ class Teaching:
         target_steps: n_w, gradient steps of the head that estimate w*.
         target_rate: step size of these (None: the learning rate).
         feature_steps: m, normalised gradient steps on Eq. 9.
-        feature_step: length of such a step in units of ||x|| (None: 2.5 epsilon / feature_steps; the paper does not
-            say what it takes).
+        feature_step: length of such a step in units of ||x|| (None: 2.5 epsilon / feature_steps; the paper does
+            not specify it).
         epsilon: size of the neighbourhood.
         neighbourhood: ``sphere`` (the paper's), ``l2`` or ``linf``; see ``teach_gym.neural.regions.NEIGHBOURHOODS``.
         objective: Eq. 9 with the gradient of each ``sample`` (as it is written) or with the mean gradient of the
-            ``batch``, which is what the step really takes; ``unrolled``: the squared distance to w* after
+            ``batch``, which the step actually takes; ``unrolled``: the squared distance to w* after
             ``unroll_steps`` steps of the head on the taught mini-batch (DHT 3.3: greedy is one step).
         unroll_steps: v, for ``unrolled``.
         accumulate_encoder_gradient: add the gradients that reach the encoder in the ``target_steps`` steps to that of
-            the update, as a training loop does that does not clear them in between.
+            the update, as in a training loop that does not clear them in between.
         encoder_scale: factor on the encoder's gradient, a control: with ``policy="none"`` and ``target_steps + 1`` it
-            is about what the accumulation does to plain training.
+            has about the same effect on plain training as the accumulation.
         compiled: run the feature steps through ``torch.compile`` (needs a C++ compiler on the CPU; the first step of
-            each batch shape waits for it). Less than half the time; values differ by rounding.
+            each batch shape waits for compilation). Takes less than half the time; values differ by rounding.
 
     Raises:
         ValueError: an unknown name or a value out of range.

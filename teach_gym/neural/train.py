@@ -28,7 +28,7 @@ from teach_gym.records.runlog import RunLog
 
 _ORDER, _AUGMENT, _POLICY, _TARGET = range(4)
 _LOOK = 50
-"""Iterations between looks at the losses, each of which waits for the device."""
+"""Iterations between checks of the losses, each of which waits for the device."""
 
 
 class Trainer:
@@ -79,7 +79,7 @@ class Trainer:
     def batch(self, t: int) -> tuple[Tensor, Tensor]:
         """The mini-batches of iteration t: images (..., n, C, H, W) in [-1, 1] and classes (..., n).
 
-        The training set is gone through in a new order each epoch; what does not fill a mini-batch is left out.
+        Each epoch goes through the training set in a new order; an incomplete last mini-batch is dropped.
         """
         epoch, place = divmod(t, self.n_batches)
         if epoch != self.epoch:
@@ -123,7 +123,7 @@ class Trainer:
         )
 
     def accuracy(self) -> list[float]:
-        """Per cent of held-out images classified right, for each seed."""
+        """Per cent of held-out images classified correctly, for each seed."""
         runs = len(self.settings.seeds) if len(self.settings.seeds) > 1 else None
         self.network.encoder.eval()
         found = accuracy(lambda x: self.network.head(self.encode(x)), self.pool.held_out, runs=runs)
@@ -131,12 +131,12 @@ class Trainer:
         return found
 
     def tensors(self) -> dict[str, Any]:
-        """What a checkpoint holds."""
+        """The content of a checkpoint."""
         encoder, head = self.network.encoder.state_dict(), self.network.head.state_dict()
         return {"encoder": encoder, "head": head, "optimizer": self.optimizer.state_dict()}
 
     def load(self, tensors: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Resume from a checkpoint."""
         self.network.encoder.load_state_dict(tensors["encoder"])
         self.network.head.load_state_dict(tensors["head"])
         self.optimizer.load_state_dict(tensors["optimizer"])
@@ -173,7 +173,7 @@ class Losses:
         raise FloatingPointError(f"{what}; {where}. A learning_rate below {settings.learning_rate} may help")
 
     def mean(self) -> list[float]:
-        """The means, one per seed; starts anew."""
+        """The means, one per seed; resets them."""
         found: list[float] = (self.total / max(self.count, 1)).tolist()
         self.total, self.count = torch.zeros_like(self.total), 0
         return found
@@ -194,11 +194,11 @@ def train(
     Args:
         settings: the run.
         folder: its folder.
-        pool: the images (default: read by ``settings.pool``).
-        data_dir: where they are read from.
-        resume: go on from the last checkpoint in the folder.
+        pool: the images (default: the pool ``settings.pool``, read from disk).
+        data_dir: the folder they are read from.
+        resume: resume from the last checkpoint in the folder.
         progress: show a progress bar.
-        stop_after: stop after so many iterations of this call, with a checkpoint, to be resumed later.
+        stop_after: stop after this many iterations of this call, with a checkpoint, to resume later.
 
     Returns:
         ``settings``, ``curve`` (rows of iteration, mean training losses and accuracies in per cent, one per seed),
@@ -227,7 +227,7 @@ def train(
 
 
 def _iterate(trainer: Trainer, log: RunLog, progress: bool, stop_after: int | None) -> dict[str, Any]:
-    """The iterations from the last checkpoint on; returns the state at the end."""
+    """Run the iterations after the last checkpoint; return the state at the end."""
     settings, losses, start = trainer.settings, Losses(trainer), 0
     state: dict[str, Any] = {"curve": [], "seconds": 0.0, "count": 0}
     if log.restored is not None:

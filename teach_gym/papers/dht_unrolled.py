@@ -158,7 +158,7 @@ FIG4 = Experiment(
     "between the steps. Both are shown at weights from 0 to 1. With the learning rate 0.001 an example moves "
     "||w - w*||^2 far less than the learner's loss on it, so with weight 1 the formula draws the policy to examples "
     "without loss, which teach nothing; examples on which the target has no loss lie on the right side of its boundary "
-    "and do teach. The released settings further count the last step's gap alone and have, on half-moons, no biases, "
+    "and do teach. The released settings also count only the last step's gap and have, on half-moons, no biases, "
     "an L2 penalty of 1e-4 and a learned label embedding; on MNIST a network of 128-256-512-512-1024 units with leaky "
     "ReLU and no batch normalisation gives a 784-pixel image by a tanh, which the projection turns into features, and "
     "Adam has 2e-4. The other MNIST networks have the paper's 128-256-512-512-1024 units with batch normalisation at "

@@ -183,9 +183,9 @@ def test_teachers_of_other_tasks_are_refused() -> None:
         PolicyTeacher(model_of("PPO", native(which="momentum"))).check(make_task(**variant("label-grid")))
     with pytest.raises(ValueError, match=r"\(2, 3\).*Discrete\(5\)"):
         PolicyTeacher(torch.nn.Linear(_observation(task, reset(task, streams(1))).shape[1], 3)).check(task)
-    with pytest.raises(ValueError, match="cannot see the task's Box"):
+    with pytest.raises(ValueError, match="does not accept the task's Box"):
         PolicyTeacher(torch.nn.Linear(50, 5)).check(task)
-    with pytest.raises(ValueError, match="1 entries are normalised"):
+    with pytest.raises(ValueError, match="normalisation has 1 entries"):
         PolicyTeacher(model_of("PPO", native()), normalize=Normalization([0.0], [1.0], 1.0, 1e-8)).check(task)
     with pytest.raises(TypeError, match="predict"):
         PolicyTeacher(object())

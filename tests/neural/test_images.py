@@ -118,7 +118,7 @@ def test_jpeg_archive_and_tree_give_the_same_pool(tmp_path: Path) -> None:
     assert torch.equal(tree.train.pixels, packed.train.pixels) and torch.equal(tree.train.labels, packed.train.labels)
     assert tree.classes == packed.classes == ("ant", "cat")
     (tmp_path / "b" / "cifar10-jpeg.tar.xz").write_bytes(b"\xfd7zXZ\x00 cut")
-    with pytest.raises(DamagedDataError, match=r"no whole \.tar\.xz"):
+    with pytest.raises(DamagedDataError, match=r"not a complete \.tar\.xz"):
         load_pool("cifar10_jpeg", tmp_path / "b")
 
 

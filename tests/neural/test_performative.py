@@ -334,7 +334,7 @@ def test_target_may_come_from_other_data() -> None:
     goal, _ = estimate_target(other[0], functional.one_hot(other[1], K).double(), now, 5, 0.1)
     torch.testing.assert_close(there.taught, teach_features(there.features, y, now, goal, 0.1, GREEDY))
     assert not torch.allclose(here.taught, there.taught)
-    with pytest.raises(ValueError, match="leave out target_data"):
+    with pytest.raises(ValueError, match="do not give target_data"):
         performative_loss(
             encoder, head, batch, rate=0.1, teaching=Teaching(accumulate_encoder_gradient=True), target_data=other
         )

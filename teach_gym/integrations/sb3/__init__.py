@@ -1,4 +1,4 @@
-"""Stable-Baselines3: its vector environment over the native one, policies as teachers, trained policies as files."""
+"""Stable-Baselines3: a ``VecEnv`` around the native vector environment, policies as teachers and as files."""
 
 from __future__ import annotations
 

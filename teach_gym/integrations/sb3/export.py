@@ -1,6 +1,6 @@
 """Trained policies as files of the benchmark's agents (``teach_gym.teachers.agent``).
 
-SB3's own ``.zip`` files are read by unpickling, which runs whatever code they contain; these hold numbers and JSON.
+Reading SB3's own ``.zip`` files unpickles them, which runs any code they contain; these files hold numbers and JSON.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def save_policy(
     normalize: VecNormalize | Normalization | None = None,
     **card: Any,
 ) -> None:
-    """Write what a policy of A2C, PPO, DQN, SAC, TD3 or DDPG, or a perceptron, does without sampling to a file.
+    """Write the deterministic policy of A2C, PPO, DQN, SAC, TD3 or DDPG, or a perceptron, to a file.
 
-    ``Agent(path=...)`` reads it back; ``teach-gym bench --teachers agent:PATH`` puts it into a report.
+    ``Agent(path=...)`` reads it back; ``teach-gym bench --teachers agent:PATH`` adds it to a report.
 
     Args:
         model: an SB3 model or its ``MlpPolicy``; or a ``torch.nn.Sequential`` of linear layers and one kind of
             activation that gives logits of the actions.
-        path: the file to write, usually ``*.safetensors``; it appears whole or not at all.
+        path: the file to write, usually ``*.safetensors``; it is written whole or not at all.
         spec: the task it was trained on.
         normalize: the statistics to apply to observations (None: those of the model's own environment, if any).
         **card: further plain JSON values to keep with it, such as the settings and the score.
@@ -49,7 +49,7 @@ def save_policy(
 
 
 def network_of(model: Any, normalize: VecNormalize | Normalization | None = None) -> Network:
-    """What a policy does without sampling, for ``teach_gym.teachers.agent.Agent``; see ``save_policy``."""
+    """The deterministic policy, for ``teach_gym.teachers.agent.Agent``; see ``save_policy``."""
     if not isinstance(model, torch.nn.Sequential):
         teacher = PolicyTeacher(model, normalize=normalize)
         return network_of_modules(*_actor(teacher.policy), teacher.normalization)
@@ -59,7 +59,7 @@ def network_of(model: Any, normalize: VecNormalize | Normalization | None = None
 
 
 def _actor(policy: Any) -> tuple[list[Any], str]:
-    """The layers from observation to action of an SB3 policy, in order, and what they give."""
+    """The layers from observation to action of an SB3 policy, in order, and the form of their output."""
     kind = type(policy).__name__
     extractor = getattr(policy, "features_extractor_class", None)
     if extractor is not None and extractor.__name__ != "FlattenExtractor":

@@ -14,15 +14,15 @@ from teach_gym.errors import lookup_name, within
 from teach_gym.integrations.zoo import mapping
 
 ALGORITHMS = {"a2c": A2C, "dqn": DQN, "ppo": PPO, "sac": SAC, "td3": TD3}
-"""The algorithms by the names that RL-Zoo gives them."""
+"""The algorithms by their names in RL-Zoo."""
 NOISES = {"normal": NormalActionNoise, "ornstein-uhlenbeck": OrnsteinUhlenbeckActionNoise}
 
 
 class Rule(NamedTuple):
-    """What a hyper-parameter may be.
+    """The allowed values of a hyper-parameter.
 
     Attributes:
-        interval: where its numbers lie.
+        interval: the interval of its numbers.
         integer: whether they are integers.
         other: further values that are allowed.
     """
@@ -64,7 +64,7 @@ MAPPINGS = ("policy_kwargs", "replay_buffer_kwargs", "rollout_buffer_kwargs")
 
 
 class Hyperparams(NamedTuple):
-    """Hyper-parameters as an algorithm takes them.
+    """Checked hyper-parameters in the form an algorithm takes.
 
     Attributes:
         algo: the algorithm, a key of ``ALGORITHMS``.
@@ -104,7 +104,7 @@ def parameters(algo: str) -> dict[str, inspect.Parameter]:
 
 
 def sb3_hyperparams(algo: str, values: Mapping[str, Any]) -> Hyperparams:
-    """Hyper-parameters as an algorithm takes them.
+    """Check hyper-parameters and convert them to the form an algorithm takes.
 
     Args:
         algo: a name in ``ALGORITHMS``.
@@ -134,14 +134,14 @@ def sb3_hyperparams(algo: str, values: Mapping[str, Any]) -> Hyperparams:
 
 
 def _count(name: str, value: Any) -> int:
-    """An integer, also if YAML made a float of it."""
+    """An integer, even if YAML parsed it as a float."""
     value = int(value) if isinstance(value, float) and value.is_integer() else value
     _check(name, value, RULES[name])
     return int(value)
 
 
 def _check(name: str, value: Any, rule: Rule) -> None:
-    """Raise an error that names the value and what is allowed, unless the value follows the rule."""
+    """Raise an error that names the value and what is allowed, unless the value satisfies the rule."""
     if isinstance(value, bool) or value not in rule.other:
         try:
             within(name, value, rule.interval, integer=rule.integer)
@@ -151,7 +151,7 @@ def _check(name: str, value: Any, rule: Rule) -> None:
 
 
 def _argument(name: str, value: Any, default: Any) -> Any:
-    """One argument of an algorithm: texts that stand for something else are read, all values are checked."""
+    """One argument of an algorithm: texts are parsed and all values are checked."""
     if value is None and default is None:
         return None
     if name in MAPPINGS:
@@ -176,7 +176,7 @@ def _switch(name: str, value: Any) -> bool:
 
 
 def _schedule(name: str, text: str) -> Any:
-    """``lin_<number>``: falls linearly to zero with what remains of the training."""
+    """``lin_<number>``: falls linearly from the number to zero over the training."""
     start, _, number = text.partition("_")
     try:
         initial = float(number)
@@ -197,7 +197,7 @@ def _frequency(value: Sequence[Any]) -> tuple[int, str]:
 
 
 def _entropy(text: str) -> str:
-    """SAC's entropy coefficient, learned: ``auto``, or ``auto_<number>`` with its first value."""
+    """SAC's entropy coefficient, learned: ``auto``, or ``auto_<number>`` with its initial value."""
     start, underscore, number = text.partition("_")
     try:
         _check("ent_coef", float(number) if underscore else 1.0, _SIZE)

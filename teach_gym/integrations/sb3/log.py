@@ -13,11 +13,11 @@ from teach_gym.records.runlog import RunLog
 class RunWriter(KVWriter):  # type: ignore[misc]
     """Writes the numbers that an SB3 logger dumps into a ``RunLog``: CSV, TensorBoard and Weights & Biases.
 
-    What SB3 leaves out of TensorBoard is left out (the counters that every row's step tells), and so are texts,
+    Values that SB3 excludes from TensorBoard (counters that repeat the step of a row) are skipped, and so are texts,
     figures and videos.
 
     Args:
-        log: the run's records; whoever made them closes them.
+        log: the run's records; the caller closes them.
     """
 
     def __init__(self, log: RunLog) -> None:
@@ -38,5 +38,5 @@ class RunWriter(KVWriter):  # type: ignore[misc]
 
 
 def sb3_logger(log: RunLog) -> Logger:
-    """A logger for ``model.set_logger`` that writes into a run's records only."""
+    """A logger for ``model.set_logger`` that writes only into a run's records."""
     return Logger(None, [RunWriter(log)])

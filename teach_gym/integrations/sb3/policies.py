@@ -43,18 +43,18 @@ class PolicyTeacher(Teacher):
             ``torch.nn.Module`` that maps observations (B, O) to logits of the actions (B, A), or to continuous
             actions, B times the Box shape.
         deterministic: take the most probable action; otherwise actions are sampled from the runs' random streams
-            (``draws``), so that they repeat and no run depends on its neighbours. The policies of A2C, PPO and SAC and
-            modules are sampled in batches; other objects are called run by run with torch's and numpy's global
-            generators seeded. Policies without randomness (DQN, TD3, modules giving continuous actions) do the same
-            in either mode.
+            (``draws``), so that they are reproducible and no run depends on its neighbours. Modules and the policies of
+            A2C, PPO and SAC are sampled in batches; other objects are called run by run with torch's and numpy's global
+            generators seeded. Policies without randomness (DQN, TD3, modules giving continuous actions) act the
+            same in either mode.
         normalize: a ``VecNormalize`` or ``Normalization`` whose statistics, as they are now, are applied to
             observations. None takes those of the model's own environment, if it has any.
         name: the name in reports.
-        spec: the task it was trained on, where its observations are of another kind than those of the tasks it is to
-            teach (None: they are of the same).
+        spec: the task it was trained on, if its observations are of another kind than those of the tasks it will
+            teach (None: they are of the same kind).
 
     Raises:
-        TypeError: neither ``predict`` nor a module.
+        TypeError: the policy has no ``predict`` and is no module.
     """
 
     def __init__(
@@ -85,17 +85,17 @@ class PolicyTeacher(Teacher):
                 raise ValueError(f"the policy's {kind} space is {_in_words(found)}, the task's is {_in_words(space)}")
         size = wanted["observation"].shape[0]
         if self.normalization is not None and len(self.normalization.mean) != size:
-            raise ValueError(f"{len(self.normalization.mean)} entries are normalised, observations have {size}")
+            raise ValueError(f"the normalisation has {len(self.normalization.mean)} entries, observations have {size}")
         if not hasattr(self.policy, "predict"):
             n = int(np.prod(wanted["action"].shape)) if task.spec.continuous else task.n_actions
             try:
                 shape = tuple(self._forward(np.zeros((2, size), dtype=np.float32)).shape)
             except RuntimeError as error:
                 raise ValueError(
-                    f"the module cannot see the task's {_in_words(wanted['observation'])}: {error}"
+                    f"the module does not accept the task's {_in_words(wanted['observation'])}: {error}"
                 ) from error
             if shape[0] != 2 or np.prod(shape) != 2 * n:
-                raise ValueError(f"the module answers {shape} to 2 observations, the task takes {wanted['action']}")
+                raise ValueError(f"the module returns {shape} for 2 observations, the task takes {wanted['action']}")
 
     def __call__(self, task: Task, state: TeachState) -> Choice:
         """The policy's actions: (B,) int64, or (B, *Box shape) of the task's dtype.
@@ -172,7 +172,7 @@ class PolicyTeacher(Teacher):
 
 
 def _in_words(space: Any) -> str:
-    """A space without the bounds of every entry."""
+    """A space in words, without the bounds of every entry."""
     if not isinstance(space, gym.spaces.Box):
         return str(space)
     return f"Box{space.shape} in [{space.low.min()}, {space.high.max()}]"

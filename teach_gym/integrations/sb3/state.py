@@ -1,7 +1,7 @@
-"""The state of a training with Stable-Baselines3 as plain tensors and numbers, so that another process can resume it.
+"""The state of a training with Stable-Baselines3 as plain tensors and numbers, from which another process can resume.
 
 SB3's own ``save`` pickles; a checkpoint here is read with ``weights_only=True``. Environments are not saved:
-``restart`` begins new episodes, with all randomness made from (seed, step). A training that restarts at each of its
+``restart`` starts new episodes, with all randomness derived from (seed, step). A training that restarts at each of its
 checkpoints is therefore the same, to the last bit on the CPU, whether or not it was interrupted there.
 """
 
@@ -24,14 +24,14 @@ COUNTERS = (
 )
 """The plain numbers that SB3's algorithms keep about their progress, where an algorithm has them."""
 EPISODE = ("r", "l")
-"""What SB3 logs of an ended episode: its return and its length."""
+"""What SB3 logs of a finished episode: its return and its length."""
 LARGEST_BUFFER = 64 * 2**20
-"""Bytes up to which a replay buffer is part of the checkpoint."""
+"""Largest size in bytes at which a replay buffer is part of the checkpoint."""
 _MOMENTS = ("mean", "var", "count")
 
 
 def model_state(model: BaseAlgorithm) -> tuple[dict[str, Any], dict[str, float]]:
-    """What decides how a training continues after ``restart``.
+    """Everything that determines how a training continues after ``restart``.
 
     Returns:
         Tensors in dictionaries: parameters of the policy, states of its optimizers, the entropy coefficient of SAC,
@@ -66,9 +66,9 @@ def restore_model(model: BaseAlgorithm, tensors: dict[str, Any], counters: dict[
     """Give a new model, made with the same settings, the state of ``model_state``.
 
     Returns:
-        Whether everything is as it was; False for an off-policy model whose replay buffer was too large for the
+        Whether the state is complete; False for an off-policy model whose replay buffer was too large for the
         checkpoint. Its buffer starts empty, and it collects ``learning_starts`` steps with random actions, as at the
-        beginning of a training, before it learns again.
+        start of a training, before it learns again.
     """
     model.set_parameters(tensors["parameters"], device=model.device)
     for name, value in tensors["variables"].items():
@@ -109,7 +109,7 @@ def restart(model: BaseAlgorithm, seed: int, step: int) -> None:
 
 
 def reseed(model: BaseAlgorithm, seed: int, step: int) -> None:
-    """Seed every random generator from (seed, step), and draw anew what exploration keeps between steps."""
+    """Seed every random generator from (seed, step), and redraw the exploration noise that is kept between steps."""
     word = int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
     model.set_random_seed((word >> 2) + 2**30)
     if getattr(model, "action_noise", None) is not None:

@@ -1,4 +1,4 @@
-"""Trainings with Stable-Baselines3's A2C, PPO, DQN, SAC and TD3, which can be interrupted and resumed."""
+"""Resumable trainings with Stable-Baselines3's A2C, PPO, DQN, SAC and TD3."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from teach_gym.records.runlog import RunLog
 from teach_gym.teachers.perceptron import Network
 
 ROWS = 100
-"""About as many rows of SB3's own values are logged in a training."""
+"""Approximate number of rows of SB3's own values logged in a training."""
 
 
 def make_model(task: str, hyperparams: Hyperparams, seed: int, device: str = "cpu") -> BaseAlgorithm:
-    """An untrained model with its environment: native, monitored and, if wanted, normalised.
+    """An untrained model with its environment: native, monitored and, if requested, normalised.
 
     Args:
         task: the task as text, such as ``LabelMoons:budget=40``.
         hyperparams: the algorithm and its hyper-parameters; their ``env_kwargs`` are not used.
-        seed: decides everything that is random.
-        device: where the networks are.
+        seed: determines all randomness.
+        device: the device of the networks.
 
     Raises:
         ValueError: hyper-parameters that the algorithm does not take, or a task that cannot be built.
@@ -51,14 +51,14 @@ def make_model(task: str, hyperparams: Hyperparams, seed: int, device: str = "cp
 class Sb3Trainer:
     """A training of an SB3 model; see ``teach_gym.training.program.Trainer``.
 
-    Episodes begin anew after each evaluation, so what was learned, the counters and the statistics of a checkpoint
-    are enough to resume as if nothing had happened.
+    New episodes start after each evaluation, so the learned parameters, the counters and the statistics of a checkpoint
+    are enough to resume exactly.
 
     Args:
         task: the task as text.
         hyperparams: the algorithm and its hyper-parameters.
-        seed: decides everything that is random.
-        device: where the networks are.
+        seed: determines all randomness.
+        device: the device of the networks.
     """
 
     def __init__(self, task: str, hyperparams: Hyperparams, seed: int, device: str = "cpu") -> None:
@@ -81,11 +81,11 @@ class Sb3Trainer:
         self.model.dump_logs()
 
     def network(self) -> Network:
-        """What the policy does without sampling."""
+        """The deterministic policy."""
         return network_of(self.model)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What decides how the training continues: tensors, and plain numbers."""
+        """Everything that determines how the training continues: tensors and plain numbers."""
         return model_state(self.model)
 
     def restore(self, tensors: dict[str, Any], numbers: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Stable-Baselines3: the native vector environment as its ``VecEnv``, a step of many teaching runs in one call."""
+"""Stable-Baselines3: the native vector environment as a ``VecEnv`` that steps many teaching runs in one call."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TeachVecEnv(VecEnv):  # type: ignore[misc]
     """The native vector environment with SB3's interface.
 
     Each step returns arrays of its own: observations (B, O) float32 with the batch axis fastest in memory, rewards
-    (B,) float32, dones (B,) bool. Sub-environments start again within the step that ends their episode.
+    (B,) float32, dones (B,) bool. Sub-environments restart within the step that ends their episode.
 
     The info of a sub-environment holds ``distance`` (unless the task is a black box) and ``TimeLimit.truncated`` (True
     only where ``max_episode_steps`` ends an episode: the budget is part of the task and the observation), at an
@@ -34,8 +34,8 @@ class TeachVecEnv(VecEnv):  # type: ignore[misc]
     dictionary of its own for every sub-environment. SB3 would allow the running ones to share one: its algorithms and
     buffers only read infos, ``VecNormalize`` writes to those of ended episodes, ``VecMonitor`` copies these,
     ``HerReplayBuffer`` keeps references. But then none could have its own distance, and a wrapper that adds an entry to
-    each info would write them all to one place; the dictionaries cost a few per cent of training at 1,024
-    sub-environments, less below.
+    each info would write them all to one place. The dictionaries cost a few per cent of training time at 1,024
+    sub-environments and less at fewer.
 
     Args:
         env: the environment, made with ``autoreset_mode="same_step"``.
@@ -71,7 +71,7 @@ class TeachVecEnv(VecEnv):  # type: ignore[misc]
         return observation
 
     def step_async(self, actions: Any) -> None:
-        """Keep the actions, (B,) integers or (B, *Box shape), for ``step_wait``."""
+        """Store the actions, (B,) integers or (B, *Box shape), for ``step_wait``."""
         self._actions = actions
 
     def step_wait(self) -> tuple[Floats, Floats, npt.NDArray[np.bool_], list[dict[str, Any]]]:
@@ -106,7 +106,7 @@ class TeachVecEnv(VecEnv):  # type: ignore[misc]
         """An attribute of the chosen sub-environments; ``state`` is that of each (a batch of one run).
 
         Raises:
-            AttributeError: there is none of that name.
+            AttributeError: there is none with that name.
         """
         chosen = list(self._get_indices(indices))
         if attr_name == "state" and self.env.state is not None:
@@ -117,7 +117,7 @@ class TeachVecEnv(VecEnv):  # type: ignore[misc]
         return [getattr(self.env, _SPACES.get(attr_name, attr_name))] * len(chosen)
 
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
-        """Note a new attribute at the chosen sub-environments, for ``get_attr``.
+        """Store a new attribute for the chosen sub-environments, for ``get_attr``.
 
         Raises:
             AttributeError: the environment's own attributes (the task, the spaces) cannot be changed.
@@ -173,7 +173,7 @@ def make_vec_env(id: str, num_envs: int, seed: int | None = None, **kwargs: Any)
         ValueError: unknown id or a value out of range.
         TypeError: a field that a task does not have.
     """
-    spec_kwargs(id)  # refuses tasks whose learner is a network
+    spec_kwargs(id)  # raises for tasks whose learner is a network
     mode = gym.VectorizeMode.VECTOR_ENTRY_POINT
     env = gym.make_vec(env_id(short_name(id)), num_envs, mode, autoreset_mode="same_step", **kwargs)
     assert isinstance(env, TeachVectorEnv)
