@@ -31,21 +31,20 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm")
 def load_pool(name: str, data_dir: str | Path | None = None, *, device: str = "cpu", **options: Any) -> ImagePool:
     """Read an image pool onto a device.
 
-        Args:
-            name: ``mnist``, ``cifar10`` and ``cifar100`` (torchvision's layout), ``cifar10_jpeg`` (a tree of JPEG files,
-                unpacked or as .tar.xz), ``folder`` (any tree of image files) or ``patterns`` (made-up images).
-            data_dir: the data folder (default: ``TEACH_GYM_DATA``, else the user's cache folder).
-            device: a torch device.
-            **options: for ``folder``: ``path`` of a folder with ``train/<class>/*`` and ``test/<class>/*`` (or
-                ``val/<class>/*``), and ``size`` (height, width) that images are resized to; for ``patterns`` see
-    ``teach_gym.neural.patterns``.
+    Args:
+        name: ``mnist``, ``cifar10`` and ``cifar100`` (torchvision's layout), ``cifar10_jpeg`` (a tree of JPEG files,
+            unpacked or as .tar.xz), ``folder`` (any tree of image files) or ``patterns`` (made-up images).
+        data_dir: the data folder (default: ``TEACH_GYM_DATA``, else the user's cache folder).
+        device: a torch device.
+        **options: for ``folder``: ``path`` of a folder with ``train/<class>/*`` and ``test/<class>/*`` (or
+            ``val/<class>/*``), and ``size`` (height, width) that images are resized to; for ``patterns`` see there.
 
-        Raises:
-            ValueError: unknown name, or images of several sizes.
-            TypeError: an option the pool does not have.
-            DataNotFoundError: files are missing; the message names the layout.
-            DamagedDataError: files that cannot be read.
-            ImportError: torchvision is not installed.
+    Raises:
+        ValueError: unknown name, or images of several sizes.
+        TypeError: an option the pool does not have.
+        DataNotFoundError: files are missing; the message names the layout.
+        DamagedDataError: files that cannot be read.
+        ImportError: torchvision is not installed.
     """
     train, held_out, classes = chosen("image pool", name, READERS, options)(data_dir)
     return ImagePool(name, train, held_out, classes).to(device)

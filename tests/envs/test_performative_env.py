@@ -185,5 +185,5 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> 
 def test_offsets_must_be_a_bool_and_dht_teachers_know_none() -> None:
     with pytest.raises(TypeError, match="offsets must be True or False, got 1"):
         make_learner("mlp", offsets=1)
-    with pytest.raises(ValueError, match="'dht' gives inputs and no offsets"):
+    with pytest.raises(ValueError, match="'dht' gives inputs, not offsets"):
         make_teacher("dht").check(task_of())

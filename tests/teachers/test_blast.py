@@ -442,7 +442,7 @@ def test_a_saved_teacher_gives_the_same_examples_and_damage_is_told(tmp_path: Pa
         ("mixup", {"method": "darts", "options": {"xi": 0.0}}, "xi must be > 0"),
         ("features-ball", {"method": "darts"}, "momentum=0"),
         ("label", {"settings": TrainingSettings(alpha=1.0, auxiliary="target")}, "without w"),
-        ("label", {"settings": TrainingSettings(last_gap=True)}, "last_gap is about the distance"),
+        ("label", {"settings": TrainingSettings(last_gap=True)}, "last_gap concerns the distance"),
         ("distillation", {"method": "darts", "options": {"order": 1}}, "no soft labels"),
         ("label", {"method": "policy_gradient", "options": {"reward": "time"}}, "unknown reward 'time'"),
     ],

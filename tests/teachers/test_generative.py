@@ -350,7 +350,7 @@ def test_bad_input() -> None:
         train("gan", task, adversarial=-1.0)
     with pytest.raises(ValueError, match="epsilon must be >= 0 and finite, got nan"):
         Privacy(float("nan"))
-    with pytest.raises(ValueError, match="200 rows asked for, the pool has 80"):
+    with pytest.raises(ValueError, match="200 rows was requested, the pool has 80"):
         train("private", task, privacy=Privacy(0.1, rows=200))
     with pytest.raises(ValueError, match="two rows at least"):
         train("gan", make_task(**DIGITS), dataclasses.replace(SHORT, learners=1), width=4)

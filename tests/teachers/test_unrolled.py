@@ -273,7 +273,7 @@ def test_memory_needs_the_first_step() -> None:
     state = reset(task, Streams.from_seeds([0, 1]))
     with pytest.raises(RuntimeError, match="first step"):
         teacher(task, state._replace(t=state.t + 1))
-    with pytest.raises(ValueError, match="cannot be shared out"):
+    with pytest.raises(ValueError, match="cannot be divided"):
         Unrolled(policy=double_policy(task, 2))(task, reset(task, Streams.from_seeds([0, 1, 2])))
 
 

@@ -69,7 +69,7 @@ class AdversarialTerm(Term):
         seeds: the teachers' seeds.
         settings: how the teacher is trained.
         weight: weight of the term.
-        saturating: the formula as it is in the paper.
+        saturating: use the paper's formula unchanged.
         dropout: share of the discriminator's hidden units that are dropped.
     """
 
@@ -95,7 +95,7 @@ class AdversarialTerm(Term):
         self.shown: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def begin(self, unrolled: Policy) -> None:
-        """Forget the last iteration; D is the same for the whole unroll."""
+        """Clear the last iteration; D is fixed during the whole unroll."""
         super().begin(unrolled)
         self.shown = []
         self.discriminator.requires_grad_(False)
@@ -109,7 +109,7 @@ class AdversarialTerm(Term):
         return self.added(value.mean(1) * (len(window.examples.x) / self.steps))
 
     def finish(self, iteration: int) -> Values:
-        """One step of D on what was shown against as many real rows; its loss, and the policy's term."""
+        """One step of D on the examples shown and as many real rows; its loss, and the policy's term."""
         draws = draws_of(self.seeds, 6, iteration)
         made, label = (torch.cat(parts, dim=1) for parts in zip(*self.shown, strict=True))
         real = sample_rows(draws, made.shape[1], *self.real)

@@ -1,4 +1,4 @@
-"""Black-box teachers from files: they see the learner and the offered examples, and nothing of w*."""
+"""Black-box teachers from files: they see the learner and the offered examples, but not w*."""
 
 from __future__ import annotations
 

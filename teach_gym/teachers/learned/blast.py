@@ -1,4 +1,4 @@
-"""Black-box teachers learned on hold-out rows instead of w*: BLAST (LAST 4) and black-box DHT (DHT 4.1, 5.2).
+"""Black-box teachers trained on hold-out rows instead of w*: BLAST (LAST 4) and black-box DHT (DHT 4.1, 5.2).
 
     trained = train_black_box([task], range(10), TrainingSettings(steps=40), architecture={"alpha": 0.5})
     trained.save("teachers")  # teachers/0.safetensors, ...
@@ -42,8 +42,8 @@ def train_black_box(
     """Train black-box teachers, all at once.
 
     Args:
-        tasks: one task for all teachers, or one for each (other pools, the same shapes).
-        seeds: one for each teacher: its first weights, its learners and their data.
+        tasks: one task for all teachers, or one for each (different pools, the same shapes).
+        seeds: one for each teacher; it determines the initial weights, the learners and their data.
         settings: how to train (None: DHT's settings).
         method: a key of ``METHODS``.
         architecture: ``hidden``, ``space``, ``alpha``, ``sees``, ``batch_norm`` and ``activation`` of

@@ -1,7 +1,7 @@
 """Convolutional networks of S teachers computed as one: images of a GAN (DHT C.7) and of a variational autoencoder.
 
 Rows of pixels are (S, L, side^2), as everywhere in learned teachers; between the layers the teachers are groups of
-channels, (L, S C, height, width), so that one grouped convolution serves them all.
+channels, (L, S C, height, width), so that one grouped convolution computes them all.
 """
 
 from __future__ import annotations
@@ -82,13 +82,13 @@ def to_rows(images: torch.Tensor, s: int) -> torch.Tensor:
 
 
 def join(a: torch.Tensor, b: torch.Tensor, s: int) -> torch.Tensor:
-    """Put the channels of two images together: (L, S Ca, ...), (L, S Cb, ...) -> (L, S (Ca + Cb), ...)."""
+    """Concatenate the channels of two images: (L, S Ca, ...), (L, S Cb, ...) -> (L, S (Ca + Cb), ...)."""
     parts = [image.reshape(len(image), s, -1, *image.shape[2:]) for image in (a, b)]
     return torch.cat(parts, dim=2).flatten(1, 2)
 
 
 def brightness(signed: torch.Tensor, pixels: tuple[float, float]) -> torch.Tensor:
-    """Map [-1, 1] on the interval of the pixels."""
+    """Map [-1, 1] to the interval of the pixels."""
     low, high = pixels
     return low + 0.5 * (high - low) * (signed + 1.0)
 

@@ -1,4 +1,4 @@
-"""The designs of generative policies: what networks they have for a task, and the real rows they imitate."""
+"""The designs of generative policies: their networks for a task, and the real rows they imitate."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Design:
         noise: entries of the noise: the generator's input, or the latent.
         hidden: units of the hidden layers of a generator of features or of a policy in the latent space.
         decoder: units of the hidden layers of a decoder of features.
-        side: side of the images it makes, 0 where it makes features.
+        side: side of the images it makes, 0 if it makes features.
         width: channels of the image networks.
         pixels: values of the darkest and of the brightest pixel.
-        projected: whether the images are projected on the features.
+        projected: whether the images are projected to the features.
         normalize: see ``teach_gym.teachers.learned.policy.Architecture``.
 
     Raises:
@@ -95,7 +95,7 @@ class Design:
 
     @property
     def seen(self) -> int:
-        """Entries it sees beside the noise."""
+        """Entries it sees in addition to the noise."""
         return self.parameters * (3 if self.momentum else 2) + self.d * self.sees_x + self.embedded
 
 
@@ -121,7 +121,7 @@ def design(
         normalize: see ``teach_gym.teachers.learned.policy.Architecture``.
 
     Raises:
-        ValueError: images wanted of a pool that has none or none that fit, or whose pixels are not known.
+        ValueError: images requested of a pool without (suitable) images or with unknown pixels.
         TypeError: a value of the wrong type.
     """
     pool = task.pool
@@ -152,7 +152,7 @@ def design(
 
 
 class Real(NamedTuple):
-    """Real rows of a pool, in what a policy makes.
+    """Real rows of a pool, in the form a policy makes them.
 
     Attributes:
         rows: (N, d) features or (N, side^2) pixels of the train rows.

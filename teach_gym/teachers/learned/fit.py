@@ -1,8 +1,8 @@
-"""The training loop of teachers that are learned by unrolling: episodes, records, checkpoints, resuming.
+"""The training loop of unrolled teachers: episodes, records, checkpoints, resuming.
 
-``fit`` knows no objective: it draws every iteration's episodes, calls a ``Step`` with them, and keeps the records. What
-is trained is a dictionary of parts with ``state_dict`` and ``load_state_dict`` (networks and optimizers), so that a
-generator with its discriminator is trained by the same loop as a single policy.
+``fit`` does not depend on the objective: it draws every iteration's episodes, calls a ``Step`` with them, and keeps
+the records. What is trained is a dictionary of parts with ``state_dict`` and ``load_state_dict`` (networks and
+optimizers), so that a generator with its discriminator is trained by the same loop as a single policy.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class TrainingSettings:
         auxiliary: whose losses these are: the ``learner``'s (the paper's formula) or those of the ``target`` w* (the
             authors' released version).
         detach: detach the learner's weights between steps: no back-propagation through time, every step's gap counts.
-        truncate: let gradients flow through so many steps; the gaps at the end of every window count (None: all).
+        truncate: let gradients flow through this many steps; the gaps at the end of every window count (None: all).
         last_gap: only the gap after the last step counts, also with ``detach`` and ``truncate``.
-        recompute: keep the graph of so many steps at a time, to save memory (None: keep all).
-        every: the teacher sees the learner's parameters at every so-many-th step (v of GIT, LAST Eq. 7).
+        recompute: keep the graph of this many steps at a time, to save memory (None: keep all).
+        every: the teacher sees the learner's parameters once in this many steps (v of GIT, LAST Eq. 7).
         weight_decay: L2 penalty in Adam.
         max_grad_norm: largest norm of a teacher's gradient (None: any).
         dtype: ``float32`` or ``float64``.
@@ -108,7 +108,7 @@ class TrainingSettings:
 
     @property
     def loss(self) -> str | None:
-        """Whose losses on the examples are wanted, as ``unroll`` takes it."""
+        """Whose losses on the examples are requested, as ``unroll`` takes it."""
         return self.auxiliary if self.alpha > 0 else None
 
 
@@ -133,12 +133,12 @@ def fit(
     CPU) and teachers do not depend on each other.
 
     Args:
-        step: makes an iteration; it raises ``DivergedError`` when its numbers are not finite.
+        step: runs an iteration; it raises ``DivergedError`` when its numbers are not finite.
         parts: what is trained, by name.
         tasks: one task for all teachers, or one for each (in numpy).
         seeds: the teachers' seeds.
         settings: how to train.
-        config: what else decides the result, plain JSON values (the architecture, say).
+        config: everything else that determines the result, in plain JSON values (for example the architecture).
         out: the run's folder (None: keep no records).
         resume: go on from the folder's last checkpoint.
         starts: (S, P) the same initial learners in every iteration; None draws new ones.
@@ -147,7 +147,7 @@ def fit(
         **logging: further arguments of ``RunLog``.
 
     Returns:
-        What the steps gave, by name: (iterations done by this call, S).
+        The values returned by the steps, by name: (iterations done by this call, S).
 
     Raises:
         DivergedError: numbers are no longer finite; the message names the last good checkpoint.
@@ -182,7 +182,7 @@ def fit(
 
 
 def check_tasks(tasks: Sequence[Task], seeds: Sequence[int], starts: Array | None) -> None:
-    """Raise a ``ValueError`` where tasks, seeds and initial learners do not fit each other."""
+    """Raise a ``ValueError`` if tasks, seeds and initial learners do not match."""
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise ValueError(f"seeds must be one or more different integers >= 0, got {list(seeds)}")
     if len(tasks) not in (1, len(seeds)):
@@ -212,7 +212,7 @@ def _digest(tasks: Sequence[Task], starts: Array | None) -> dict[str, Any]:
 
 
 def _restore(log: RunLog | None, parts: Mapping[str, Any]) -> int:
-    """Load the last checkpoint into the parts; the iterations done."""
+    """Load the last checkpoint into the parts; return the number of iterations done."""
     if log is None or log.restored is None:
         return 0
     for name, part in parts.items():

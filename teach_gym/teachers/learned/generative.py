@@ -69,7 +69,7 @@ class VAE(FromFile):
 
 @dataclass(eq=False)
 class Private(FromFile):
-    """A data transformation that keeps away from a privacy set (DHT Eq. 10).
+    """A data transformation that stays away from a privacy set (DHT Eq. 10).
 
     Args:
         see ``teach_gym.teachers.from_file.FromFile``, also for errors.
@@ -83,7 +83,7 @@ class Private(FromFile):
 
 
 KINDS = dict.fromkeys(("gan", "vae", "private"))
-"""The kinds of teachers that are trained here."""
+"""The kinds of teachers trained here."""
 
 
 def perceptual_distance(teacher: FromFile, example: Example) -> Array:
@@ -116,7 +116,7 @@ def _empty_transformation(about: dict[str, Any], tensors: Mapping[str, Any]) -> 
 
 
 def _with_perception(policy: TeachingNetworks, tensors: Mapping[str, Any]) -> TeachingNetworks:
-    """Add a perceptual distance of the tensors' sizes, if they have one; its weights are still to be loaded."""
+    """Add a perceptual distance of the tensors' sizes, if they have one; its weights are loaded later."""
     from teach_gym.teachers.learned.pretrain import Perception
 
     prefix = "perception."
@@ -148,12 +148,12 @@ def train_generative(
 
     Args:
         kind: ``gan``, ``vae`` or ``private``.
-        tasks: one task for all teachers, or one for each (other pools and targets).
-        seeds: one for each teacher: its first weights, its noise, its learners and their data.
+        tasks: one task for all teachers, or one for each (different pools and targets).
+        seeds: one for each teacher; it determines the initial weights, the noise, the learners and their data.
         settings: how to train (None: DHT's settings).
         adversarial: weight of the adversarial term of a ``gan``.
         saturating: see ``teach_gym.teachers.learned.terms.AdversarialTerm``.
-        dropout: see there.
+        dropout: see ``teach_gym.teachers.learned.adversarial.AdversarialTerm``.
         kl: weight of the divergence of a ``vae``.
         privacy: keep examples away from a privacy set (``private`` needs it).
         pretraining: how autoencoders and perceptual distances are trained (None: the defaults).

@@ -32,9 +32,9 @@ class GenerativePolicy(TeachingNetworks):
 
     Args:
         arch: the design.
-        projections: (S, side^2, d), or None where it makes features (or where it will be loaded).
-        seeds: S seeds of the first weights.
-        decoder: the decoders of a ``vae`` policy, pre-trained; they are kept as they are (None: to be loaded).
+        projections: (S, side^2, d), or None where it makes features (or if it will be loaded).
+        seeds: S seeds of the initial weights.
+        decoder: the decoders of a ``vae`` policy, pre-trained and frozen (None: to be loaded).
     """
 
     projection: torch.Tensor
@@ -60,7 +60,7 @@ class GenerativePolicy(TeachingNetworks):
             self.register_buffer("projection", torch.tensor(np.asarray(table), dtype=torch.float32))
 
     def inputs(self, task: Task, state: TeachState) -> Array:
-        """What it sees, numpy or torch as the state: learner, row (if it sees that) and label; (B, m, entries)."""
+        """What it sees, numpy or torch as the state: learner, row (if it sees one) and label; (B, m, entries)."""
         seen = inputs(task, state, normalize=self.arch.normalize)
         if self.arch.sees_x:
             return seen
@@ -68,12 +68,12 @@ class GenerativePolicy(TeachingNetworks):
         return namespace(seen).concat([seen[..., :learner], seen[..., learner + self.arch.d :]], axis=-1)
 
     def generate(self, seen: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features or pixels (B, m, size), and what the terms of the objective are measured on.
+        """Features or pixels (B, m, size), and the quantity that the terms of the objective use.
 
-        That is the same for a GAN, and mean and log variance of the latent (B, m, 2 noise) for a VAE.
+        The latter is the same for a GAN, and mean and log variance of the latent (B, m, 2 noise) for a VAE.
 
         Args:
-            seen: (B, m, entries) what ``inputs`` gives.
+            seen: (B, m, entries), from ``inputs``.
             noise: (B, m, noise).
         """
         arch, shape = self.arch, seen.shape[:-1]
@@ -92,7 +92,7 @@ class GenerativePolicy(TeachingNetworks):
         return made, made
 
     def raw(self, *seen: torch.Tensor) -> torch.Tensor:
-        """What the networks make of what they see and of noise: (B, m, entries), (B, m, noise) -> (B, m, size)."""
+        """The networks' outputs for inputs and noise: (B, m, entries), (B, m, noise) -> (B, m, size)."""
         return self.generate(*seen)[0]
 
     def example(self, task: Task, state: TeachState, out: Array) -> Example:
@@ -103,12 +103,12 @@ class GenerativePolicy(TeachingNetworks):
         return Example(out, state.y[:, 0])
 
     def forward(self, task: Task, state: TeachState, noise: torch.Tensor) -> tuple[Example, torch.Tensor]:
-        """The teaching examples of B runs, in torch, and what the terms of the objective are measured on."""
+        """The teaching examples of B runs, in torch, and the quantity that the terms of the objective use."""
         made, measured = self.generate(as_tensor(self.inputs(task, state)), noise)
         return self.example(task, state, as_array(made)), measured
 
     def made(self, task: Task, state: TeachState) -> Array:
-        """What the networks make for a numpy state, features or pixels before the projection: (B, m, size)."""
+        """The networks' outputs for a numpy state, features or pixels before the projection: (B, m, size)."""
         noise = draws(state).normal(state.x.shape[-2], self.arch.noise)
         return self.outputs(self.inputs(task, state), noise)
 
@@ -117,21 +117,21 @@ class GenerativePolicy(TeachingNetworks):
         return self.example(task, state, self.made(task, state))
 
     def facts(self, task: Task) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What the networks are for, and what a task is: see ``teach_gym.teachers.from_file``."""
+        """The tasks the networks fit, and the properties of a task: see ``teach_gym.teachers.from_file``."""
         here = sizes_of(task)
         return {name: getattr(self.arch, name) for name in here}, here
 
 
 class NoisyEpisodes(nn.Module):
-    """A generative policy with the noise of whole episodes, as it is unrolled.
+    """A generative policy with the noise of whole episodes, for unrolling.
 
     Args:
         policy: the policy.
         noise: (v, B, m, noise) of every step.
 
     Attributes:
-        measured: by step, what the terms of the objective are measured on, (B, m, entries): of the first call for a
-            step, where steps are computed again.
+        measured: by step, the quantity that the terms of the objective use, (B, m, entries); from the first call for a
+            step if steps are recomputed.
     """
 
     def __init__(self, policy: GenerativePolicy, noise: torch.Tensor) -> None:

@@ -1,4 +1,4 @@
-"""How black-box teachers are learned: iterations of their training, on hold-out rows instead of w*.
+"""Training iterations of black-box teachers, on hold-out rows instead of w*.
 
 ``HoldoutLoss`` is BLAST by unrolling (LAST Eq. 6), ``VirtualStep`` looks one step ahead (DHT appendix B),
 ``PolicyGradient`` takes discrete actions and a terminal reward (LAST 4, DHT 4.1). See ``blast.train_black_box``.
@@ -53,7 +53,7 @@ class HoldoutRows:
         if settings.loss == "target":
             raise ValueError("a teacher without w* cannot use its losses: auxiliary must be 'learner', got 'target'")
         if settings.last_gap:
-            raise ValueError("last_gap is about the distance to w*, which a teacher without w* does not know")
+            raise ValueError("last_gap concerns the distance to w*, which a teacher without w* does not know")
         self.learner, self.policy = tasks[0].learner, policy
         tables, dtype = [holdout_table(task) for task in tasks], getattr(torch, settings.dtype)
         n = min(len(x) for x, _ in tables)
@@ -118,7 +118,7 @@ class VirtualStep(Objective):
         xi: size of the virtual step (None: the learner's step size).
 
     Raises:
-        ValueError: a value out of range, or a task that it does not fit.
+        ValueError: a value out of range, or a task that does not fit.
     """
 
     goal = "holdout_loss"
@@ -148,7 +148,7 @@ class VirtualStep(Objective):
         self.steps = 0
 
     def begin(self, iteration: int, episodes: Episodes, policy: Any) -> Policy:
-        """Draw the hold-out rows of every step, if they are taught."""
+        """Draw the hold-out rows of every step, if these are taught."""
         self.before, self.steps = as_tensor(episodes.state.w), len(episodes.x)
         if self.order == 1:
             shape, n = (self.steps, self.settings.learners, *episodes.x.shape[2:4]), self.rows.x.shape[2]
@@ -187,7 +187,7 @@ class PolicyGradient:
 
     grad J = mean over episodes of sum_t grad log pi(a_t | s_t) (R - b), with R the hold-out accuracy (or minus the
     hold-out loss) of the learner at the episode's end. The papers have no baseline b; here it is the mean over a
-    teacher's episodes, and the differences are divided by their deviation, which changes the noise and not the goal.
+    teacher's episodes, and the differences are divided by their deviation, which changes the noise but not the goal.
 
     Args:
         training: the task, the policy and its optimizer.
@@ -207,7 +207,7 @@ class PolicyGradient:
         self.rows, self.policy, self.parts = rows, rows.policy, training.parts
         self.seeds, self.reward = tuple(seeds), reward
         if self.settings.learners < 2:
-            raise ValueError(f"policy gradient needs two learners at least, got learners={self.settings.learners}")
+            raise ValueError(f"policy gradient needs at least two learners, got learners={self.settings.learners}")
 
     def __call__(self, iteration: int, episodes: Episodes) -> Values:
         """One step of Adam; objective (minus the mean reward) and last hold-out loss, (S,) each, before it."""
@@ -228,7 +228,7 @@ class PolicyGradient:
         return {"objective": -earned.mean(1), "holdout_loss": held.mean(1)}
 
     def _episodes(self, episodes: Episodes, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Teach with sampled actions: what was seen (B, v, m, inputs), the actions (B, v), the last learners (B, P)."""
+        """Teach with sampled actions: the inputs (B, v, m, inputs), the actions (B, v), the last learners (B, P)."""
         seen: list[torch.Tensor] = []
         chosen: list[torch.Tensor] = []
 
@@ -287,4 +287,4 @@ METHODS: dict[str, Callable[..., Any]] = {
     "darts": by_virtual_steps,
     "policy_gradient": by_policy_gradient,
 }
-"""How black-box teachers are learned: each makes an iteration of training, with the ``parts`` that it trains."""
+"""Training methods of black-box teachers: each makes a training iteration, with the ``parts`` that it trains."""

@@ -1,9 +1,9 @@
-"""Many small networks of the same sizes, one for each of S teachers, computed as one: every tensor is led by S.
+"""Many small networks of the same sizes, one for each of S teachers, computed as one: every tensor has first axis S.
 
-Training ten teachers of two features costs little more than training one, because what takes the time is the number of
-operations and not their size. A network here is an ``nn.Module`` from (S, L, n) to (S, L, n'), L rows for each teacher;
-all its parameters and buffers have S as first axis, so ``pick`` can cut out one teacher. Layers without parameters
-(``nn.LeakyReLU``, ``nn.Dropout``) fit in between.
+Training ten teachers of two features costs little more than training one, because the time depends on the
+number of operations and not on their size. A network here is an ``nn.Module`` from (S, L, n) to (S, L, n'), L rows for
+each teacher; all its parameters and buffers have S as first axis, so ``pick`` can cut out one teacher. Layers without
+parameters (``nn.LeakyReLU``, ``nn.Dropout``) fit in between.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ACTIVATIONS: dict[str, Any] = {
 """The activations by name; the leaky ReLU has DHT's slope 0.2."""
 
 DEFERRED = 64
-"""Calls whose weight gradients are added up at once; their inputs and slopes are kept until then."""
+"""Calls whose weight gradients are summed at once; their inputs and slopes are kept until then."""
 
 STATISTICS_RATE = 0.01
 """Share of a batch's statistics in the running ones; an unroll of 40 steps is 40 batches."""
@@ -45,7 +45,7 @@ def generators(seeds: Sequence[int]) -> list[torch.Generator]:
 
 
 class BatchedLinear(nn.Module):
-    """S linear layers: (S, L, n_in) -> (S, L, n_out), drawn as ``nn.Linear`` draws its own.
+    """S linear layers: (S, L, n_in) -> (S, L, n_out), initialised like ``nn.Linear``.
 
     Args:
         n_in: inputs.
@@ -67,7 +67,7 @@ class BatchedLinear(nn.Module):
         else:
             self.register_buffer("bias", torch.zeros(len(draws), 1, n_out))
         self.calls: list[tuple[torch.Tensor, torch.Tensor]] | None = None
-        """Inputs and slopes of the calls whose weight gradients ``deferred`` has yet to add up."""
+        """Inputs and slopes of the calls whose weight gradients ``deferred`` has not summed yet."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """X W + b for each teacher."""
@@ -91,7 +91,7 @@ def _weight_gradients(
 
 
 class _Linear(torch.autograd.Function):
-    """x W + b, whose weight gradients may be added up later (see ``deferred``)."""
+    """x W + b, whose weight gradients may be summed later (see ``deferred``)."""
 
     @staticmethod
     def forward(
@@ -120,10 +120,10 @@ class _Linear(torch.autograd.Function):
 
 @contextlib.contextmanager
 def deferred(module: nn.Module) -> Iterator[None]:
-    """A block around ``backward()`` calls: the linear layers' weight gradients are added up in lots and at its end.
+    """A block around ``backward()`` calls: the linear layers' weight gradients are summed in groups and at its end.
 
     A layer that is called at each of 40 unrolled steps then adds one product of 40 rows to its gradient instead of 40
-    outer products as large as its weights, which is what the time of large networks with few learners goes into.
+    outer products as large as its weights, which dominate the time of large networks with few learners.
     """
     layers = [layer for layer in module.modules() if isinstance(layer, BatchedLinear)]
     for layer in layers:
@@ -141,7 +141,7 @@ class BatchedNorm(nn.Module):
     """1-d batch normalisation for each of S teachers, over its own L rows: (S, L, n) -> (S, L, n).
 
     In training L must be at least 2; otherwise running statistics are used. ``frozen`` keeps those from being
-    updated twice where a step is computed again.
+    updated twice when a step is recomputed.
 
     Args:
         n: number S of teachers.
@@ -163,7 +163,7 @@ class BatchedNorm(nn.Module):
         s, rows, features = x.shape
         flat = x.transpose(0, 1).reshape(rows, s * features)
         mean, var = self.mean, self.var
-        if self.training and not self.tracking:  # torch updates what it is given
+        if self.training and not self.tracking:  # torch updates its arguments in place
             mean, var = mean.clone(), var.clone()
         mean, var = mean.view(-1), var.view(-1)
         weight, bias = self.weight.view(-1), self.bias.view(-1)
@@ -194,7 +194,7 @@ class TeachingNetworks(nn.Module):
         return len(next(self.parameters()))
 
     def raw(self, *seen: torch.Tensor) -> torch.Tensor:
-        """What the networks make of what they see: (B, ..., n) -> (B, ..., n')."""
+        """The networks' outputs for their inputs: (B, ..., n) -> (B, ..., n')."""
         (rows,) = seen
         out: torch.Tensor = self.net(rows.reshape(self.n, -1, rows.shape[-1]))
         return out.reshape(*rows.shape[:-1], out.shape[-1])
@@ -206,7 +206,9 @@ class TeachingNetworks(nn.Module):
             ValueError: B is not a multiple of S.
         """
         if len(seen[0]) % self.n:
-            raise ValueError(f"{self.n} networks teach as many runs each; {len(seen[0])} runs cannot be shared out")
+            raise ValueError(
+                f"{self.n} networks teach equally many runs each; {len(seen[0])} runs cannot be divided among them"
+            )
         dtype = next(self.parameters()).dtype
         self.eval()
         with torch.no_grad():
@@ -214,7 +216,7 @@ class TeachingNetworks(nn.Module):
         return found.astype(seen[0].dtype)
 
     def by_teacher(self, values: torch.Tensor) -> torch.Tensor:
-        """Values of B runs, those of each teacher's L learners together: (B, ...) -> (S, L, ...)."""
+        """Values of B runs, grouped by teacher: (B, ...) -> (S, L, ...)."""
         return values.reshape(self.n, -1, *values.shape[1:])
 
 
@@ -239,11 +241,11 @@ def mlp(
 
     Raises:
         ValueError: unknown activation, fewer than two sizes, one that is not positive, or a dropout outside [0, 1).
-        TypeError: a size that is no integer.
+        TypeError: a size that is not an integer.
     """
     make = lookup_name("activation", activation, ACTIVATIONS)
     if len(sizes) < 2:
-        raise ValueError(f"sizes must hold the inputs and the outputs at least, got {list(sizes)}")
+        raise ValueError(f"sizes must hold at least the inputs and the outputs, got {list(sizes)}")
     for size in sizes:
         positive("sizes", size, integer=True)
     if not 0.0 <= dropout < 1.0:

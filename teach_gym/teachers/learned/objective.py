@@ -1,6 +1,6 @@
 """One iteration of a teacher's training: unroll, add the objective's gradient window by window, step (LAST Eq. 5).
 
-What is minimised is an ``Objective``; ``Distance`` is that of unrolled teachers (DHT 3.3.1).
+``Objective`` is the quantity minimised; ``Distance`` is that of unrolled teachers (DHT 3.3.1).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Measured(NamedTuple):
 
     Attributes:
         objective: what is minimised, differentiable.
-        goal: the quantity the teacher is for, such as the squared distance to w*.
+        goal: the quantity the teacher is to reduce, such as the squared distance to w*.
         loss: the sum of the learner's losses on the teaching examples.
     """
 
@@ -39,7 +39,7 @@ class Measured(NamedTuple):
 
 
 class Objective(ABC):
-    """What a training minimises.
+    """The quantity that a training minimises.
 
     Attributes:
         goal: the name under which the goal after the last window is logged.
@@ -53,7 +53,7 @@ class Objective(ABC):
         self.parts = {}
 
     def begin(self, iteration: int, episodes: Episodes, policy: Any) -> Policy:
-        """Prepare an iteration and give what is unrolled in it, by default the policy."""
+        """Prepare an iteration and return what to unroll in it, by default the policy."""
         del iteration, episodes
         unrolled: Policy = policy
         return unrolled
@@ -63,7 +63,7 @@ class Objective(ABC):
         """Measure a window; its gradient is taken before the next window begins."""
 
     def finish(self, iteration: int, values: Values) -> Values:
-        """After the policy's step: the values to be logged, from those of the windows."""
+        """After the policy's step: the values to log, from those of the windows."""
         del iteration
         return values
 
@@ -72,7 +72,7 @@ class Distance(Objective):
     """||w^v - w*||^2 + alpha sum_i loss_i (DHT 3.3.1), each teacher's mean over its learners.
 
     With truncated back-propagation the squared distances at the ends of all windows are summed: without gradients
-    across windows, the last distance alone would teach the last window only (``last_gap`` has it that way).
+    across windows, the last distance alone would train on the last window only (as ``last_gap`` does).
 
     Args:
         policy: the networks.
@@ -103,7 +103,7 @@ class Training:
         window: steps that gradients flow through (None: those of the settings).
 
     Raises:
-        ValueError: batch normalisation with one row only.
+        ValueError: batch normalisation with a single row.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Training:
     ) -> None:
         if policy.arch.batch_norm and settings.learners * task.spec.batch_size < 2:
             raise ValueError(
-                "batch normalisation needs two rows at least for each teacher: "
+                "batch normalisation needs at least two rows for each teacher: "
                 f"learners={settings.learners}, batch_size={task.spec.batch_size}"
             )
         dtype = getattr(torch, settings.dtype)
@@ -155,7 +155,7 @@ class Training:
         return self.objective.finish(iteration, values)
 
     def _backward(self, measured: Measured) -> tuple[torch.Tensor, ...]:
-        """Add a window's gradient; what was measured, without it."""
+        """Add a window's gradient; return the measured values, detached."""
         if measured.objective.requires_grad:
             measured.objective.sum().backward()
         return tuple(values.detach() for values in measured)

@@ -1,4 +1,4 @@
-"""Teaching policies as networks: what they see, what they give, for many teachers at once.
+"""Teaching policies as networks: their inputs and outputs, for many teachers at once.
 
 A policy sees, for every row of the offered mini-batch, the learner's parameters w, their difference w - w* from the
 target, the row's features and its label (DHT, appendix C); with momentum also how far the velocity will carry the
@@ -48,7 +48,7 @@ class Architecture:
             the learner's lowest and highest, or on the simplex), ``box`` (features: inside the data's bounds) or
             ``image`` (features: pixels in [-1, 1], by a tanh, times the pool's projection).
         normalize: see w / ||w|| and its difference from w* / ||w*|| (the DHT authors' released version).
-        aligned: see the learner's and the target's logits on the row as well: the best label or features hang on these
+        aligned: also see the learner's and the target's logits on the row: the best label or features depend on these
             inner products, which a small network is slow to learn.
         batch_norm: 1-d batch normalisation of the hidden layers.
         activation: a key of ``teach_gym.teachers.learned.networks.ACTIVATIONS``.
@@ -186,7 +186,7 @@ def inputs(task: Task, state: TeachState, *, normalize: bool = False, aligned: b
         w = w / (norm(w)[..., None] + 1e-12)
         gap = w - state.target / (norm(state.target)[..., None] + 1e-12)
     learner = [w, gap]
-    if state.velocity is not None:  # left alone, the learner will coast by so much
+    if state.velocity is not None:  # how far the learner moves by its velocity alone
         mu = task.update.momentum
         rate = task.update.learning_rate if state.rate is None else state.rate[..., None]
         learner.append(rate * mu / (1.0 - mu) * state.velocity)
@@ -208,7 +208,7 @@ class NetworkPolicy(TeachingNetworks):
         arch: the architecture.
         tasks: the tasks they are for, one for all or one for each: their data's bounds are kept for output ``box``
             (None: the bounds will be loaded).
-        seeds: S seeds of the first weights.
+        seeds: S seeds of the initial weights.
     """
 
     low: torch.Tensor
@@ -293,12 +293,12 @@ class NetworkPolicy(TeachingNetworks):
         return self.example(task, state, self.outputs(self.inputs(task, state)))
 
     def facts(self, task: Task) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What the networks are for, and what a task is: see ``teach_gym.teachers.from_file``."""
+        """The tasks the networks fit, and the properties of a task: see ``teach_gym.teachers.from_file``."""
         here = {"medium": task.spec.medium, **sizes_of(task)}
         return {name: getattr(self.arch, name) for name in here}, here
 
 
 def empty_policy(about: dict[str, Any], tensors: Mapping[str, Any]) -> NetworkPolicy:
-    """The policy of one teacher for a card's architecture; its weights are still to be loaded."""
+    """The policy of one teacher for a card's architecture; its weights are loaded later."""
     del tensors
     return NetworkPolicy(Architecture(**about), None, [0])

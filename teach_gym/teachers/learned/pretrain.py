@@ -1,4 +1,4 @@
-"""What generative and private teachers rest on, trained on the pools beforehand: decoders, and a perceptual distance.
+"""Networks that generative and private teachers need, pre-trained on the pools: decoders, and a perceptual distance.
 
 S of each are trained at once, one for each teacher, on rows (S, N, n); networks are those of
 ``teach_gym.teachers.learned.networks``.
@@ -35,7 +35,7 @@ class Pretraining:
         batch: rows of a step for each teacher.
         learning_rate: of Adam.
         spread: standard deviation of an autoencoder's decoder, in units of the rows' own. With few features a large
-            one lets the decoder forget the latent. None: 0.1 for features, and for images the one that fits best.
+            one lets the decoder ignore the latent. None: 0.1 for features, and the best-fitting one for images.
 
     Raises:
         ValueError: a value that is not positive.
@@ -149,7 +149,7 @@ class Perception(nn.Module):
         d: number of features.
         outputs: outputs of the classifier.
         private: number of private rows.
-        seeds: S seeds of the first weights.
+        seeds: S seeds of the initial weights.
         hidden: units of its hidden layers; the last ones are phi.
     """
 

@@ -1,4 +1,4 @@
-"""Putting a generative or private teacher's training together: pre-trained networks, policy, terms."""
+"""Assembling a generative or private teacher's training: pre-trained networks, policy, terms."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from teach_gym.teachers.learned.terms import (
 
 
 class Recipe:
-    """What a training of S teachers is made of.
+    """The parts of a training of S teachers.
 
     Args:
         kind: ``gan``, ``vae`` or ``private``.
@@ -140,7 +140,7 @@ class Recipe:
         return self._stack([embed_labels(task, np.asarray(task.y)) for task in self.tasks])
 
     def _stack(self, tables: Sequence[Array]) -> torch.Tensor:
-        """Tables of the teachers, copied once where all share one: (S, N, c)."""
+        """Tables of the teachers, copied if all share one: (S, N, c)."""
         if all(table is tables[0] for table in tables):
             one = torch.tensor(np.array(tables[0], order="C"), device=self.device, dtype=self.dtype)
             return one.expand(len(tables), *one.shape)
@@ -150,7 +150,7 @@ class Recipe:
         rows = self._stack([task.x for task in self.tasks])
         n = rows.shape[1] if privacy.rows is None else privacy.rows
         if n > rows.shape[1]:
-            raise ValueError(f"a privacy set of {n} rows asked for, the pool has {rows.shape[1]} train rows")
+            raise ValueError(f"a privacy set of {n} rows was requested, the pool has {rows.shape[1]} train rows")
         made, losses = pretrain_perception(rows, self._labels(), rows[:, :n], self.seeds, self.pretraining)
         self.losses["perception"] = losses.cpu().numpy()
         return made

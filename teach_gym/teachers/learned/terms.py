@@ -26,7 +26,7 @@ from teach_gym.teachers.learned.unroll import Episodes, Policy, Window
 
 
 def check_weight(name: str, value: Any) -> float:
-    """A weight of a term, or an error that names it if it is negative or no number."""
+    """A weight of a term, or an error that names it if it is negative or not a number."""
     number(name, value)
     if not 0.0 <= value < float("inf"):
         raise ValueError(f"{name} must be >= 0 and finite, got {value!r}")
@@ -74,7 +74,7 @@ class Term(ABC):
         return rows.reshape(len(rows), s, -1, rows.shape[-1]).transpose(0, 1).reshape(s, -1, rows.shape[-1])
 
     def made(self, window: Window) -> torch.Tensor:
-        """What a generative policy made in a window: (S, steps L m, entries)."""
+        """The outputs of a generative policy in a window: (S, steps L m, entries)."""
         assert isinstance(self.unrolled, NoisyEpisodes)
         steps = range(window.start, window.start + len(window.examples.x))
         return self.by_teacher(torch.stack([self.unrolled.measured.pop(t) for t in steps]))
@@ -151,16 +151,16 @@ class LatentTerm(Term):
 
 @dataclass(frozen=True)
 class Privacy:
-    """What a private teacher keeps (DHT Eq. 10), in plain JSON values.
+    """The constraint of a private teacher (DHT Eq. 10), in plain JSON values.
 
     Attributes:
         epsilon: least squared perceptual distance of every example from the privacy set, in units of the mean one
             between two private rows.
         weight: weight of the hinge penalty.
-        rows: size of the privacy set: the first so many train rows (None: all).
+        rows: size of the privacy set, taken from the first train rows (None: all).
 
     Raises:
-        TypeError: a value that is no number.
+        TypeError: a value that is not a number.
         ValueError: a negative value.
     """
 
@@ -180,7 +180,7 @@ class Privacy:
 class PrivacyTerm(Term):
     """Sum over steps and privacy set of max(0, epsilon - ||phi(x~) - phi(x)||^2) (DHT Eq. 10).
 
-    All private rows repel: with the nearest one alone, examples are caught between neighbours.
+    All private rows repel: with the nearest one alone, examples get stuck between neighbours.
 
     Args:
         policy: the policy.
@@ -194,7 +194,7 @@ class PrivacyTerm(Term):
         self.nearest: list[torch.Tensor] = []
 
     def begin(self, unrolled: Policy) -> None:
-        """Forget the last iteration."""
+        """Clear the last iteration."""
         super().begin(unrolled)
         self.nearest = []
 

@@ -1,4 +1,4 @@
-"""What the trainings of teachers give: the teachers themselves, how they were trained, and their files."""
+"""Results of teacher training: the teachers, how they were trained, and their files."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Trained:
         tasks: the tasks they were trained on, one for all or one for each.
         settings: how.
         history: named values of every iteration done, (iterations, S) each, such as ``objective``.
-        about: what else decided the training, in plain JSON values; part of the description in their files.
-        pretraining: losses of the networks that were trained beforehand, by name, (steps, S) each.
+        about: what else determined the training, in plain JSON values; part of the description in their files.
+        pretraining: losses of the pre-trained networks, by name, (steps, S) each.
     """
 
     kind: str

@@ -35,7 +35,7 @@ AUXILIARY = ("learner", "target")
 """Whose losses on the teaching examples an objective may hold."""
 
 Policy = Callable[[Task, TeachState], Example]
-"""What is unrolled: the teaching examples x (B, m, d), y (B, m, K) of a state, differentiable."""
+"""The policy to unroll: the teaching examples x (B, m, d), y (B, m, K) of a state, differentiable."""
 
 
 class Episodes(NamedTuple):
@@ -60,13 +60,13 @@ class Episodes(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What consecutive steps of an unroll gave.
+    """The results of consecutive steps of an unroll.
 
     Attributes:
         start: the first step's number.
         gap: (B,) ||w - w*||^2 after the last of them.
         loss: (B,) the sum of the losses on the teaching examples (DHT 3.3.1), the learner's weights under
-            stop-gradient; zero if it was not asked for.
+            stop-gradient; zero if it was not requested.
         examples: the teaching examples, x (k, B, m, d) and y (k, B, m, K).
         state: the state after them.
     """
@@ -156,11 +156,11 @@ def unroll(
         episodes: from ``draw_episodes``.
         policy: gives the teaching examples; batch normalisation in it keeps one set of running statistics.
         window: steps k that the gradient flows through (None: all).
-        recompute: keep the graph of so many steps at a time and compute the others again in the backward pass:
+        recompute: keep the graph of this many steps at a time and recompute the others in the backward pass:
             the memory of v / k + k steps for about a third more time (None: keep all).
-        every: the teacher sees the learner's parameters at every so-many-th step (v of GIT, LAST Eq. 7), those in
-            between it remembers.
-        loss: whose sum of losses is wanted: the ``learner``'s at the step or the ``target``'s (None: nobody's).
+        every: the teacher sees the learner's parameters once in this many steps (v of GIT, LAST Eq. 7) and keeps using
+            these in between.
+        loss: whose sum of losses to compute: the ``learner``'s at the step or the ``target``'s (None: neither).
 
     Yields:
         The windows in order; take each one's gradient before the next.
@@ -189,7 +189,7 @@ def unroll(
 
 @dataclasses.dataclass
 class _Steps:
-    """Consecutive steps of an unroll as one function, so that they can be computed again."""
+    """Consecutive steps of an unroll as one function, so that they can be recomputed."""
 
     task: Task
     episodes: Episodes
@@ -250,7 +250,7 @@ def _stopped(array: Array) -> Array:
 
 
 def _joined(join: Callable[[list[torch.Tensor]], torch.Tensor], examples: list[Example]) -> Example:
-    """Several steps' teaching examples as one, joined along the first axis."""
+    """Several steps' teaching examples, concatenated along the first axis."""
     x, y = (as_array(join([as_tensor(a) for a in parts])) for parts in zip(*examples, strict=True))
     return Example(x, y)
 

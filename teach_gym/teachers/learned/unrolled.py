@@ -1,8 +1,8 @@
 """Teachers learned by differentiating through the learner (LAST Eq. 5, DHT 3.3.1).
 
-For those who build on it: ``unroll.unroll`` is the differentiable unroll, ``objective.Training`` an iteration of the
+The building blocks: ``unroll.unroll`` is the differentiable unroll, ``objective.Training`` an iteration of the
 teacher's training, ``fit.fit`` the loop around it with records and checkpoints, ``networks`` the networks of many
-teachers at once, ``policy`` what a policy sees and gives, ``weights`` the file format. Here they are put together:
+teachers at once, ``policy`` what a policy sees and gives, ``weights`` the file format. This module combines them:
 
     trained = train_unrolled([task], seeds=range(10), settings=TrainingSettings(steps=40, alpha=1.0), output="box")
     trained.save("teachers")             # teachers/0.safetensors, ...
@@ -36,7 +36,7 @@ class Unrolled(FromFile):
     """A teacher trained by unrolling the learner, read from a file (LAST Eq. 5, DHT 3.3.1).
 
     It gives a label in ``label`` tasks and features in ``perturb`` tasks. It fits every task of its medium with its
-    numbers of features, label entries, parameters and classes; ``differences`` says in what a task is not the one it
+    numbers of features, label entries, parameters and classes; ``differences`` lists how a task differs from the one it
     was trained on.
 
     Args:
@@ -72,8 +72,8 @@ def train_unrolled(
     """Train teachers by unrolling their learners, all at once.
 
     Args:
-        tasks: one task for all teachers, or one for each (other pools and targets).
-        seeds: one for each teacher: its first weights, its learners and their data.
+        tasks: one task for all teachers, or one for each (different pools and targets).
+        seeds: one for each teacher; it determines the initial weights, the learners and their data.
         settings: how to train (None: DHT's settings).
         hidden: units of the hidden layers (None: DHT's).
         output: see ``teach_gym.teachers.learned.policy.Architecture`` (None: ``free``).

@@ -1,4 +1,4 @@
-"""Policies that see nothing of w*: what they see, and how their outputs become values of a task's medium.
+"""Policies that do not see w*: their inputs, and how their outputs become values of a task's medium.
 
 A policy sees, for every row of the mini-batch, the learner (its parameters, DHT C.8, or its predictions on
 representative rows, LAST 4 and DHT 4.1) and the offered examples with their labels. Its output is turned into a value
@@ -33,7 +33,7 @@ class BlackBoxArchitecture:
     Attributes:
         medium: the class of the tasks' medium.
         reference: what its labels are mixed with, or None.
-        inputs: numbers it sees of each row.
+        inputs: numbers it sees for each row.
         entries: outputs for each row; for ``choice`` the number of actions.
         hidden: units of the hidden layers.
         space: ``medium`` (values inside the medium's constraint set), ``free`` (any label or features: DHT's full
@@ -179,7 +179,7 @@ class BlackBoxPolicy(TeachingNetworks):
 
     Args:
         arch: the architecture.
-        seeds: S seeds of the first weights.
+        seeds: S seeds of the initial weights.
     """
 
     def __init__(self, arch: BlackBoxArchitecture, seeds: Sequence[int]) -> None:
@@ -204,7 +204,7 @@ class BlackBoxPolicy(TeachingNetworks):
         return black_box_example(self.arch, task, state, out)
 
     def facts(self, task: Task) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What the networks are for, and what a task is: see ``teach_gym.teachers.from_file``."""
+        """The tasks the networks fit, and the properties of a task: see ``teach_gym.teachers.from_file``."""
         same = {name: getattr(self.arch, name) for name in ("hidden", "space", "alpha", "sees", "activation")}
         names, here = ("medium", "reference", "inputs", "entries"), black_box_architecture(task, **same)
         return {name: getattr(self.arch, name) for name in names}, {name: getattr(here, name) for name in names}

@@ -81,10 +81,10 @@ class GreedyDHT(Teacher):
         make_constraint(self.constraint or "cone", self.label_radius)
 
     def check(self, task: Task) -> None:
-        """Raise a ``ValueError`` where the label constraint does not fit the learner, or some inputs are offsets."""
+        """Raise a ``ValueError`` where the label constraint does not fit the learner, or if some inputs are offsets."""
         check_settled(task, self.name, "pool_seed")
         if getattr(task.learner, "offsets", False):
-            raise ValueError(f"teacher {self.name!r} gives inputs and no offsets of hidden units; use greedy")
+            raise ValueError(f"teacher {self.name!r} gives inputs, not offsets of hidden units; use greedy")
         if self.labels:
             check_constraint(task, self._allowed(task))
 
@@ -108,7 +108,7 @@ class GreedyDHT(Teacher):
         return make_constraint(self.constraint or default, self.label_radius)
 
     def _labels(self, task: Task, state: TeachState) -> Array:
-        """Labels the features are made for: (B, m, K)."""
+        """Labels for which the features are computed: (B, m, K)."""
         choices = label_set(task)
         if self.label_source == "offered" or choices is None:
             return np.asarray(state.y[:, 0], dtype=np.float64)
@@ -144,7 +144,7 @@ class GreedyDHT(Teacher):
         return x
 
     def _starts(self, task: Task, state: TeachState, problem: solvers.Problem, x: Array) -> Array:
-        """Where to start from: the row x (B, d) as it is and, for the descent, pool rows and fixed points."""
+        """Starting points: the row x (B, d) itself and, for the descent, pool rows and fixed points."""
         if solvers.exact(task.learner, task.k):
             return x[:, None]
         scores = selection_scores(task, state, problem.gap, problem.eta, problem.y[:, None])
@@ -169,7 +169,7 @@ class GreedyDHT(Teacher):
 
 
 def label_set(task: Task) -> Array | None:
-    """The labels a class can have, (n, K): {0, 1}, {-1, 1} or the one-hot vectors; None for regression."""
+    """The labels of the classes, (n, K): {0, 1}, {-1, 1} or the one-hot vectors; None for regression."""
     if task.pool.n_classes == 0:
         return None
     if task.k > 1:

@@ -14,7 +14,7 @@ from teach_gym.core.backend import Array, dot, norm
 from teach_gym.core.projections import onto_ball_around, onto_interval
 
 TINY = 1e-30
-"""Keeps divisions by a length away from zero."""
+"""Lower bound of lengths in divisions."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,12 +27,12 @@ from teach_gym.teachers.oracles.dht_regions import TINY, Ball, Box
 
 _T = np.linspace(-1.0, 1.0, 57)
 _BENDS = 24.0 * _T * (0.3 + 0.7 * _T**2)
-"""Logits where a sigmoid bends: spacing 0.26 around zero, wider where it saturates."""
+"""Logits where a sigmoid is curved: spacing 0.26 around zero, wider where it saturates."""
 _DECADES = np.concatenate([-np.logspace(0.3, -7, 24), np.logspace(-7, 0.3, 24)])
-"""Offsets from where the residual changes sign: wells there narrow with the distance to the target."""
+"""Offsets from where the residual changes sign: minima there become narrower with the distance to the target."""
 _UNIFORM, _KEPT, _ZOOM, _LEVELS = 61, 4, 13, 9
 SCAN_POINTS = _UNIFORM + len(_BENDS) + len(_DECADES) + _LEVELS * _KEPT * _ZOOM
-"""Hyperplanes looked at by the exact solver."""
+"""Hyperplanes evaluated by the exact solver."""
 
 RANDOM_POINTS, RANDOM_STARTS = 256, 16
 _FIRST, _SECOND, _SURVIVORS = 20, 100, 4
@@ -44,7 +44,7 @@ class Problem(NamedTuple):
     Attributes:
         learner: the learner's formulas.
         w: (B, P) its parameters.
-        gap: (B, P) base - w*, where the learner would be with a zero gradient, less the target.
+        gap: (B, P) base - w*, where the learner would be with a zero gradient, minus the target.
         eta: (B,) step sizes of this example.
         y: (B, K) the label.
         region: where x may lie.
@@ -59,7 +59,7 @@ class Problem(NamedTuple):
 
 
 def objective(problem: Problem, x: Array) -> Array:
-    """Squared distance after the step, less ||gap||^2 (DHT Eq. 4): x (B, C, d) -> (B, C)."""
+    """Squared distance after the step, minus ||gap||^2 (DHT Eq. 4): x (B, C, d) -> (B, C)."""
     return _forward(problem, x)[3]
 
 
@@ -184,7 +184,7 @@ def _zoom(s: Array, value: Array) -> Array:
 def slope(problem: Problem, x: Array) -> tuple[Array, Array]:
     """Objective (B, C) and its gradient with respect to x (B, C, d).
 
-    The derivative of the residual along a direction is taken by a complex step, exact to rounding. A hidden layer's
+    The derivative of the residual along a direction is computed by a complex step, exact to rounding. A hidden layer's
     active units are taken as fixed (the objective jumps where one switches).
     """
     learner, eta = problem.learner, problem.eta[:, None, None]
@@ -230,7 +230,7 @@ def descent_starts(problem: Problem, d: int) -> Array:
 
 
 def n_fixed_starts(learner: Learner, k: int) -> int:
-    """How many points ``descent_starts`` gives."""
+    """Number of points that ``descent_starts`` returns."""
     return RANDOM_STARTS + (0 if isinstance(learner, MLPLearner) else k)
 
 
