@@ -1,4 +1,4 @@
-"""What ``teach-gym train`` is asked for; loads nothing heavy."""
+"""The arguments of ``teach-gym train``; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class TrainArgs:
     """The arguments of a training; see ``teach_gym.training.program.train``."""
 
     task: Positional[str]
-    """A registered task, with changes if wanted, as LabelMoons or LabelMoons:budget=40,learning_rate=0.5."""
+    """A registered task, optionally with changes, such as LabelMoons or LabelMoons:budget=40,learning_rate=0.5."""
     algo: Algorithm = "ppo"
     """The algorithm: reinforce is the papers' policy gradient (needs torch), the others are Stable-Baselines3's."""
     steps: int | None = None
     """Teaching steps to train for, all environments together (default: n_timesteps of the hyper-parameters)."""
     seed: int = 0
-    """Decides everything that is random."""
+    """Determines all randomness."""
     num_envs: int | None = None
     """Learners taught at once (default: n_envs of the hyper-parameters)."""
     hyperparams: Path | None = None
@@ -41,7 +41,7 @@ class TrainArgs:
     resume: bool = False
     """Resume from the last checkpoint in the run's folder."""
     device: str = "cpu"
-    """Where the networks are; the environments are always on the CPU."""
+    """Device of the networks; the environments are always on the CPU."""
     threads: int = 1
     """Threads of torch; the networks are too small to gain from more."""
     tensorboard: bool = False
@@ -60,4 +60,4 @@ class TrainArgs:
 
 
 NOT_IN_CONFIG = ("out", "resume", "tensorboard", "wandb", "progress", "hyperparams", "overrides", "steps", "num_envs")
-"""The arguments that do not change a run's result, or do so through the hyper-parameters, which are kept instead."""
+"""Arguments that do not change a run's result, or only through the hyper-parameters, which are recorded instead."""

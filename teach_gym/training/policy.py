@@ -1,4 +1,4 @@
-"""A stochastic policy over discrete actions, and the batches of episodes that it teaches."""
+"""A stochastic policy over discrete actions, and the batches of episodes it teaches."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Policy(nn.Module):
         return self.logits(self.scale(observation))
 
     def network(self) -> Network:
-        """What it does without sampling."""
+        """The deterministic policy."""
         statistics = Normalization(self.mean.tolist(), self.var.tolist(), CLIP, EPSILON)
         return network_of_modules([self.logits], "scores", statistics)
 

@@ -2,9 +2,9 @@
 
 The run's folder holds ``config.json``; ``progress.csv``, the algorithm's own curves and the score; checkpoints;
 ``policy.safetensors``, which the benchmark takes as the teacher ``agent:PATH``; and ``score.json``. Every evaluation
-writes a checkpoint. A run that was killed at any moment and is resumed gives the same policy, to the last bit on the
-CPU, and the same ``progress.csv`` as one that was never interrupted, but for the columns that measure time (``seconds``
-and ``time/...``). The exception are replay buffers above 64 MiB: they are not saved, and are filled anew with random
+writes a checkpoint. A run that is killed at any moment and resumed gives the same policy, to the last bit on the
+CPU, and the same ``progress.csv`` as an uninterrupted run, except for the columns that measure time (``seconds``
+and ``time/...``). Replay buffers above 64 MiB are an exception: they are not saved and are refilled with random
 actions.
 """
 
@@ -43,7 +43,7 @@ class Trainer(Protocol):
 
     @property
     def task(self) -> Task:
-        """The task that is trained on."""
+        """The task to train on."""
 
     @property
     def total(self) -> int:
@@ -57,29 +57,29 @@ class Trainer(Protocol):
         """Train to the end.
 
         Args:
-            log: where scalars go.
-            every: ``pause`` is to be called whenever so many steps were taken, but not at the end.
+            log: receives the scalars.
+            every: number of steps between calls of ``pause``; it is not called at the end.
             pause: evaluates and writes a checkpoint.
-            advance: is told of every few steps taken.
+            advance: called with the number of steps taken, every few steps.
         """
 
     def network(self) -> Network:
-        """What the policy does without sampling."""
+        """The deterministic policy."""
 
     def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What decides how the training continues: tensors, and plain numbers."""
+        """Everything that determines how the training continues: tensors and plain numbers."""
 
     def restore(self, tensors: dict[str, Any], numbers: dict[str, Any]) -> str:
         """Continue from a ``state``; returns a remark on what was lost, or an empty text."""
 
 
 class Plan(NamedTuple):
-    """A training whose arguments were checked.
+    """A training with checked arguments.
 
     Attributes:
         task: the task as text, in its canonical spelling.
         spec: the task.
-        values: the hyper-parameters as they were given, for the records.
+        values: the hyper-parameters as given, for the records.
         make: makes the trainer.
     """
 
@@ -186,7 +186,7 @@ class Milestones:
         self._since = time.process_time()
 
     def restore(self) -> str:
-        """Continue from the last checkpoint, if there is one; in words, what was found."""
+        """Resume from the last checkpoint, if there is one; return a description of it."""
         found = self.log.restored
         if found is None:
             return "no checkpoint to resume from, starting at step 0"
@@ -214,7 +214,7 @@ def train(args: TrainArgs) -> dict[str, float]:
         trainer = chosen.make()
     except ValueError as error:
         raise ValueError(f"{args.algo} cannot be trained on task {chosen.task!r}: {error}") from error
-    trainer.network()  # a policy that cannot be saved is refused now, not after the first evaluation
+    trainer.network()  # reject a policy that cannot be saved now, not after the first evaluation
     every = args.eval_every or max(1, trainer.total // 10)
     config = {key: value for key, value in dataclasses.asdict(args).items() if key not in NOT_IN_CONFIG}
     config |= {"task": chosen.task, "eval_every": every, "hyperparams": chosen.values}

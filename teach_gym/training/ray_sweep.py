@@ -1,4 +1,4 @@
-"""Carrying a sweep out with Ray Tune (extra ``ray``): a trial whose worker was killed resumes from its checkpoint."""
+"""Running a sweep with Ray Tune (extra ``ray``): a trial whose worker was killed resumes from its checkpoint."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class SweepError(RuntimeError):
 def run_sweep(
     sweep: Sweep, out: str | Path, *, workers: int = 2, cpus: float = 1, gpus: float = 0
 ) -> dict[Path, dict[str, Any]]:
-    """Train what is not done yet, each trial as one task of Ray Tune, and return the results of all.
+    """Train the unfinished trials, each as one task of Ray Tune, and return the results of all.
 
     On a cluster ``out`` and the script must be in a file system that all machines share.
 
     Args:
         sweep: what to train.
         out: the sweep's folder.
-        workers: trials at a time, and the CPUs of a Ray instance of our own.
+        workers: trials at a time, and the CPUs of a Ray instance started here.
         cpus: CPUs of a trial.
         gpus: GPUs of a trial, also a fraction.
 
@@ -67,7 +67,7 @@ def run_sweep(
 
 
 def _tune(sweep: Sweep, todo: Sequence[Trial], out: Path, workers: int, resources: dict[str, float]) -> None:
-    """Carry the trials out with Ray Tune."""
+    """Run the trials with Ray Tune."""
     load_ray()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -94,7 +94,7 @@ def _tune(sweep: Sweep, todo: Sequence[Trial], out: Path, workers: int, resource
 
 
 def _announcer(tune: Any, total: int) -> Any:
-    """A callback of Tune that says on the standard error stream how far the sweep is."""
+    """A callback of Tune that reports the sweep's progress on standard error."""
 
     class Announcer(tune.Callback):  # type: ignore[misc]  # Ray is loaded on first use
         done = 0
@@ -120,7 +120,7 @@ def _load_tune() -> Any:
 
 
 def job_of(sweep: Sweep, trial: Trial) -> dict[str, Any]:
-    """A trial as plain values, the way it goes to a worker."""
+    """A trial as plain values, as sent to a worker."""
     program = sweep.program if sweep.program in ALGORITHMS else str(Path(sweep.program).resolve())
     values = {**sweep.fixed, **trial.values}
     return {"program": program, "values": values, "task": sweep.task, "seed": trial.seed, "folder": str(trial.folder)}

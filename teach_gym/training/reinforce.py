@@ -1,4 +1,4 @@
-"""REINFORCE on teaching tasks: the policy gradient that the papers learn their teachers with.
+"""REINFORCE on teaching tasks: the policy gradient with which the papers train their teachers.
 
 The teacher is a ``Policy``: it sees the observation and gives a distribution over the discrete actions. An update
 teaches ``n_envs`` learners for whole episodes, all at once, and takes one Adam step along
@@ -13,10 +13,10 @@ The papers take these weights (with ``normalize_weights=False`` and ``entropy=0`
   ``terminal=True``, ``credit="episode"``, ``gamma=1``, ``baseline="none"``.
 
 The defaults have the same goal and much less noise: the rewards to go from t on instead of R (an action does not change
-what was earned before it), less a baseline. With ``to-go`` the factor gamma^t in front of a step's weight is left out,
-as is common: gamma < 1 then means looking less far ahead, at every step alike.
+earlier rewards), minus a baseline. With ``to-go`` the factor gamma^t of a step's weight is omitted,
+as is common: gamma < 1 then shortens the horizon equally at every step.
 
-Every update has random streams of its own, made from (seed, update), so a training that is resumed from a checkpoint
+Every update has its own random streams, derived from (seed, update), so a training that is resumed from a checkpoint
 gives the same numbers, to the last bit on the CPU, as one that was never interrupted.
 """
 
@@ -112,9 +112,9 @@ class Reinforce:
 
 
 def returns(rewards: torch.Tensor, gamma: float, credit: str) -> torch.Tensor:
-    """What an action is held to have earned: (H, B) -> (H, B).
+    """The credit of each action: (H, B) -> (H, B).
 
-    ``episode``: sum_k gamma^k r_k at every step (LAST 3.3, but for a constant factor gamma); ``to-go``:
+    ``episode``: sum_k gamma^k r_k at every step (LAST 3.3, up to a constant factor gamma); ``to-go``:
     sum_{k >= t} gamma^(k - t) r_k at step t.
     """
     found, later = torch.zeros_like(rewards), torch.zeros_like(rewards[0])
@@ -133,7 +133,7 @@ def policy_loss(log_probs: torch.Tensor, weights: torch.Tensor, mask: torch.Tens
 
 
 def batch_loss(policy: Policy, batch: Batch, settings: Reinforce) -> tuple[torch.Tensor, dict[str, float]]:
-    """The loss of a batch of episodes per teaching step, and what to log of it."""
+    """The loss of a batch of episodes per teaching step, and the values to log."""
     mask = batch.mask
 
     def rms(values: torch.Tensor) -> torch.Tensor:
@@ -144,7 +144,7 @@ def batch_loss(policy: Policy, batch: Batch, settings: Reinforce) -> tuple[torch
     critic = torch.zeros(())
     if settings.baseline != "none":
         weights = weights - (weights * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
-    if settings.baseline == "value":  # the network predicts what is left, in units of its root mean square
+    if settings.baseline == "value":  # the network predicts the remainder, in units of its root mean square
         unit, predicted = rms(weights), policy.value(scaled)[..., 0]
         critic = ((predicted - weights / unit) ** 2 * mask).sum() / mask.sum()
         weights = weights - unit * predicted
@@ -160,7 +160,7 @@ def batch_loss(policy: Policy, batch: Batch, settings: Reinforce) -> tuple[torch
 
 
 def reinforce_settings(values: Mapping[str, Any], budget: int) -> Reinforce:
-    """The settings that hyper-parameters stand for.
+    """The settings for the given hyper-parameters.
 
     Args:
         values: fields of ``Reinforce``, with ``n_timesteps``, teaching steps that are rounded up to whole updates,
@@ -188,8 +188,8 @@ class PolicyGradient:
     Args:
         env: the learners to train on, ``settings.n_envs`` of them; its task must have discrete actions.
         settings: the settings.
-        seed: decides everything that is random.
-        device: where the networks are.
+        seed: determines all randomness.
+        device: the device of the networks.
 
     Attributes:
         update: how many updates it has taken.
@@ -207,7 +207,7 @@ class PolicyGradient:
 
     @property
     def task(self) -> Task:
-        """The task that is trained on."""
+        """The task to train on."""
         return self.env.task
 
     @property
@@ -252,12 +252,12 @@ class PolicyGradient:
                 pause()
 
     def network(self) -> Network:
-        """What the policy does without sampling."""
+        """The deterministic policy."""
         found: Network = self.policy.network()
         return found
 
     def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What decides how the training continues: tensors, and plain numbers."""
+        """Everything that determines how the training continues: tensors and plain numbers."""
         tensors = {"policy": self.policy.state_dict(), "optimizer": self.optimizer.state_dict()}
         return tensors, {"update": self.update}
 

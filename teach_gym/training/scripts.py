@@ -1,4 +1,4 @@
-"""What a sweep may train: an algorithm of ``teach-gym train``, or a training script of the user's."""
+"""The programs a sweep may train: an algorithm of ``teach-gym train``, or the user's training script."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def load_script(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"training_script_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.modules[spec.name] = module  # dataclasses look up their module
     spec.loader.exec_module(module)
     known = {part.name for part in dataclasses.fields(module.Args)} if hasattr(module, "Args") else set()
     if not set(OWN) <= known or not callable(getattr(module, "train", None)):

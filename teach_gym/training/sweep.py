@@ -1,10 +1,10 @@
 """Sweeps over the settings and seeds of a training: what is trained, and the table of results.
 
-What is trained is an algorithm of ``teach-gym train``, or a script of your own: a Python file with a dataclass ``Args``
+What is trained is an algorithm of ``teach-gym train``, or your own script: a Python file with a dataclass ``Args``
 (with the fields ``task``, ``seed``, ``out``, ``resume`` and ``progress``) and a function ``train(Args) -> dict of
 numbers``. Every combination of settings is trained with every seed. Each trial has a folder of its own with the records
-of its run and, once it is done, ``result.json``; these folders are all that counts, so a sweep that was killed at any
-moment is resumed when it is started again. ``teach_gym.training.ray_sweep`` carries a sweep out.
+of its run and, once it is done, ``result.json``; these folders hold the whole state, so a sweep killed at any
+moment resumes when it is started again. ``teach_gym.training.ray_sweep`` runs a sweep.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def label(values: dict[str, Any]) -> str:
 
 
 def claim(sweep: Sweep, out: Path) -> None:
-    """Write down what all trials of a folder share, or compare it; grid and seeds may grow.
+    """Record what all trials of a folder share, or compare it with the record; grid and seeds may grow.
 
     Raises:
         ValueError: the folder holds another sweep.
@@ -121,7 +121,7 @@ def claim(sweep: Sweep, out: Path) -> None:
 
 
 def write_result(folder: Path, result: Mapping[str, float]) -> None:
-    """Write down that the trial of a folder is done."""
+    """Record that the trial of a folder is done."""
     write_text(folder / RESULT, json.dumps({name: float(value) for name, value in result.items()}, indent=1) + "\n")
 
 
@@ -154,7 +154,7 @@ def mean_interval(values: Sequence[float]) -> Estimate:
 
 
 def table(sweep: Sweep, out: str | Path, metric: str = "score") -> Iterator[Line]:
-    """One line per setting, in the grid's order: all seeds count, none is picked out.
+    """One line per setting, in the grid's order: all seeds count.
 
     Raises:
         ValueError: the results have no such metric.

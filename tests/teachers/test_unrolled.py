@@ -248,7 +248,7 @@ def test_bad_input() -> None:
         train(task, output="box")
     with pytest.raises(ValueError, match="needs a classification learner"):
         train(regression, output="soft")
-    with pytest.raises(ValueError, match="two rows at least"):
+    with pytest.raises(ValueError, match="at least two rows"):
         train(task, settings=TrainingSettings(learners=1), batch_norm=True)
     with pytest.raises(ValueError, match="different integers"):
         train(task, seeds=(1, 1))
