@@ -177,7 +177,7 @@ def test_the_objective_has_the_gradient_of_finite_differences(kind: str) -> None
     if kind == "gan":  # the discriminator must stay the same between the two
         training.objective.terms[0].optimizer.param_groups[0]["lr"] = 0.0
     # alpha's part is under stop-gradient, so its slope is left out of the comparison
-    training.objective.distance.alpha = 0.0
+    training.objective.distance.settings = dataclasses.replace(settings, alpha=0.0)
     training.policy.zero_grad()
     original(training, 0, held["episodes"])
     grads = [p.grad.clone() for p in parameters]
