@@ -32,7 +32,7 @@ RELATIONS = {
     "below": "smaller values than",
     "above": "larger values than",
     "comparable": "values within a factor of",
-    "not_worse": "values of at most so many times those of",
+    "not_worse": "values of at most a given multiple of those of",
     "always": "at every recorded iteration of every seed the value",
     "at_least": "at every recorded iteration of every seed at least the value",
 }

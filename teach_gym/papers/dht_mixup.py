@@ -142,7 +142,7 @@ TABLE1 = Experiment(
     "no augmentation; 5,000 training images are held out for validation at the paper scale. CIFAR-10 is the JPEG "
     "version, so absolute numbers differ a little. One coefficient per mini-batch mixes two mini-batches drawn "
     "independently, so c = 0 shows the second one. Unrolling is second order as the paper's, with DARTS' finite "
-    "difference beside it (first order in DARTS' sense, xi = 0, has no gradient here). The policy gradient takes "
+    "difference as a comparison (DARTS' first order, xi = 0, has no gradient here). The policy gradient takes "
     "an Adam step after `episodes` whole trainings per policy, whose final validation accuracies are compared "
     "with each other; the paper, whose accounts of this differ, takes a step after every two epochs. Learned "
     "policies are judged on learners they were not learned on. The laptop scale trains a narrower CNN on few "

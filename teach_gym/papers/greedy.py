@@ -83,7 +83,7 @@ def cohorts(unit: Unit) -> list[Cohort]:
 
 
 def unit_teacher(unit: Unit) -> Teacher:
-    """The teacher of a unit of work, acting every so many steps."""
+    """The teacher of a unit of work, with the interval at which it acts."""
     from teach_gym.teachers.oracles.interval import EverySteps
 
     teacher = make_teacher(unit.settings["teacher"])

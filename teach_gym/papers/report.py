@@ -127,7 +127,7 @@ learner, measured when the batch ran: it is the only part of the results that di
 def write_report(
     results: Path, page: Path, command: str, *, title: str = TITLES["papers"], names: Iterable[str] = tuple(EXPERIMENTS)
 ) -> None:
-    """Write the page of the experiments in a folder of results, and copy their figures beside it.
+    """Write the page of the experiments in a folder of results, and copy their figures next to it.
 
     Args:
         results: the folder with one folder for each experiment.

@@ -164,7 +164,7 @@ def reinforce_settings(values: Mapping[str, Any], budget: int) -> Reinforce:
 
     Args:
         values: fields of ``Reinforce``, with ``n_timesteps``, teaching steps that are rounded up to whole updates,
-            instead of ``updates``; and the task's ``env_kwargs``, which are left out.
+            instead of ``updates``; and the task's ``env_kwargs``, which are ignored.
         budget: teaching steps of an episode.
 
     Raises:

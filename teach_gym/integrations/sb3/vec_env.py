@@ -30,7 +30,7 @@ class TeachVecEnv(VecEnv):  # type: ignore[misc]
 
     The info of a sub-environment holds ``distance`` (unless the task is a black box) and ``TimeLimit.truncated`` (True
     only where ``max_episode_steps`` ends an episode: the budget is part of the task and the observation), at an
-    episode's end also ``terminal_observation``, (O,) float32; the teaching examples are left out. Each step makes a
+    episode's end also ``terminal_observation``, (O,) float32; the teaching examples are omitted. Each step makes a
     dictionary of its own for every sub-environment. SB3 would allow the running ones to share one: its algorithms and
     buffers only read infos, ``VecNormalize`` writes to those of ended episodes, ``VecMonitor`` copies these,
     ``HerReplayBuffer`` keeps references. But then none could have its own distance, and a wrapper that adds an entry to

@@ -140,7 +140,7 @@ def fit(
         settings: how to train.
         config: everything else that determines the result, in plain JSON values (for example the architecture).
         out: the run's folder (None: keep no records).
-        resume: go on from the folder's last checkpoint.
+        resume: resume from the folder's last checkpoint.
         starts: (S, P) the same initial learners in every iteration; None draws new ones.
         device: a torch device.
         progress: show a progress bar.
