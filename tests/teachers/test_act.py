@@ -21,13 +21,14 @@ from teach_gym.core.task import compose, decode, reset, step
 from teach_gym.envs.base import TeachEnv
 from teach_gym.envs.vector import TeachVectorEnv
 from teach_gym.registration import TASKS, env_id
-from teach_gym.teachers import Teacher, follow, make_teacher
+from teach_gym.teachers import Teacher, follow, make_teacher, teacher_class
 from teach_gym.teachers.actions import legal_action
+from teach_gym.teachers.oracles.greedy import Scored
 
 BUDGET, SEED = 4, 7
 LABELS = {"label_smoothing", "distillation", "self_training", "last"}
 """They change the labels of the first offered example."""
-SCORED = {"greedy", "adversarial", "anticipating", "holdout_greedy"}
+SCORED = {name for name in MADE if issubclass(teacher_class(name), Scored)}
 """In the continuous flavour they give the examples of the discrete actions."""
 EXPRESSED = {
     "label": LABELS | SCORED,
@@ -38,8 +39,15 @@ EXPRESSED = {
     "select": SCORED,
 }
 """Teachers of examples that a medium's actions express at every step."""
-BY_CHANCE = {"self_training", "imt"}
-"""Their examples may happen to be those of an action: the label guessed is right, the row has the label offered."""
+BEYOND = {
+    "label": {"imt", "mixed", "dht"},
+    "mixed": {"imt", "mixed", "dht"},
+    "mixup": {"label_smoothing", "distillation", "last", "imt", "mixed", "dht"},
+    "perturb": {"label_smoothing", "distillation", "last", "mixed"},
+    "performative": {"label_smoothing", "distillation", "last", "mixed"},
+    "select": {"label_smoothing", "distillation", "last", "imt", "mixed", "dht"},
+}
+"""Teachers of examples that no action of a medium expresses, but by a rare chance."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -98,7 +106,7 @@ def _episode(env: Any, teacher: Teacher, task: Task) -> None:
             except ValueError as error:
                 assert f"medium {medium!r}" in str(error)
                 return
-            assert teacher.name in BY_CHANCE
+            assert teacher.name not in BEYOND[medium]
         else:
             action = teacher.act(env)
         assert action in env.action_space
@@ -178,6 +186,16 @@ def test_wrappers_and_other_environments() -> None:
         teacher.act(gym.make_vec(env_id("LabelMoons"), num_envs=2, vectorization_mode="sync"))
     with pytest.raises(ValueError, match="continuous=True"):
         make_teacher("planning").act(plain)
+
+
+def test_trainings_of_networks_have_no_state_to_be_seen() -> None:
+    pytest.importorskip("torch")
+    from neural_cases import SMALL_MIXUP
+
+    env = gym.make(env_id("BlackBoxMixupCIFAR10"), **SMALL_MIXUP)
+    env.reset(seed=0)
+    with pytest.raises(TypeError, match=r"that have a task and a state.*got NeuralMixupEnv"):
+        make_teacher("greedy").act(env)
 
 
 def test_a_teacher_of_the_other_flavour_is_refused() -> None:
