@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from teacher_cases import MADE
 
 from teach_gym.core.backend import norm
-from teach_gym.core.batch import take
+from teach_gym.core.batch import each, take
 from teach_gym.core.build import make_task
 from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Example, Task, TeachState
@@ -61,10 +62,9 @@ def test_every_teacher_gives_a_valid_choice(name: str, teacher_name: str) -> Non
     if not fits(task, teacher):
         pytest.skip(f"{teacher_name} does not fit {name}")
     state = reset(task, Streams.from_seeds([0, 1, 2]))
-    before = [None if a is None else a.copy() for a in state]
+    before = copy.deepcopy(state)
     choice = teacher(task, state)
-    for a, b in zip(before, state, strict=True):
-        np.testing.assert_array_equal(a, b)
+    each(np.testing.assert_array_equal, state, before)
     if isinstance(choice, Example):
         assert choice.x.shape == (3, task.spec.batch_size, task.d)
         assert choice.y.shape == (3, task.spec.batch_size, task.k)
