@@ -23,7 +23,7 @@ TEMPLATES: dict[np.ufunc, str] = {
 }
 """Array function -> Python expression for one entry. Arithmetic uses the operators of ``Symbol``."""
 
-ARITHMETIC = (np.add, np.subtract, np.multiply, np.true_divide, np.negative, np.matmul)
+ARITHMETIC = (np.add, np.subtract, np.multiply, np.true_divide, np.negative)
 """Array functions that only call those operators."""
 
 
@@ -129,6 +129,8 @@ class Symbols(np.ndarray[Any, np.dtype[np.object_]]):
         Raises:
             UntraceableError: neither arithmetic nor in ``TEMPLATES``.
         """
+        if ufunc is np.matmul and method == "__call__" and not options:
+            return _matmul(*inputs)
         if "out" in options:
             options["out"] = _plain(options["out"])
         entrywise = ufunc if ufunc in ARITHMETIC else _entrywise(ufunc)
@@ -137,6 +139,17 @@ class Symbols(np.ndarray[Any, np.dtype[np.object_]]):
     def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
         """Keep the type through functions that build arrays, such as ``concatenate`` and ``einsum``."""
         return _symbols(super().__array_function__(function, types, arguments, options))
+
+
+def _matmul(a: Any, b: Any) -> Any:
+    """Matrix product of (..., m, n) and (..., n, k), by products and sums.
+
+    Numpy's own product of objects frees an entry of its result too early when an operation raises an exception, as one
+    does at the end of the tape.
+    """
+    if min(np.ndim(a), np.ndim(b)) < 2:
+        raise UntraceableError("symbols have no products of vectors")
+    return np.sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)
 
 
 def _plain(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
