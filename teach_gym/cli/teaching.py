@@ -143,6 +143,7 @@ def reproduce(
     scale: str = "laptop",
     panels: tuple[str, ...] = (),
     workers: int | None = None,
+    mapped: Annotated[bool, arg(name="map")] = False,
     show: Annotated[bool, arg(name="list")] = False,
     data_dir: DataDir = None,
 ) -> int:
@@ -155,6 +156,7 @@ def reproduce(
         scale: Size of the experiment: paper, laptop or smoke.
         panels: Only these panels; part of a name, such as MNIST, selects all panels that contain it (default: all).
         workers: Number of worker processes (default: one per CPU; experiments that measure seconds take one).
+        mapped: Run the maps of where the claims hold instead: grids over settings that the papers leave open.
         show: List the experiments.
         data_dir: Data folder.
     """
@@ -167,4 +169,6 @@ def reproduce(
     set_data_dir(data_dir)
     folder = Path(f"runs/papers-{scale}") if out is None else out
     chosen = None if seeds is None else parse_seeds(seeds)
-    return command.reproduce(name, folder, say, scale=scale, seeds=chosen, panels=panels, workers=workers)
+    return command.reproduce(
+        name, folder, say, scale=scale, seeds=chosen, panels=panels, workers=workers, mapped=mapped
+    )

@@ -19,7 +19,13 @@ def _affordable(rows: int, d: int) -> None:
 
 
 def linear_regression(
-    pool_seed: int = 0, *, d: Count = 5, n: Rows = 500, noise: NonNegative = 0.1, standardize: bool = False
+    pool_seed: int = 0,
+    *,
+    d: Count = 5,
+    n: Rows = 500,
+    noise: NonNegative = 0.1,
+    unit_norm: bool = False,
+    standardize: bool = False,
 ) -> Pool:
     """Linear regression, y = <w_true, x> + noise with standard normal x and w_true (LAST 6.1).
 
@@ -28,6 +34,7 @@ def linear_regression(
         d: number of features.
         n: number of train rows; hold-out and test have n / 4 rows each.
         noise: standard deviation of the noise.
+        unit_norm: divide each x by its norm, before y is made of it.
         standardize: scale features by the train split's statistics.
     """
     rng = np.random.default_rng(pool_seed)
@@ -35,6 +42,8 @@ def linear_regression(
     _affordable(sum(sizes), d)
     true = rng.standard_normal(d)
     x = rng.standard_normal((sum(sizes), d))
+    if unit_norm:
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
     y = x @ true + noise * rng.standard_normal(len(x))
     return finished("linear_regression", cut(x, y, *sizes), 0, standardize)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from teach_gym.errors import lookup_name
 
 if TYPE_CHECKING:
     from teach_gym.papers.engine import Experiment
+    from teach_gym.papers.grids import Map
 
 EXPERIMENTS: dict[str, str] = {
     "last-fig7": "teach_gym.papers.last_linear:FIG7",
@@ -36,6 +37,12 @@ EXPERIMENTS: dict[str, str] = {
 BLACK_BOX = ("dht-table1", "dht-table2", "dht-table2-search", "dht-fig8", "last-blast")
 """The experiments without w*, which have a page of their own."""
 
+MAPS: dict[str, str] = {
+    name: f"teach_gym.papers.last_maps:{name.removeprefix('last-').upper()}"
+    for name in ("last-fig7", "last-fig8", "last-fig9", "last-fig10", "last-fig11")
+}
+"""Experiments with maps of where their claims hold -> ``module:object``."""
+
 
 def experiment(name: str) -> Experiment:
     """The experiment of that name.
@@ -43,6 +50,20 @@ def experiment(name: str) -> Experiment:
     Raises:
         ValueError: no such experiment; the message lists those there are.
     """
-    module, _, attribute = lookup_name("experiment", name, EXPERIMENTS).partition(":")
-    found: Experiment = getattr(importlib.import_module(module), attribute)
+    found: Experiment = _load(lookup_name("experiment", name, EXPERIMENTS))
     return found
+
+
+def maps(name: str) -> tuple[Map, ...]:
+    """The maps of an experiment.
+
+    Raises:
+        ValueError: no such experiment, or one without maps; the message lists those that have some.
+    """
+    found: tuple[Map, ...] = _load(lookup_name("experiment with maps", name, MAPS))
+    return found
+
+
+def _load(named: str) -> Any:
+    module, _, attribute = named.partition(":")
+    return getattr(importlib.import_module(module), attribute)

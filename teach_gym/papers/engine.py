@@ -116,6 +116,7 @@ class Experiment:
         claims: the paper's claims; those on panels that the scale does not have are skipped.
         draw: the record -> matplotlib figures by file name (without suffix).
         table: the curves -> a Markdown table for the report, written to ``table.md`` (None: none).
+        keep: whether a row of a unit of work is kept (None: all are).
         checkpoints: ``run`` takes a folder of its own as second argument, where an interrupted unit finds its
             checkpoints; the folder is removed when the unit is done.
         timed: it measures seconds, so its units run one at a time, whatever the number of workers.
@@ -131,6 +132,7 @@ class Experiment:
     claims: tuple[Claim, ...]
     draw: Callable[[Record], dict[str, Any]]
     table: Callable[[Curves], str] | None = None
+    keep: Callable[[Unit, Row], bool] | None = None
     checkpoints: bool = False
     timed: bool = False
 
@@ -234,7 +236,7 @@ def _tidy(folder: Path, parts: Path, units: Sequence[Unit]) -> None:
 
 def _carry_out(experiment: Experiment, units: Sequence[Unit], parts: Path, workers: int, progress: bool) -> None:
     todo = [unit for unit in units if not _rows_path(parts, unit).is_file()]
-    complete = functools.partial(_complete, experiment.run, experiment.checkpoints, parts)
+    complete = functools.partial(_complete, experiment.run, experiment.keep, experiment.checkpoints, parts)
     calls = in_processes(complete, todo, workers) if workers > 1 else ((unit, complete(unit)) for unit in todo)
     shown = track(len(units), len(units) - len(todo), unit="unit", label=experiment.name, shown=progress)
     with shown as bar, contextlib.closing(calls):
@@ -242,14 +244,21 @@ def _carry_out(experiment: Experiment, units: Sequence[Unit], parts: Path, worke
             bar.step(f"{unit.panel} {unit.method}".strip())
 
 
-def _complete(run: Callable[..., Result], checkpoints: bool, parts: Path, unit: Unit) -> None:
+def _complete(
+    run: Callable[..., Result],
+    keep: Callable[[Unit, Row], bool] | None,
+    checkpoints: bool,
+    parts: Path,
+    unit: Unit,
+) -> None:
     """Run a unit of work and write its result."""
     work = parts / unit.key
     result = run(unit, work) if checkpoints else run(unit)
     if result.arrays:
         with writing(_arrays_path(parts, unit)) as file:
             np.savez_compressed(file, allow_pickle=False, **result.arrays)
-    write_text(_rows_path(parts, unit), to_csv(result.rows))  # it says that the unit is done
+    rows = result.rows if keep is None else [row for row in result.rows if keep(unit, row)]
+    write_text(_rows_path(parts, unit), to_csv(rows))  # it says that the unit is done
     shutil.rmtree(work, ignore_errors=True)
 
 

@@ -14,6 +14,8 @@ from teach_gym.files import write_text, writing
 from teach_gym.papers import BLACK_BOX, EXPERIMENTS, experiment
 from teach_gym.papers.claims import EVERYWHERE, HOLDS, LEAST_SEEDS, RESOLUTION, WITHIN, Verdict
 from teach_gym.papers.engine import TABLE
+from teach_gym.papers.grids import Summary
+from teach_gym.papers.maps import FILE, SEEDS, SUFFIX
 
 Content = dict[str, Any]
 
@@ -85,8 +87,8 @@ def read_folder(folder: Path) -> tuple[Content, list[Content]]:
     return settings, claims
 
 
-def _section(folder: Path, settings: Content, claims: list[Content], images: str) -> str:
-    """The part of the page about one experiment."""
+def _section(folder: Path, settings: Content, claims: list[Content], images: str, maps: Sequence[str]) -> str:
+    """The part of the page about one experiment, with the pictures of its maps."""
     found = experiment(settings["experiment"])
     pictures = sorted(folder.glob("*.png"), key=lambda path: (len(path.stem), path.stem))
     table = [(folder / TABLE).read_text("utf-8").rstrip()] if (folder / TABLE).is_file() else []
@@ -99,8 +101,57 @@ def _section(folder: Path, settings: Content, claims: list[Content], images: str
         "<details><summary>Tests</summary>",
         findings_table(claims),
         "</details>\n",
+        *maps,
     ]
     return "\n\n".join(parts)
+
+
+def _maps(results: Path, names: Sequence[str]) -> dict[str, tuple[Path, list[Content]]]:
+    """The folders of the experiments' maps with their summaries.
+
+    Raises:
+        DamagedDataError: a file of summaries is not what ``teach-gym reproduce --map`` writes.
+    """
+    found = {}
+    for name in names:
+        folder = results / f"{name}{SUFFIX}"
+        if not (folder / FILE).is_file():
+            continue
+        try:
+            summaries = json.loads((folder / FILE).read_text("utf-8"))
+            complete = all({"map", *Summary._fields} <= set(summary) for summary in summaries)
+        except (ValueError, TypeError):
+            complete = False
+        if not complete:
+            raise DamagedDataError(f"{str(folder)!r} holds no results of teach-gym reproduce --map; run it again")
+        found[name] = folder, summaries
+    return found
+
+
+_MAPPED = "| experiment | claim | map | holds | region |\n| --- | --- | --- | ---: | --- |\n"
+
+
+def _map_table(maps: Mapping[str, tuple[Path, list[Content]]]) -> str:
+    """The table that opens a page: claim, map, share of the map where it holds, the region; empty without maps."""
+    lines = [
+        f"| {name} | {s['statement']} | {s['map']} | {s['holds']} of {s['cells']} ({s['holds'] / s['cells']:.0%}) "
+        f"| {s['region']} |"
+        for name, (_, summaries) in maps.items()
+        for s in summaries
+    ]
+    if not lines:
+        return ""
+    return (
+        "## Where the claims hold\n\nEach map varies two settings that the paper leaves open. A cell is judged on "
+        f"{SEEDS} seeds, as the claims below are; the maps with effects and intervals are in the sections.\n\n"
+        + _MAPPED
+        + "\n".join(lines)
+        + "\n\n## The claims at one setting\n"
+    )
+
+
+def _map_pictures(folder: Path, name: str, images: str) -> list[str]:
+    return [f"![{name}: {path.stem}]({images}/{name}-{path.name})" for path in sorted(folder.glob("*.png"))]
 
 
 TITLES = {"papers": "The papers' figures", "blackbox": "Black-box and performative teaching"}
@@ -145,6 +196,7 @@ def write_report(
         raise FileNotFoundError(f"no results in {str(results)!r}; `teach-gym reproduce all` writes some")
     contents = [(folder, *read_folder(folder)) for folder in folders]
     images = page.with_suffix("").name
+    maps = _maps(results, [settings["experiment"] for _, settings, _ in contents])
     summary = ["| experiment | claim | verdict | comparisons that hold |", "| --- | --- | --- | --- |"]
     sections = []
     for folder, settings, claims in contents:
@@ -152,14 +204,16 @@ def write_report(
         for claim in claims:
             held = [finding["verdict"] == HOLDS for finding in claim["findings"]]
             summary.append(f"| {name} | {claim['statement']} | {claim['verdict']} | {sum(held)} of {len(held)} |")
-        sections.append(_section(folder, settings, claims, images))
-        for picture in sorted(folder.glob("*.png")):
+        mapped = [maps[name][0]] if name in maps else []
+        pictures = [line for place in mapped for line in _map_pictures(place, name, images)]
+        sections.append(_section(folder, settings, claims, images, pictures))
+        for picture in (path for place in (folder, *mapped) for path in sorted(place.glob("*.png"))):
             with picture.open("rb") as source, writing(page.parent / images / f"{name}-{picture.name}") as copy:
                 shutil.copyfileobj(source, copy)
     first = contents[0][1]
     scales = ", ".join(dict.fromkeys(settings["scale"] for _, settings, _ in contents))
     head = _INTRODUCTION.format(title=title, command=command, scale=scales, version=first["versions"]["teach_gym"])
-    write_text(page, "\n".join([head, *summary, "", *sections]))
+    write_text(page, "\n".join([head, _map_table(maps), *summary, "", *sections]))
 
 
 def main() -> None:

@@ -110,6 +110,9 @@ def test_linear_regression_is_linear_with_the_noise_asked_for() -> None:
     fitted, *_ = np.linalg.lstsq(exact.train.x, exact.train.labels, rcond=None)
     np.testing.assert_allclose(exact.test.x @ fitted, exact.test.labels, atol=1e-10)
     assert [len(s) for s in splits(exact)] == [50, 12, 12]
+    unit = make_pool("linear_regression", 3, d=6, n=50, noise=0, unit_norm=True)
+    np.testing.assert_allclose(np.linalg.norm(unit.train.x, axis=1), 1.0)
+    np.testing.assert_allclose(unit.train.x @ fitted, unit.train.labels, atol=1e-10)
 
 
 def test_gaussian_clusters_have_their_means_and_spread() -> None:

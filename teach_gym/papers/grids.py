@@ -1,0 +1,85 @@
+"""Grids over two settings of an experiment's panel, and what a claim comes to in their cells."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from teach_gym.benchmark.score import Estimate
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A setting that a map varies.
+
+    Attributes:
+        label: what it is, in words.
+        field: where it is in a panel's settings, with dots: ``task.learning_rate``.
+        values: its values, ascending.
+        paper: the paper's value (None: it does not tell).
+    """
+
+    label: str
+    field: str
+    values: tuple[Any, ...]
+    paper: Any = None
+
+
+@dataclass(frozen=True)
+class Map:
+    """A grid over two settings of a panel.
+
+    Attributes:
+        name: its name.
+        panel: the panel of the experiment that it starts from; the claims are those on this panel.
+        axes: the two settings.
+        changes: further settings that all cells change, by field.
+    """
+
+    name: str
+    panel: str
+    axes: tuple[Axis, Axis]
+    changes: tuple[tuple[str, Any], ...] = ()
+
+
+class Cell(NamedTuple):
+    """What a claim came to in one cell.
+
+    Attributes:
+        verdict: on the claim.
+        effect: the difference that supports the claim least, positive where it supports it: of logarithms where the
+            comparison is on that scale, the share of cases for claims about all of them.
+    """
+
+    verdict: str
+    effect: Estimate
+
+
+class Summary(NamedTuple):
+    """What a claim came to on a map.
+
+    Attributes:
+        statement: the claim.
+        holds: number of cells where it holds.
+        fails: number of cells where it does not hold.
+        cells: number of cells.
+        region: where, in words.
+    """
+
+    statement: str
+    holds: int
+    fails: int
+    cells: int
+    region: str
+
+
+def cell_name(chosen: Map, values: Sequence[Any]) -> str:
+    """The panel's name of a cell."""
+    return " | ".join([chosen.name, *(f"{axis.label} {v}" for axis, v in zip(chosen.axes, values, strict=True))])
+
+
+def cells(chosen: Map) -> list[tuple[Any, Any]]:
+    """The pairs of values, row by row of the first axis."""
+    return list(itertools.product(*(axis.values for axis in chosen.axes)))

@@ -1,0 +1,43 @@
+"""The maps of LAST's figures over what the paper leaves open: learning rate, start, noise, width, normalisation."""
+
+from __future__ import annotations
+
+from teach_gym.papers.grids import Axis, Map
+
+_START = "scale of w0"
+
+
+def _rates(*values: float) -> Axis:
+    return Axis("learning rate", "task.learning_rate", values)
+
+
+def _starts(*values: float) -> Axis:
+    return Axis(_START, "task.init_scale", values)
+
+
+_NEAR_TO_FAR = _starts(0.3, 1.0, 3.0)
+_REGRESSION = _rates(0.001, 0.003, 0.01, 0.02, 0.05, 0.1)
+_UNIT = _rates(0.005, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""Steps of rows of unit norm are five times shorter."""
+_LOGISTIC = _rates(0.001, 0.01, 0.05, 0.14, 0.35, 0.7)
+
+FIG7 = (
+    Map("regression", "regression", (_REGRESSION, _NEAR_TO_FAR)),
+    Map("unit-norm rows", "regression", (_UNIT, _NEAR_TO_FAR), (("task.pool_options.unit_norm", True),)),
+    Map("noise", "regression", (_REGRESSION, Axis("noise", "task.pool_options.noise", (0.0, 0.1, 0.5, 1.0)))),
+)
+FIG8 = (
+    Map("half moons", "half moons", (_LOGISTIC, _NEAR_TO_FAR)),
+    Map("Gaussian clusters", "Gaussian clusters", (_LOGISTIC, _NEAR_TO_FAR)),
+    Map("MNIST 3/5", "MNIST 3/5", (_rates(0.001, 0.005, 0.01, 0.02, 0.05, 0.1), _NEAR_TO_FAR)),
+)
+FIG9 = (Map("half moons", "learning rate 0.7", (_rates(0.001, 0.005, 0.014, 0.05, 0.14, 0.7), _NEAR_TO_FAR)),)
+_PERCEPTRON = _rates(0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+FIG10 = (
+    Map("start", "MNIST 3/5", (_PERCEPTRON, _starts(0.01, 0.02, 0.05, 0.1))),
+    Map("width", "MNIST 3/5", (_PERCEPTRON, Axis("hidden units", "task.learner_options.hidden", (4, 16, 64)))),
+)
+FIG11 = (
+    Map("perceptron", "perceptron", (_PERCEPTRON, _starts(0.01, 0.02, 0.05, 0.1))),
+    Map("logistic", "logistic", (_rates(0.001, 0.005, 0.01, 0.02, 0.05, 0.1), _NEAR_TO_FAR)),
+)

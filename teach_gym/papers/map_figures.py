@@ -1,0 +1,64 @@
+"""Heat maps of where claims hold, drawn by matplotlib, which is loaded on first use (extra ``plots``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from teach_gym.papers.claims import FAILS, HOLDS
+from teach_gym.papers.figures import new_figure
+from teach_gym.papers.grids import Cell, Map
+
+_MARKS = {HOLDS: "+", FAILS: "−"}  # noqa: RUF001  # a minus sign as wide as the plus
+_COLUMNS = 3
+
+
+def map_figure(chosen: Map, outcomes: Mapping[str, Mapping[tuple[Any, Any], Cell]]) -> Any:
+    """A heat map of the effect for each claim: blue where it supports the claim, red where it is against it.
+
+    Each cell holds the effect with its 95 % interval below it, and a plus where the claim holds, a minus where not.
+
+    Args:
+        chosen: the map.
+        outcomes: statement -> values of the axes -> what the claim came to there.
+    """
+    rows, columns = (axis.values for axis in chosen.axes)
+    across = min(len(outcomes), _COLUMNS)
+    size = (1.2 + 1.0 * len(columns), 1.1 + 0.55 * len(rows))
+    figure, grid = new_figure(across, -(-len(outcomes) // across), size)
+    for axes, (statement, found) in zip(grid.ravel(), outcomes.items(), strict=False):
+        effects = np.array([[_value(found.get((r, c))) for c in columns] for r in rows])
+        known = effects[np.isfinite(effects)]
+        scale = max(float(np.abs(known).max()), 1e-9) if known.size else 1.0
+        axes.imshow(effects, cmap="RdBu", vmin=-scale, vmax=scale, aspect="auto", origin="lower")
+        for (i, r), (j, c) in ((a, b) for a in enumerate(rows) for b in enumerate(columns)):
+            if (r, c) in found:
+                _write(axes, j, i, found[r, c], scale)
+        for place, values, label in ((axes.xaxis, columns, 1), (axes.yaxis, rows, 0)):
+            place.set_ticks(range(len(values)), [f"{v:g}" if isinstance(v, float) else str(v) for v in values])
+            place.set_label_text(chosen.axes[label].label, fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.set_title(_wrapped(statement, 12 * len(columns) + 14), fontsize=8, loc="left")
+    for axes in grid.ravel()[len(outcomes) :]:
+        axes.set_visible(False)
+    figure.suptitle(f"{chosen.name}: + the claim holds, − it does not; effect with 95 % interval", fontsize=9)  # noqa: RUF001
+    return figure
+
+
+def _value(cell: Cell | None) -> float:
+    return np.nan if cell is None else cell.effect.value
+
+
+def _write(axes: Any, x: int, y: int, cell: Cell, scale: float) -> None:
+    value, low, high = cell.effect
+    color = "white" if abs(value) > 0.6 * scale else "black"
+    text = f"{_MARKS.get(cell.verdict, '')} {value:.2g}\n[{low:.2g}, {high:.2g}]"
+    axes.text(x, y, text, ha="center", va="center", fontsize=6, color=color)
+
+
+def _wrapped(text: str, width: int) -> str:
+    import textwrap
+
+    return "\n".join(textwrap.wrap(text, width))
