@@ -1,0 +1,169 @@
+"""Maps of where claims hold: made-up experiments whose region is known, and the words for regions."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from teach_gym.papers import EXPERIMENTS, MAPS, experiment, maps
+from teach_gym.papers.claims import Claim, Comparison
+from teach_gym.papers.curves import Curves, Row, read_csv, rows_of
+from teach_gym.papers.engine import Experiment, Result, Unit
+from teach_gym.papers.greedy import method, panel_units
+from teach_gym.papers.grids import Axis, Map, cells
+from teach_gym.papers.map_figures import map_figure
+from teach_gym.papers.maps import FILE, judged, map_experiment, run_maps, summaries, template_claims
+from teach_gym.papers.regions import in_words, rectangles
+from teach_gym.papers.report import write_report
+
+RATES, SCALES = (0.1, 0.2, 0.4), (1.0, 2.0)
+GRID = Map("grid", "p", (Axis("rate", "task.rate", RATES), Axis("scale", "task.options.scale", SCALES)))
+EFFECT = {values: 10.0 * (values[0] - 0.2) * values[1] for values in itertools.product(RATES, SCALES)}
+"""What method a gains over b in each cell: negative, nothing, positive."""
+
+
+def worker(unit: Unit) -> Result:
+    """Distances of two methods, which depend on the cell as ``EFFECT`` says."""
+    task = unit.settings["task"]
+    gap = EFFECT[task["rate"], task["options"]["scale"]] if unit.method == "b" else 0.0
+    values = [[100.0, 50.0 + seed, 50.0 + seed + gap] for seed in range(len(unit.seeds))]
+    rows = rows_of(unit.label, unit.method, "distance", unit.seeds, (0, 5, 10), values)
+    return Result(rows + rows_of(unit.label, unit.method, "seconds", unit.seeds, (10,), [[1.0]] * len(unit.seeds)), {})
+
+
+def made_up(**changes: Any) -> Experiment:
+    panel = {"task": {"rate": 0.0, "budget": 10}, "methods": {name: method(name) for name in "abc"}}
+    claims = (
+        Claim("A beats B. [panel p]", (Comparison("a", "below", "b", panel="p"),)),
+        Claim("It does so elsewhere.", (Comparison("a", "below", "b", panel="q"),)),
+    )
+    settings = {"laptop": {"seeds": 20, "panels": {"p": panel, "q": panel}}}
+    return Experiment("made-up", "t", "s", "n", settings, panel_units, worker, claims, lambda record: {}, **changes)
+
+
+def test_a_map_finds_the_region_where_a_claim_holds(tmp_path: Path) -> None:
+    text = run_maps(made_up(), (GRID,), tmp_path, progress=False)
+    region = "Holds for rate 0.4; fails for rate 0.1. The paper does not tell the rate and scale."
+    assert text == f"  2 of   6  grid: A beats B. {region}"
+    [summary] = json.loads((tmp_path / FILE).read_text())
+    assert summary == {
+        "experiment": "made-up",
+        "map": "grid",
+        "statement": "A beats B.",
+        "holds": 2,
+        "fails": 2,
+        "cells": 6,
+        "region": region,
+    }
+    curves = Curves(read_csv(tmp_path / "curves.csv"))
+    found = judged(made_up(), GRID, curves)["A beats B."]
+    assert {values: cell.effect.value for values, cell in found.items()} == pytest.approx(EFFECT)
+    assert (tmp_path / "map-grid.png").is_file()
+
+
+def test_cells_run_the_methods_and_keep_the_rows_that_their_claims_need(tmp_path: Path) -> None:
+    made = map_experiment(made_up(), (GRID,))
+    panels = made.scales["laptop"]["panels"]
+    assert len(panels) == 6 and all(set(content["methods"]) == {"a", "b"} for content in panels.values())
+    assert {(c["task"]["rate"], c["task"]["options"]["scale"]) for c in panels.values()} == set(EFFECT)
+    run_maps(made_up(), (GRID,), tmp_path, progress=False)
+    rows = read_csv(tmp_path / "curves.csv")
+    assert {(row.metric, row.iteration) for row in rows} == {("distance", 0), ("distance", 10)}
+    assert len(rows) == 6 * 2 * 10 * 2
+
+
+def test_the_papers_cell_is_named_where_it_is_known() -> None:
+    axes = (Axis("rate", "task.rate", RATES, paper=0.4), Axis("scale", "task.options.scale", SCALES, paper=2.0))
+    known = Map("grid", "p", axes)
+    rows = [
+        Row(f"made-up-map/grid | rate {r} | scale {s}", name, seed, t, "distance", 100.0 - t * (name == "a"))
+        for (r, s), name, seed, t in itertools.product(cells(known), "ab", range(10), (0, 10))
+    ]
+    [summary] = summaries(made_up(), known, Curves(rows))
+    assert summary.holds == 6 and summary.region.endswith("The paper's setting is grid | rate 0.4 | scale 2.0: holds.")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rectangles_cover_the_cells_and_nothing_else(seed: int) -> None:
+    mask = np.random.default_rng(seed).uniform(size=(5, 4)) < 0.6
+    covered = np.zeros_like(mask)
+    for (top, bottom), (left, right) in rectangles(mask):
+        covered[top : bottom + 1, left : right + 1] = True
+    np.testing.assert_array_equal(covered, mask)
+
+
+def test_regions_in_words() -> None:
+    labels, values = ("rate", "scale"), ((0.1, 0.2, 0.4), (1, 2))
+    full = np.ones((3, 2), dtype=bool)
+    lower, corner, middle = full.copy(), ~full, ~full
+    lower[2] = corner[0, 0] = middle[1] = False
+    corner[0, 0] = middle[1] = True
+    assert in_words(full, labels, values) == "everywhere" and in_words(~full, labels, values) == "nowhere"
+    assert in_words(lower, labels, values) == "for rate up to 0.2"
+    assert in_words(corner, labels, values) == "for rate 0.1 with scale 1"
+    assert in_words(middle, labels, values) == "for rate 0.2"
+    assert in_words(lower | corner.T.repeat(2, 0)[:3, :2], labels, values).startswith("for ")
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_the_papers_maps_change_fields_that_their_tasks_have(name: str) -> None:
+    from teach_gym.core.spec import TaskSpec
+
+    found = experiment(name)
+    for chosen in maps(name):
+        assert template_claims(found, chosen.panel), "no claim is about the panel"
+        assert all(list(axis.values) == sorted(axis.values) for axis in chosen.axes)
+    panels = map_experiment(found, maps(name)).scales["laptop"]["panels"]
+    tasks = {json.dumps(content["task"], sort_keys=True) for content in panels.values()}
+    assert len(tasks) == len(panels) == sum(len(cells(chosen)) for chosen in maps(name))
+    for task in tasks:
+        TaskSpec(**json.loads(task))
+
+
+def test_maps_of_an_experiment_without_any_are_refused() -> None:
+    assert set(MAPS) <= set(EXPERIMENTS)
+    with pytest.raises(ValueError, match=r"unknown experiment with maps 'dht-table1'; allowed: .*last-fig9"):
+        maps("dht-table1")
+
+
+def test_the_page_opens_with_the_table_of_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from teach_gym.papers.engine import run_experiment
+
+    found = experiment("last-fig9")
+    run_experiment(found, tmp_path / "last-fig9", scale="smoke", progress=False)
+    run_maps(found, maps("last-fig9"), tmp_path / "last-fig9-map", scale="smoke", progress=False)
+    write_report(tmp_path, tmp_path / "page.md", "command", names=["last-fig9"])
+    text = (tmp_path / "page.md").read_text()
+    head, _, rest = text.partition("## The claims at one setting")
+    assert "| last-fig9 | The synthesised labels are always linearly separable. | half moons | 0 of 2 (0%) |" in head
+    assert "![last-fig9: map-half-moons](page/last-fig9-map-half-moons.png)" in rest
+    assert (tmp_path / "page" / "last-fig9-map-half-moons.png").is_file()
+    (tmp_path / "last-fig9-map" / FILE).write_text("[{}]")
+    with pytest.raises(ValueError, match="holds no results of teach-gym reproduce --map"):
+        write_report(tmp_path, tmp_path / "page.md", "command", names=["last-fig9"])
+
+
+def test_the_picture_marks_every_cell() -> None:
+    rows = [
+        row
+        for values in cells(GRID)
+        for name in "ab"
+        for row in worker(
+            Unit(
+                "e",
+                f"grid | rate {values[0]} | scale {values[1]}",
+                name,
+                tuple(range(10)),
+                {"task": {"rate": values[0], "options": {"scale": values[1]}}},
+            )
+        ).rows
+    ]
+    figure = map_figure(GRID, judged(made_up(), GRID, Curves(rows)))
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert len(texts) == 6 and sum(text.startswith("+") for text in texts) == 2
+    assert any("[2, 2]" in text for text in texts) and "A beats B." in figure.axes[0].get_title(loc="left")
