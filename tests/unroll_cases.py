@@ -8,7 +8,8 @@ import torch
 
 from teach_gym.core.build import make_task
 from teach_gym.core.state import Task
-from teach_gym.teachers.learned.policy import NetworkPolicy, architecture
+from teach_gym.teachers.learned.architecture import architecture
+from teach_gym.teachers.learned.policy import NetworkPolicy
 from teach_gym.teachers.learned.unroll import draw_episodes
 
 LEARNERS: dict[str, dict[str, Any]] = {

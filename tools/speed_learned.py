@@ -15,9 +15,10 @@ from teach_gym.neural.images import ImagePool, Images
 from teach_gym.neural.settings import ImageTrainingSettings
 from teach_gym.neural.train import Trainer
 from teach_gym.registration import task_kwargs
+from teach_gym.teachers.learned.architecture import architecture
 from teach_gym.teachers.learned.fit import TrainingSettings
 from teach_gym.teachers.learned.objective import Training as Objective
-from teach_gym.teachers.learned.policy import NetworkPolicy, architecture
+from teach_gym.teachers.learned.policy import NetworkPolicy
 from teach_gym.teachers.learned.unroll import draw_episodes
 from tools.speed import Figure, available, race
 

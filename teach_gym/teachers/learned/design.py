@@ -10,8 +10,8 @@ from teach_gym.core.backend import Array
 from teach_gym.core.state import Task
 from teach_gym.data.pools import make_pool
 from teach_gym.errors import lookup_name, positive
+from teach_gym.teachers.learned.architecture import sizes_of
 from teach_gym.teachers.learned.convolution import SIDES
-from teach_gym.teachers.learned.policy import sizes_of
 
 KINDS = ("gan", "vae")
 
@@ -34,7 +34,7 @@ class Design:
         width: channels of the image networks.
         pixels: values of the darkest and of the brightest pixel.
         projected: whether the images are projected to the features.
-        normalize: see ``teach_gym.teachers.learned.policy.Architecture``.
+        normalize: see ``teach_gym.teachers.learned.architecture.Architecture``.
 
     Raises:
         TypeError: a value of the wrong type.
@@ -118,7 +118,7 @@ def design(
         hidden: units of hidden layers (None: DHT's 32-16 for few features, else 64-32).
         noise: entries of the noise or the latent (None: d for few features, else 8; DHT's half-moons: 2).
         width: channels of the image networks (DHT: 128).
-        normalize: see ``teach_gym.teachers.learned.policy.Architecture``.
+        normalize: see ``teach_gym.teachers.learned.architecture.Architecture``.
 
     Raises:
         ValueError: images requested of a pool without (suitable) images or with unknown pixels.

@@ -161,7 +161,7 @@ def train_generative(
         records: ``out``, ``resume``, ``starts``, ``progress`` and further arguments of
             ``teach_gym.teachers.learned.fit.fit``.
         **architecture: of ``teach_gym.teachers.learned.generator.design``; for ``private`` of
-            ``teach_gym.teachers.learned.policy.architecture``.
+            ``teach_gym.teachers.learned.architecture.architecture``.
 
     Raises:
         DivergedError: a learner or a network is no longer finite; the message names the step.

@@ -21,10 +21,11 @@ except ImportError as error:
 from teach_gym.core.backend import Array, as_array, as_tensor, namespace
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.teachers.base import draws
+from teach_gym.teachers.learned.architecture import sizes_of
 from teach_gym.teachers.learned.convolution import ImageDecoder, ImageGenerator
 from teach_gym.teachers.learned.design import Design
 from teach_gym.teachers.learned.networks import TeachingNetworks, generators, mlp
-from teach_gym.teachers.learned.policy import inputs, sizes_of
+from teach_gym.teachers.learned.policy import inputs
 
 
 class GenerativePolicy(TeachingNetworks):

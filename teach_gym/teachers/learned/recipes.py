@@ -16,12 +16,13 @@ except ImportError as error:
 from teach_gym.core.backend import Array
 from teach_gym.core.state import Task
 from teach_gym.teachers.learned.adversarial import AdversarialTerm
+from teach_gym.teachers.learned.architecture import Architecture
+from teach_gym.teachers.learned.architecture import architecture as network_architecture
 from teach_gym.teachers.learned.design import Design, design, real_rows
 from teach_gym.teachers.learned.fit import TrainingSettings
 from teach_gym.teachers.learned.generator import GenerativePolicy
 from teach_gym.teachers.learned.objective import Distance, Training
-from teach_gym.teachers.learned.policy import Architecture, NetworkPolicy, embed_labels
-from teach_gym.teachers.learned.policy import architecture as network_architecture
+from teach_gym.teachers.learned.policy import NetworkPolicy, embed_labels
 from teach_gym.teachers.learned.pretrain import Perception, Pretraining, pretrain_perception, pretrain_vae
 from teach_gym.teachers.learned.terms import (
     DistanceAndTerms,

@@ -76,7 +76,7 @@ def train_unrolled(
         seeds: one for each teacher; it determines the initial weights, the learners and their data.
         settings: how to train (None: DHT's settings).
         hidden: units of the hidden layers (None: DHT's).
-        output: see ``teach_gym.teachers.learned.policy.Architecture`` (None: ``free``).
+        output: see ``teach_gym.teachers.learned.architecture.Architecture`` (None: ``free``).
         normalize: see there.
         aligned: see there.
         batch_norm: see there (None: where DHT has it).
@@ -92,9 +92,10 @@ def train_unrolled(
         DivergedError: a learner or a network is no longer finite; the message names the step.
         ValueError: a task that no such policy fits, or other bad arguments.
     """
+    from teach_gym.teachers.learned.architecture import architecture
     from teach_gym.teachers.learned.fit import TrainingSettings, fit
     from teach_gym.teachers.learned.objective import Training
-    from teach_gym.teachers.learned.policy import NetworkPolicy, architecture
+    from teach_gym.teachers.learned.policy import NetworkPolicy
 
     settings = settings or TrainingSettings()
     arch = architecture(

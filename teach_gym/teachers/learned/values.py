@@ -19,8 +19,9 @@ from teach_gym.core.medium import LabelGrid, Perturb
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import compose
 from teach_gym.errors import lookup_name, number, positive
+from teach_gym.teachers.learned.architecture import default_hidden
 from teach_gym.teachers.learned.networks import ACTIVATIONS, TeachingNetworks, generators, mlp
-from teach_gym.teachers.learned.policy import default_hidden, embed_labels
+from teach_gym.teachers.learned.policy import embed_labels
 
 SPACES = dict.fromkeys(("medium", "free", "choice"))
 SEES = dict.fromkeys(("weights", "predictions"))
