@@ -45,6 +45,6 @@ teachers = {name: teach_gym.make_teacher(name) for name in oracles} | {"PPO": Po
 print(f"{args.task}, {args.episodes} episodes: final distance, score with its 95 % interval (0: plain SGD, 1: greedy)")
 for name, teacher in teachers.items():
     found = teach_gym.evaluate(teacher, task, args.episodes)
-    print(f"{name:12s} {found.distance:6.3f}  {found.score:6.3f} [{found.low:.3f}, {found.high:.3f}]")
+    print(f"{name:12s} {found.end:6.3f}  {found.score:6.3f} [{found.low:.3f}, {found.high:.3f}]")
 verdict = "beats" if found.low > 1 else "does not beat"
 print(f"after {model.num_timesteps:,} steps PPO {verdict} the greedy oracle")

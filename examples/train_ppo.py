@@ -25,7 +25,7 @@ model.learn(args.steps, log_interval=20)
 task = env.get_attr("task")[0]
 result = teach_gym.evaluate(PolicyTeacher(model), task, seeds=200)
 print("||w - w*|| at the end of 200 episodes: ", end="")
-print(f"passive {result.distance_passive:.3f}, greedy {result.distance_greedy:.3f}, PPO {result.distance:.3f}")
+print(f"passive {result.end_passive:.3f}, greedy {result.end_reference:.3f}, PPO {result.end:.3f}")
 print(f"score {result.score:.3f} [{result.low:.3f}, {result.high:.3f}]; 0: passive, 1: greedy oracle")
 save_policy(model, args.out, task.spec, score=result.score)
 print(f"next: teach-gym bench --tasks {args.task} --teachers agent:{args.out}")

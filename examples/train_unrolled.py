@@ -18,4 +18,4 @@ teachers |= {f"unrolled {seed}": trained.teacher(index) for index, seed in enume
 teachers["from a file"] = teach_gym.make_teacher("unrolled", path=path)
 for name, teacher in teachers.items():
     found = teach_gym.evaluate(teacher, task, seeds=100)
-    print(f"{name:<12} final distance {found.distance:.3f}, score {found.score:.3f}")
+    print(f"{name:<12} final distance {found.end:.3f}, score {found.score:.3f}")

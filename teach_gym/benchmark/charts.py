@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from teach_gym.benchmark.measure import PASSIVE, REFERENCE
 from teach_gym.benchmark.score import Estimate
-from teach_gym.benchmark.suite import PASSIVE, REFERENCE
 from teach_gym.benchmark.summary import display, with_interval
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ def _band(rows: Sequence[Row], metric: str) -> tuple[npt.NDArray[np.float64], ..
 PANELS = {
     "distance": "Distance ‖w - w*‖",
     "normalized_distance": "Normalized distance ‖w/‖w‖ - w*/‖w*‖‖²",
+    "holdout_loss": "Hold-out loss",
     "holdout_accuracy": "Hold-out accuracy",
 }
 """The metrics drawn against the iteration, with their titles."""

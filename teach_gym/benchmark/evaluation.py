@@ -1,4 +1,4 @@
-"""Scores of single teachers: fixed evaluation seeds, paired with the passive teacher and the greedy oracle."""
+"""Scores of single teachers: fixed evaluation seeds, paired with the passive teacher and the reference."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from teach_gym.benchmark.measure import PASSIVE, best_reference, measure_of
 from teach_gym.benchmark.score import Paired, task_score
-from teach_gym.benchmark.suite import PASSIVE, REFERENCE, cached_task, evaluation_seeds, task_spec
+from teach_gym.benchmark.suite import cached_task, evaluation_seeds, task_spec
+from teach_gym.core.metrics import METRICS
 from teach_gym.core.state import Task
 from teach_gym.files import write_text
-from teach_gym.teachers import Teacher, make_teacher, teach_episodes
+from teach_gym.teachers import Teacher, lesson, make_teacher
+from teach_gym.teachers.base import final_values
 from teach_gym.teachers.weights import read_kind
 
 Floats = npt.NDArray[np.float64]
@@ -23,54 +26,62 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class TeacherScore:
-    """A teacher's score on a task: 0 is the passive teacher, 1 the greedy oracle (``teach_gym.benchmark.score``).
+    """A teacher's score on a task: 0 is the passive teacher, 1 the reference (``teach_gym.benchmark.score``).
 
     Attributes:
-        score: teaching score of the final distances.
+        score: teaching score of what the episodes' ends are measured by.
         low: lower end of its 95 % bootstrap interval; NaN for one seed.
         high: upper end of the interval.
         seeds: the evaluation seeds, S of them.
-        distances: (S,) distances to the target at the end of the teacher's episodes, +inf where the learner diverged.
-        distances_passive: (S,) the same of the passive teacher.
-        distances_greedy: (S,) the same of the greedy oracle.
+        metric: what the ends are measured by: ``distance`` to the target, or ``holdout_loss`` in black-box tasks.
+        reference: the teacher whose score is 1: ``greedy``, or in black-box tasks ``holdout_greedy`` if that is better.
+        ends: (S,) the metric at the end of the teacher's episodes, +inf where the learner diverged.
+        ends_passive: (S,) the same of the passive teacher.
+        ends_reference: (S,) the same of the reference.
+        beside: other metrics at the end of the teacher's episodes, (S,) each: in black-box tasks ``test_accuracy`` and
+            ``distance``.
     """
 
     score: float
     low: float
     high: float
     seeds: tuple[int, ...]
-    distances: Floats
-    distances_passive: Floats
-    distances_greedy: Floats
+    metric: str
+    reference: str
+    ends: Floats
+    ends_passive: Floats
+    ends_reference: Floats
+    beside: dict[str, Floats]
 
     @property
-    def distance(self) -> float:
-        """Mean distance to the target at the end of the teacher's episodes."""
-        return float(self.distances.mean())
+    def end(self) -> float:
+        """Mean of the metric at the end of the teacher's episodes."""
+        return float(self.ends.mean())
 
     @property
-    def distance_passive(self) -> float:
+    def end_passive(self) -> float:
         """The same of the passive teacher."""
-        return float(self.distances_passive.mean())
+        return float(self.ends_passive.mean())
 
     @property
-    def distance_greedy(self) -> float:
-        """The same of the greedy oracle."""
-        return float(self.distances_greedy.mean())
+    def end_reference(self) -> float:
+        """The same of the reference."""
+        return float(self.ends_reference.mean())
 
     def __repr__(self) -> str:
+        beside = "".join(f"{name}={values.mean():.4g}, " for name, values in self.beside.items())
         return (
             f"TeacherScore(score={self.score:.3f}, low={self.low:.3f}, high={self.high:.3f}, "
-            f"distance={self.distance:.4g}, distance_passive={self.distance_passive:.4g}, "
-            f"distance_greedy={self.distance_greedy:.4g}, {len(self.seeds)} seeds)"
+            f"{self.metric}={self.end:.4g}, passive={self.end_passive:.4g}, "
+            f"{self.reference}={self.end_reference:.4g}, {beside}{len(self.seeds)} seeds)"
         )
 
 
 class Evaluation:
-    """Scores teachers on one task's evaluation episodes; the two references teach them once.
+    """Scores teachers on one task's evaluation episodes; the references teach them once.
 
-    The greedy oracle tries the discrete actions even on a continuous task, where finer actions therefore make a score
-    above 1 easier.
+    The references try the discrete actions even on a continuous task, where finer actions therefore make a score above
+    1 easier.
 
     Args:
         task: the task.
@@ -82,39 +93,53 @@ class Evaluation:
     """
 
     def __init__(self, task: Task, seeds: int | Iterable[int]) -> None:
-        self.task, self.seeds = task, evaluation_seeds(seeds)
-        self.references = {name: self.final_distances(make_teacher(name)) for name in (PASSIVE, REFERENCE)}
+        self.task, self.seeds, self.measure = task, evaluation_seeds(seeds), measure_of(task.spec.observation)
+        marks = (PASSIVE, *self.measure.references)
+        self.references = {name: self.ends(make_teacher(name))[self.measure.metric] for name in marks}
 
-    def final_distances(self, teacher: Teacher) -> Floats:
-        """||w - w*|| at the end of each evaluation episode; +inf for a learner that diverged: (S,)."""
-        return np.asarray(teach_episodes(self.task, teacher, self.seeds)[1], dtype=np.float64)
+    def ends(self, teacher: Teacher) -> dict[str, Floats]:
+        """What the task is scored by, and what is told beside it, at the end of each evaluation episode: (S,) each.
+
+        The first is +inf for a learner that diverged.
+        """
+        names = (self.measure.metric, *self.measure.beside)
+        found = final_values(self.task, *lesson(self.task, teacher, self.seeds), *(METRICS[name] for name in names))
+        ends = {name: np.asarray(values, dtype=np.float64) for name, values in zip(names, found, strict=True)}
+        first = ends[self.measure.metric]
+        return {**ends, self.measure.metric: np.where(np.isfinite(first), first, np.inf)}
 
     def score(self, teacher: Teacher) -> TeacherScore:
-        """The teacher's score with its interval, and the distances it is taken of.
+        """The teacher's score with its interval, and the ends it is taken of.
 
         Raises:
             ValueError: the teacher cannot teach the task.
         """
-        ends = self.final_distances(teacher)
-        passive, greedy = self.references[PASSIVE], self.references[REFERENCE]
-        found = task_score(Paired(passive, greedy, ends))
-        return TeacherScore(*found, self.seeds, ends, passive, greedy)
+        beside = self.ends(teacher)
+        ends, passive = beside.pop(self.measure.metric), self.references[PASSIVE]
+        name = best_reference(self.references, self.measure)
+        reference = self.references[name]
+        found = task_score(Paired(passive, reference, ends))
+        return TeacherScore(*found, self.seeds, self.measure.metric, name, ends, passive, reference, beside)
 
     def __call__(self, teacher: Teacher) -> dict[str, float]:
-        """The score with its interval and the mean final distances, as scalars for a training's records."""
+        """The score with its interval and the mean ends, as scalars for a training's records."""
         found = self.score(teacher)
         return {
             "score": found.score,
             "score_low": found.low,
             "score_high": found.high,
-            "distance_passive": found.distance_passive,
-            "distance_greedy": found.distance_greedy,
-            "distance_agent": found.distance,
+            f"{found.metric}_passive": found.end_passive,
+            f"{found.metric}_{found.reference}": found.end_reference,
+            f"{found.metric}_agent": found.end,
+            **{f"{name}_agent": float(values.mean()) for name, values in found.beside.items()},
         }
 
 
 def evaluate(teacher: str | Path | Teacher, task: str | Task, seeds: int | Iterable[int] = 10) -> TeacherScore:
     """Score a teacher on a task: 0 is plain SGD on random examples, 1 the greedy oracle of the task's medium.
+
+    Black-box tasks are scored by the loss on the hold-out rows instead of the distance to the target, and 1 is the
+    better of ``greedy`` and ``holdout_greedy``.
 
     >>> evaluate("greedy", "LabelMoons", 3).score
     1.0
@@ -126,7 +151,7 @@ def evaluate(teacher: str | Path | Teacher, task: str | Task, seeds: int | Itera
         seeds: number of evaluation seeds, those of the benchmark, or the seeds themselves.
 
     Returns:
-        The score with its 95 % interval and the final distances, paired by seed.
+        The score with its 95 % interval and what it is taken of, paired by seed.
 
     Raises:
         ValueError: an unknown name, a teacher that cannot teach the task, or bad seeds.

@@ -1,8 +1,8 @@
 """The leaderboard: scores that anybody can replay.
 
 An entry is a JSON file. It names a teacher (by the SHA-256 of its file or of its source), a task and the published
-seeds, and holds the final distance of every episode to the last bit. ``verify`` teaches the episodes again and says
-what differs, if anything does.
+seeds, and holds what every episode ends at (the final distance, in black-box tasks the hold-out loss) to the last
+bit. ``verify`` teaches the episodes again and says what differs, if anything does.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SEEDS = tuple(range(3_000_000, 3_000_200))
 """The published seeds; nothing in the package is trained or tuned on them, and neither should an entry be."""
 
 Entry = dict[str, Any]
-_NEEDED = ("format", "name", "teacher", "task", "spec", "seeds", "distances", "score", "low", "high", "versions")
+_NEEDED = ("format", "name", "teacher", "task", "spec", "seeds", "ends", "score", "low", "high", "versions")
 
 
 def make_entry(source: str | Path, task: str, name: str) -> tuple[Entry, TeacherScore]:
@@ -66,7 +66,7 @@ def make_entry(source: str | Path, task: str, name: str) -> tuple[Entry, Teacher
         "task": label,
         "spec": json.loads(spec),
         "seeds": [SEEDS[0], len(SEEDS)],
-        "distances": [float(d).hex() for d in score.distances],
+        "ends": [float(d).hex() for d in score.ends],
         "score": score.score,
         "low": score.low,
         "high": score.high,
@@ -114,11 +114,11 @@ def read_entry(path: str | Path) -> Entry:
         if missing or entry["format"] != FORMAT:
             raise ValueError(f"no entry of format {FORMAT}" + (f": {', '.join(missing)} missing" if missing else ""))
         first, count = entry["seeds"]
-        if (first, count) != (SEEDS[0], len(SEEDS)) or len(entry["distances"]) != count:
+        if (first, count) != (SEEDS[0], len(SEEDS)) or len(entry["ends"]) != count:
             raise ValueError(f"an entry has the {len(SEEDS)} published seeds from {SEEDS[0]}")
         for key in ("score", "low", "high"):
             number(key, entry[key])
-        for text in entry["distances"]:
+        for text in entry["ends"]:
             float.fromhex(text)
         TaskSpec(**entry["spec"])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -158,14 +158,14 @@ def verify(path: str | Path, *, run_code: bool = False) -> list[str]:
     score = evaluate(teacher, cached_task(json.dumps(entry["spec"], sort_keys=True)), SEEDS)
     wrong = [
         (seed, float.fromhex(then), float(now))
-        for seed, then, now in zip(SEEDS, entry["distances"], score.distances, strict=True)
+        for seed, then, now in zip(SEEDS, entry["ends"], score.ends, strict=True)
         if float.fromhex(then) != now
     ]
     if wrong:
         seed, then, now = wrong[0]
         largest = max(abs(now - then) for _, then, now in wrong)
         problems.append(
-            f"{len(wrong)} of {len(SEEDS)} final distances differ, by at most {largest:.3g}; first seed {seed}: "
+            f"{len(wrong)} of {len(SEEDS)} final values differ, by at most {largest:.3g}; first seed {seed}: "
             f"{now!r}, the entry has {then!r} ({_other_versions(entry)})"
         )
     for key in ("score", "low", "high"):

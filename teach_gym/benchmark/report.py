@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from teach_gym.benchmark.measure import PASSIVE, REFERENCE
 from teach_gym.benchmark.rows import Row
 from teach_gym.benchmark.score import CONFIDENCE, KINDS
-from teach_gym.benchmark.suite import PASSIVE, REFERENCE
 from teach_gym.benchmark.summary import Entry, Summary, display, number, summarize, with_interval
 from teach_gym.files import write_text
 
@@ -21,11 +21,18 @@ COLUMNS = (
     "Score [95 % interval]",
     "Final distance",
     "Normalized distance",
+    "Hold-out loss",
     "Hold-out accuracy",
     "Test accuracy",
     "µs per step",
     "Gradients per step",
     "Runs",
+)
+
+
+BLACK_BOX_NOTE = (
+    "Black-box tasks are scored by the loss on the hold-out rows instead; there 1 is the better of greedy and "
+    "holdout_greedy."
 )
 
 
@@ -37,6 +44,7 @@ def cells(entry: Entry) -> tuple[str, ...]:
         with_interval(entry.score, entry.score_low, entry.score_high),
         number(entry.final_distance) + spread,
         number(entry.normalized_distance),
+        number(entry.holdout_loss),
         number(entry.holdout_accuracy),
         number(entry.test_accuracy),
         number(entry.teacher_microseconds),
@@ -72,7 +80,8 @@ def to_markdown(summary: Summary) -> str:
     """The scores over all tasks (if there are several) and one line per task and teacher, as Markdown tables."""
     parts = [
         f"Teaching score of the {KINDS[summary.kind]}: 0 is plain SGD on random examples (`{PASSIVE}`), 1 is the "
-        f"{display(REFERENCE)} of the task's medium. Accuracy is minus the mean squared error in regression tasks."
+        f"{display(REFERENCE)} of the task's medium. {BLACK_BOX_NOTE} Accuracy is minus the mean squared error in "
+        "regression tasks."
     ]
     if summary.superseded:
         parts.append(superseded(summary))
@@ -126,6 +135,7 @@ def to_html(summary: Summary, command: str) -> str:
         confidence=f"{100 * CONFIDENCE:.0f} %",
         passive=PASSIVE,
         reference=display(REFERENCE),
+        black_box=BLACK_BOX_NOTE,
         dates=sorted({row["timing"]["ended_at"][:10] for row in rows}),
         versions=sorted({", ".join(f"{k} {v}" for k, v in row["versions"].items()) for row in rows}),
         platforms=sorted({row["platform"] for row in rows}),

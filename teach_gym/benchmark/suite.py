@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from teach_gym.benchmark.measure import PASSIVE, REFERENCE, measure_of
 from teach_gym.benchmark.rows import Digests, run_id
 from teach_gym.calls import format_call, parse_call
 from teach_gym.errors import check_known, number, positive
@@ -26,10 +27,6 @@ from teach_gym.versions import code_digest
 
 if TYPE_CHECKING:
     from teach_gym.core.state import Task
-
-PASSIVE = "passive"
-REFERENCE = "greedy"
-"""The teachers whose teaching score is 0 and 1; every task of a suite has both."""
 
 TUNED = "tuned_sgd"
 """The row added to tasks that are known not to have plain SGD's best learning rate, so that 0 is too easy a mark."""
@@ -291,4 +288,5 @@ def _offered(suite: Suite, task: str) -> tuple[str, ...]:
     fields = json.loads(spec)
     tuned = () if tuned_rate(fields) in (None, fields["learning_rate"]) else (TUNED,)
     keys = (fields["medium"], parse_call(label, "task")[0])
-    return PASSIVE, *tuned, REFERENCE, *suite.teachers, *(name for key in keys for name in suite.extra.get(key, ()))
+    references = measure_of(fields["observation"]).references
+    return PASSIVE, *tuned, *references, *suite.teachers, *(name for key in keys for name in suite.extra.get(key, ()))

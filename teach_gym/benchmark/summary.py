@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from teach_gym.benchmark.measure import PASSIVE, REFERENCE, best_reference, measure_of
 from teach_gym.benchmark.rows import Row
 from teach_gym.benchmark.score import KINDS, Estimate, Paired, aggregate_score, shortfall, task_score
-from teach_gym.benchmark.suite import PASSIVE, REFERENCE
 from teach_gym.errors import lookup_name
 
 MISSING = "\N{EN DASH}"
@@ -35,6 +35,7 @@ class Entry:
         final_distance: mean final distance of the runs that did not diverge.
         final_distance_std: its standard deviation (n - 1).
         normalized_distance: mean final normalized distance.
+        holdout_loss: mean final loss on the hold-out rows, what black-box tasks are scored by.
         holdout_accuracy: mean final hold-out accuracy (regression: minus the mean squared error).
         test_accuracy: mean final test accuracy (regression: minus the mean squared error).
         score: teaching score.
@@ -52,6 +53,7 @@ class Entry:
     final_distance: float
     final_distance_std: float
     normalized_distance: float
+    holdout_loss: float
     holdout_accuracy: float
     test_accuracy: float
     score: float
@@ -125,16 +127,23 @@ def _rank(item: tuple[str, Any]) -> tuple[int, str]:
 
 
 def _pairs(teachers: dict[str, list[Row]], teacher: str, kind: str) -> Paired | None:
-    """D of the seeds that passive, the reference and the teacher all have, or None if there are none."""
-    values = []
-    for name in (PASSIVE, REFERENCE, teacher):
-        found = {}
-        for row in teachers.get(name, ()):
-            floor = row["spec"]["tolerance"] or 1e-12
-            found[row["seed"]] = float(shortfall(row["curves"]["distance"], kind, floor)) if row["finished"] else np.inf
-        values.append(found)
-    seeds = sorted(set.intersection(*(set(found) for found in values)))
-    return Paired(*(np.array([found[seed] for seed in seeds]) for found in values)) if seeds else None
+    """D of the seeds that passive, the references and the teacher all have, or None if there are none."""
+    measure = measure_of(teachers[teacher][0]["spec"]["observation"])
+    marks = [name for name in (PASSIVE, *measure.references) if name in teachers]
+    found = {name: {row["seed"]: _shortfall(row, measure.metric, kind) for row in teachers[name]} for name in marks}
+    own = {row["seed"]: _shortfall(row, measure.metric, kind) for row in teachers[teacher]}
+    seeds = sorted(set(own).intersection(*found.values()))
+    if not seeds or PASSIVE not in found or len(found) < 2:
+        return None
+    ends = {name: np.array([of_seed[seed] for seed in seeds]) for name, of_seed in found.items()}
+    return Paired(ends[PASSIVE], ends[best_reference(ends, measure)], np.array([own[seed] for seed in seeds]))
+
+
+def _shortfall(row: Row, metric: str, kind: str) -> float:
+    """D of a run; +inf if it did not finish."""
+    if not row["finished"]:
+        return float("inf")
+    return float(shortfall(row["curves"][metric], kind, row["spec"]["tolerance"] or 1e-12))
 
 
 def last_value(row: Row, metric: str) -> float:
@@ -158,6 +167,7 @@ def _entry(task: str, teacher: str, rows: list[Row], score: Estimate, kind: str)
         final_distance=_mean(distances),
         final_distance_std=float(np.std(distances, ddof=1)) if len(done) > 1 else float("nan"),
         normalized_distance=_mean([last_value(row, "normalized_distance") for row in done]),
+        holdout_loss=_mean([last_value(row, "holdout_loss") for row in done]),
         holdout_accuracy=_mean([last_value(row, "holdout_accuracy") for row in done]),
         test_accuracy=_mean([last_value(row, "test_accuracy") for row in done]),
         score=score.value,

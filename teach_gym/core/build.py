@@ -81,6 +81,7 @@ def _built(spec: TaskSpec) -> Task:
     reward = lookup_name("reward", spec.reward, REWARDS)
     lookup_name("observation", spec.observation, OBSERVATIONS)
     _check_black_box(spec)
+    remembers = spec.observation in BLACK_BOX or spec.reward in HOLDOUT_REWARDS
     learner = chosen("learner", spec.learner, LEARNERS, spec.learner_options)(spec.learner, spec.bias)
     assert not is_drawn(spec.learning_rate)
     update = Update(spec.learning_rate, spec.momentum, spec.nesterov, spec.weight_decay)
@@ -107,7 +108,8 @@ def _built(spec: TaskSpec) -> Task:
         k=y.shape[1],
         target=target.astype(spec.dtype),
         start=start.astype(spec.dtype),
-        holdout=_holdout(spec, learner, pool),
+        holdout=_holdout(spec, learner, pool, remembers),
+        remembers=remembers,
     )
 
 
@@ -156,7 +158,7 @@ def _drawn_at_reset(spec: TaskSpec) -> Task:
         return dataclasses.replace(first, spec=spec)
     if len(sizes) > 1:
         raise ValueError(f"pools drawn at reset must have the same size, got {sizes} for pool_seed {spec.pool_seed}")
-    if first.holdout is not None:
+    if first.remembers:
         raise ValueError(f"pool_seed must be one number where hold-out rows are used, got {spec.pool_seed}")
     targets, starts = (np.stack([getattr(part, name) for part in parts]) for name in ("target", "start"))
     rows = np.asfortranarray(np.concatenate([part.rows for part in parts]))
@@ -178,14 +180,12 @@ def _check_black_box(spec: TaskSpec) -> None:
         )
 
 
-def _holdout(spec: TaskSpec, learner: Learner, pool: Pool) -> Holdout | None:
-    """The hold-out rows a task measures the learner on, or None where neither observation nor reward uses them."""
-    if spec.observation not in BLACK_BOX and spec.reward not in HOLDOUT_REWARDS:
-        return None
+def _holdout(spec: TaskSpec, learner: Learner, pool: Pool, remembers: bool) -> Holdout:
+    """The hold-out rows a task measures the learner on."""
     if spec.reward == "steps_to_accuracy" and pool.n_classes == 0:
         raise ValueError(f"reward 'steps_to_accuracy' needs classes; pool {pool.name!r} is for regression")
     y = encode_labels(learner, pool.holdout, pool.n_classes)
-    return make_holdout(pool.holdout, y, spec.holdout_rows, spec.probes, spec.dtype)
+    return make_holdout(pool.holdout, y, spec.holdout_rows, spec.probes if remembers else 0, spec.dtype)
 
 
 def _cast_medium(medium: Medium, dtype: str) -> Medium:

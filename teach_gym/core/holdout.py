@@ -31,7 +31,8 @@ def make_holdout(split: Split, y: Array, rows: int, probes: int, dtype: str) -> 
     if probes > len(split):
         raise ValueError(f"probes must be at most the {len(split)} hold-out rows, got {probes}")
     x, y = (np.asfortranarray(a[:rows], dtype=dtype) for a in (split.x, y))
-    return Holdout(x, y, split.labels[:rows], split.x[representatives(split, probes)].astype(dtype))
+    chosen = representatives(split, probes) if probes else []
+    return Holdout(x, y, split.labels[:rows], split.x[chosen].astype(dtype))
 
 
 def representatives(split: Split, n: int) -> list[int]:
@@ -92,7 +93,6 @@ def accuracy(task: Task, state: TeachState) -> Array:
 
 def measure(task: Task, w: Array) -> Measured:
     """Measure learners (B, P) on the hold-out rows."""
-    assert task.holdout is not None
     hold, output = task.holdout, task.learner.output
     z = task.learner.logits(w, hold.x)
     xp = namespace(z)

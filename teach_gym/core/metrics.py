@@ -8,6 +8,9 @@ from teach_gym.core.backend import Array, dot, namespace, norm
 from teach_gym.core.state import Task, TeachState
 from teach_gym.data.pool import Split
 
+Metric = Callable[[Task, TeachState], Array]
+"""(task, state) -> (B,)."""
+
 
 def distance(task: Task, state: TeachState) -> Array:
     """||w - w*||: (B,)."""
@@ -23,6 +26,11 @@ def normalized_distance(task: Task, state: TeachState) -> Array:
 def train_loss(task: Task, state: TeachState) -> Array:
     """The learner's mean loss on the train rows: (B,)."""
     return task.learner.loss(state.w, task.x, task.y)
+
+
+def holdout_loss(task: Task, state: TeachState) -> Array:
+    """The learner's mean loss on the hold-out rows that black-box tasks use: (B,)."""
+    return task.learner.loss(state.w, task.holdout.x, task.holdout.y)
 
 
 def holdout_accuracy(task: Task, state: TeachState) -> Array:
@@ -42,6 +50,6 @@ def _accuracy(task: Task, state: TeachState, split: Split) -> Array:
 
 test_accuracy.__test__ = False  # type: ignore[attr-defined]  # pytest: this is a metric, not a test
 
-METRICS: dict[str, Callable[[Task, TeachState], Array]] = {
-    f.__name__: f for f in (distance, normalized_distance, train_loss, holdout_accuracy, test_accuracy)
+METRICS: dict[str, Metric] = {
+    f.__name__: f for f in (distance, normalized_distance, train_loss, holdout_loss, holdout_accuracy, test_accuracy)
 }

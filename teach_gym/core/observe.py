@@ -225,10 +225,8 @@ def black_box_trial(task: Task) -> list[Entry]:
 
 
 def _trial(task: Task, state: TeachState) -> Array:
-    assert task.holdout is not None
     past, w = needed(state.memory), trial.copies(task, state)
-    holdout = trial.Table(task.holdout.x, task.holdout.y)
-    found = [trial.losses(task, w, holdout), trial.rehearsed(task, state, w, holdout)]
+    found = [trial.losses(task, w), trial.rehearsed(task, state, w)]
     return np.concatenate([_compared(past.now.loss, past.initial, after) for after in found]).T
 
 

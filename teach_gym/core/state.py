@@ -32,7 +32,8 @@ class Holdout(NamedTuple):
         x: (n, d) features.
         y: (n, K) labels as the learner takes them.
         labels: (n,) class indices, or real targets for regression.
-        probes: (q, d) the representative rows whose predictions a black-box agent sees.
+        probes: (q, d) representative rows, for policies that see the learner's predictions on them (none in tasks that
+            remember nothing).
     """
 
     x: Array
@@ -71,9 +72,10 @@ class Task:
         k: number of label entries K.
         target: (P,) w*.
         start: (P,) the parameters the search for the target started from.
-        holdout: the rows that black-box observations and hold-out rewards use, or None for a task with neither.
+        holdout: the rows that stand in for w* in black-box observations, hold-out rewards and teachers without w*.
         variants: the pools of a task whose pool is drawn at reset (``pool`` and ``target`` are those of the first), or
             None.
+        remembers: whether its runs measure the learner on these rows and record it (``TeachState.memory``).
     """
 
     spec: TaskSpec
@@ -86,8 +88,9 @@ class Task:
     k: int
     target: Array
     start: Array
-    holdout: Holdout | None = None
+    holdout: Holdout
     variants: Variants | None = None
+    remembers: bool = False
 
     def __repr__(self) -> str:
         spec, n = self.spec, len(self.rows)
@@ -201,7 +204,7 @@ class TeachState(NamedTuple):
         initial_distance: (B,) the distance at reset (1e-30 for a learner that starts at the target).
         velocity: (B, P) the momentum buffer, or None for a learner without momentum.
         rate: (B,) learning rates, or None where all runs have the task's.
-        memory: what the run records about its losses; None for tasks without ``Task.holdout``.
+        memory: what the run records about its losses; None unless ``Task.remembers``.
         key: (B,) int64, a random word drawn last at reset; with ``t`` it determines what randomised teachers draw.
     """
 

@@ -53,7 +53,7 @@ def reset(task: Task, rng: Streams) -> TeachState:
         rate=rate,
         key=rng.bits(1)[:, 0].view(np.int64),
     )
-    return state if task.holdout is None else begin(task, state)
+    return begin(task, state) if task.remembers else state
 
 
 def _drawn(bounds: Sequence[float], rng: Streams) -> Array:
@@ -163,7 +163,7 @@ def conclude(task: Task, state: TeachState, example: Example, t: Array, upcoming
         rate=state.rate,
         key=state.key,
     )
-    if task.holdout is not None:
+    if task.remembers:
         after = remember(task, state, example, after)
     return after, task.reward(task, state, after)
 

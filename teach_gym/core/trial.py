@@ -8,7 +8,6 @@ action is what it adds to plain learning.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -27,36 +26,26 @@ _BLOCK = 64
 """Copies evaluated at once: temporary arrays larger than the processor's cache cost more than the arithmetic."""
 
 
-class Table(NamedTuple):
-    """Rows and their labels as the learner takes them.
-
-    Attributes:
-        x: (n, d) features.
-        y: (n, K) labels.
-    """
-
-    x: Array
-    y: Array
-
-
 def copies(task: Task, state: TeachState) -> Array:
     """Copies of the learners, each taught the example of an action: (A, B, P) float32."""
     w, _ = teach(task, state, task.medium.candidates[:, None])
     return w.astype(np.float32)
 
 
-def losses(task: Task, w: Array, holdout: Table) -> Array:
+def losses(task: Task, w: Array) -> Array:
     """Mean hold-out loss of learners (..., P): (...) float32."""
-    return _by_blocks(w, lambda part, _: task.learner.loss(part, *_single(holdout)))
+    holdout = _single(task.holdout.x, task.holdout.y)
+    return _by_blocks(w, lambda part, _: task.learner.loss(part, *holdout))
 
 
-def rehearsed(task: Task, state: TeachState, w: Array, holdout: Table) -> Array:
+def rehearsed(task: Task, state: TeachState, w: Array) -> Array:
     """Mean hold-out loss of copies (A, B, P) after rehearsal: (A, B) float32.
 
     Each copy takes three steps along the mean gradient over the pool's first rows. Their total length is that of plain
     learning for 30 % of the remaining budget, at most 30 steps (chosen on tuning seeds, see ``docs/black-box.md``).
     """
-    pool, holdout = _single(Table(task.x[:REHEARSAL_ROWS], task.y[:REHEARSAL_ROWS])), _single(holdout)
+    holdout = _single(task.holdout.x, task.holdout.y)
+    pool = _single(task.x[:REHEARSAL_ROWS], task.y[:REHEARSAL_ROWS])
     left = np.maximum(task.spec.budget - state.t - 1, 0)
     reach = np.minimum(REHEARSAL_SHARE * left, REHEARSAL_REACH) / REHEARSAL_STEPS
     rate = reach * (task.update.learning_rate if state.rate is None else state.rate)
@@ -70,8 +59,8 @@ def rehearsed(task: Task, state: TeachState, w: Array, holdout: Table) -> Array:
     return _by_blocks(w, after)
 
 
-def _single(table: Table) -> Table:
-    return Table(*(np.asfortranarray(part, dtype=np.float32) for part in table))
+def _single(x: Array, y: Array) -> tuple[Array, Array]:
+    return np.asfortranarray(x, dtype=np.float32), np.asfortranarray(y, dtype=np.float32)
 
 
 def _by_blocks(w: Array, value: Callable[[Array, slice], Array]) -> Array:

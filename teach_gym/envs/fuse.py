@@ -60,7 +60,7 @@ def trace(task: Task, blocks: list[Block], limit: int = LIMIT) -> Program | None
         The program, or None if the step takes more operations (as with losses on hold-out rows), depends on values
         other than through arithmetic and the functions of ``TEMPLATES``, or depends on fields drawn at reset.
     """
-    if 2 * task.size > limit or task.holdout is not None or task.spec.drawn:  # an update takes two for each parameter
+    if 2 * task.size > limit or task.remembers or task.spec.drawn:  # an update takes two for each parameter
         return None
     tape = Tape(limit)
     inputs, state, value, upcoming = _inputs(task, tape)

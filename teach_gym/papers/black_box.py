@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from teach_gym.core.backend import Array
-from teach_gym.core.metrics import METRICS
+from teach_gym.core.metrics import METRICS, holdout_loss
 from teach_gym.core.randomness import Streams
-from teach_gym.core.state import Task, TeachState, Transition
+from teach_gym.core.state import TeachState, Transition
 from teach_gym.core.task import reset
 from teach_gym.papers.claims import Comparison
 from teach_gym.papers.curves import rows_of
@@ -19,7 +19,6 @@ from teach_gym.papers.dht_protocol import protocol_cohorts
 from teach_gym.papers.engine import Result, Unit
 from teach_gym.papers.greedy import FIGURE_METRICS, Cohort, cohorts, method, roll, unit_teacher
 from teach_gym.teachers import Teacher, make_teacher
-from teach_gym.teachers.oracles.holdout_greedy import holdout_loss
 
 REACHED = "iterations_to_accuracy"
 SHARE = 0.95
@@ -28,12 +27,7 @@ FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 """Step sizes that tuned SGD tries, as multiples of the panel's."""
 
 
-def _holdout_loss(task: Task, state: TeachState) -> Array:
-    """Loss on the hold-out rows, the surrogate of all black-box teachers: (B,)."""
-    return holdout_loss(task, state.w)
-
-
-METRICS_HERE = {**FIGURE_METRICS, "holdout_loss": _holdout_loss}
+METRICS_HERE = {**FIGURE_METRICS, "holdout_loss": holdout_loss}
 
 
 def black_box(method_name: str = "unroll", architecture: dict[str, Any] | None = None, **task: Any) -> dict[str, Any]:
@@ -68,7 +62,7 @@ def tuned(cohort: Cohort, seeds: Sequence[int], factors: Sequence[float]) -> Coh
         rate = factor * cohort.task.update.learning_rate
         task = dataclasses.replace(cohort.task, update=dataclasses.replace(cohort.task.update, learning_rate=rate))
         rng = Streams.from_seeds([[seed, 2] for seed in seeds])
-        _, values = roll(Cohort(task, reset(task, rng)), make_teacher("passive"), {"loss": _holdout_loss})
+        _, values = roll(Cohort(task, reset(task, rng)), make_teacher("passive"), {"loss": holdout_loss})
         mean = float(values["loss"].mean())
         found.append((mean if np.isfinite(mean) else np.inf, rate, task))
     return cohort._replace(task=min(found, key=lambda entry: entry[:2])[2])

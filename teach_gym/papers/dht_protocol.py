@@ -103,7 +103,7 @@ def _task(settings: PlainValues) -> Task:
     Tasks that use the hold-out rows in teaching are tested on the test file.
     """
     task = cached_task(TaskSpec(**settings).to_json())
-    if task.pool.name != MNIST["pool"] or task.holdout is not None:
+    if task.pool.name != MNIST["pool"] or task.remembers:
         return task
     return dataclasses.replace(task, pool=dataclasses.replace(task.pool, test=task.pool.holdout))
 

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from teach_gym.core.backend import Array, norm
-from teach_gym.core.batch import needed
+from teach_gym.core.batch import needed, take
+from teach_gym.core.metrics import Metric, distance
 from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Example, Task, TeachState, Transition
 from teach_gym.core.task import advance, arrived, compose, decode, learn, reset
@@ -234,7 +235,31 @@ def teach_episodes(task: Task, teacher: Teacher, seeds: Sequence[int]) -> tuple[
 
 def final_distances(task: Task, first: TeachState, taught: Iterable[Transition]) -> Array:
     """Distances to the target where the episodes that start at ``first`` end: (B,); +inf for a diverged learner."""
-    final, over = first.distance, arrived(task, first)
-    for transition in taught:
-        final, over = np.where(over, final, transition.state.distance), over | transition.terminated
+    final = final_values(task, first, taught, distance)[0]
     return np.where(np.isfinite(final), final, np.inf)
+
+
+def final_values(task: Task, first: TeachState, taught: Iterable[Transition], *metrics: Metric) -> list[Array]:
+    """Metrics of the states where the episodes that start at ``first`` end, or where teaching stops: (B,) each."""
+    state, over = first, arrived(task, first)
+    found = [np.zeros(len(over)) for _ in metrics]
+
+    def measure(runs: Array) -> None:
+        for start in range(0, len(runs), _MEASURED):
+            some = runs[start : start + _MEASURED]
+            with np.errstate(over="ignore", invalid="ignore"):
+                ends = take(state, some)
+                for values, metric in zip(found, metrics, strict=True):
+                    values[some] = metric(task, ends)
+
+    measure(over.nonzero()[0])
+    for transition in taught:
+        state = transition.state
+        measure((transition.terminated & ~over).nonzero()[0])
+        over = over | transition.terminated
+    measure((~over).nonzero()[0])
+    return found
+
+
+_MEASURED = 256
+"""Runs whose metrics are taken at once: on many rows they need much memory."""

@@ -49,7 +49,7 @@ def test_an_entry_holds_the_episodes_and_is_confirmed(entry: Path) -> None:
     about = read_entry(entry)
     task = make_task(task_of(AGENT))
     ends = teach_episodes(task, make_teacher("agent", path=AGENT), SEEDS[:12])[1]
-    np.testing.assert_array_equal([float.fromhex(d) for d in about["distances"]], ends)
+    np.testing.assert_array_equal([float.fromhex(d) for d in about["ends"]], ends)
     assert entry.with_name(about["teacher"]["file"]).read_bytes() == pretrained.find(AGENT).read_bytes()
     assert verify(entry) == []
     with pytest.raises(FileExistsError, match="choose another name"):
@@ -59,7 +59,7 @@ def test_an_entry_holds_the_episodes_and_is_confirmed(entry: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("distances", None, "1 of 12 final distances differ"),
+        ("ends", None, "1 of 12 final values differ"),
         ("score", 9.9, "score is "),
         ("teacher", None, "the teacher is another one"),
         ("spec", None, "the task LabelMoons has changed since: budget"),
@@ -67,7 +67,7 @@ def test_an_entry_holds_the_episodes_and_is_confirmed(entry: Path) -> None:
 )
 def test_what_differs_is_said(entry: Path, key: str, value: Any, says: str) -> None:
     about = json.loads(entry.read_text())
-    if key == "distances":
+    if key == "ends":
         about[key][3] = float(np.nextafter(float.fromhex(about[key][3]), 1.0)).hex()
     elif key == "teacher":
         about[key]["sha256"] = "0" * 64
@@ -85,8 +85,8 @@ def test_what_differs_is_said(entry: Path, key: str, value: Any, says: str) -> N
     [
         {"format": 2},
         {"seeds": [0, 12]},
-        {"distances": ["0x1p0"]},
-        {"distances": ["x"] * 12},
+        {"ends": ["0x1p0"]},
+        {"ends": ["x"] * 12},
         {"score": "high"},
         {"spec": {"bogus": 1}},
         {"seeds": 3},

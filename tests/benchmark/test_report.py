@@ -79,7 +79,7 @@ def test_the_page_shows_every_task_teacher_seed_and_version(page: tuple[str, Pag
         assert (row["teacher"] if row["teacher"] != "greedy" else "greedy oracle") in parsed.texts
     assert "3, 5, 9" in text and "teach-gym bench <test> & more" in text
     assert f"numpy {np.__version__}" in text
-    assert parsed.tags.count("figure") == 1 + 4 * 2 == len([name for name in parsed.labels if name != "Tasks"])
+    assert parsed.tags.count("figure") == 1 + 5 * 2 == len([name for name in parsed.labels if name != "Tasks"])
     assert text.count("optimal") == 0
 
 

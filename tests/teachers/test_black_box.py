@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 
 from teach_gym.benchmark.execute import execute
 from teach_gym.benchmark.suite import Suite, expand
+from teach_gym.benchmark.summary import summarize
 from teach_gym.core.backend import to_torch
 from teach_gym.core.batch import put, take
 from teach_gym.core.build import make_task
@@ -193,7 +194,6 @@ def class_table(task: Task, y: np.ndarray) -> np.ndarray:
 def offered(task: Task, w: np.ndarray, x: np.ndarray, y: np.ndarray) -> dict[str, list[list[float]]]:
     """What the rows offered (M, m, .) tell, source by source, by loops; regression has only the residual."""
     hold, found = task.holdout, []
-    assert hold is not None
     at_hold = class_table(task, task.learner.predict(w, hold.x))
     decided = at_hold.argmax(1)
     for source_x, source_y in zip(x, y, strict=True):
@@ -225,7 +225,7 @@ def offered(task: Task, w: np.ndarray, x: np.ndarray, y: np.ndarray) -> dict[str
 def test_what_the_agent_sees_by_brute_force(which: str) -> None:
     task = make_task(**black(which, holdout_rows=15, probes=4))
     blocks, hold = layout(task), task.holdout
-    assert hold is not None and hold.x.shape == (15, task.d)
+    assert hold.x.shape == (15, task.d)
     np.testing.assert_array_equal(hold.x, task.pool.holdout.x[:15])
     taken = walk(task)
     shown, losses = [[] for _ in range(3)], [[] for _ in range(3)]
@@ -315,7 +315,7 @@ def test_a_trial_of_each_action_by_brute_force(which: str) -> None:
     """What copies of the learner that are taught each action show, at once and after rehearsal; the oracles' choice."""
     task = make_task(**black(which, observation="black_box_trial"))
     blocks, hold = {block.name: block for block in layout(task)}, task.holdout
-    assert list(blocks)[-2:] == ["trial", "budget"] and hold is not None
+    assert list(blocks)[-2:] == ["trial", "budget"]
     place = slice(blocks["trial"].start, blocks["trial"].start + blocks["trial"].size)
     for t, (state, *_) in enumerate(walk(task, n=2)):
         seen = observe(task, state, list(blocks.values()))[:, place]
@@ -499,9 +499,9 @@ def test_torch_gives_the_same_and_a_gradient(which: str, reward: str) -> None:
 
 def test_omniscient_tasks_remember_nothing() -> None:
     task = make_task(**variant("label-grid"))
-    assert task.holdout is None and reset(task, streams(2)).memory is None
+    assert not task.remembers and reset(task, streams(2)).memory is None
     seeing = make_task(**variant("label-grid", reward="holdout_progress"))
-    assert seeing.holdout is not None and "distance" in TeachEnv(**variant("label-grid")).reset(seed=0)[1]
+    assert seeing.remembers and "distance" in TeachEnv(**variant("label-grid")).reset(seed=0)[1]
 
 
 # ------------------------------------------------------------------------------------------------- registered tasks
@@ -515,12 +515,17 @@ def test_the_registered_tasks_are_black_boxes(name: str) -> None:
     assert env.observation_space.contains(seen) and TASKS[name]["reward"] in HOLDOUT_REWARDS
 
 
-def test_the_benchmark_scores_a_black_box_task_by_the_distance() -> None:
-    suite = Suite("test", ("BlackBoxLabelMoons:budget=10,tolerance=100.0",), ("passive", "random", "greedy"), (3, 5, 9))
+def test_the_benchmark_scores_a_black_box_task_by_the_holdout_loss() -> None:
+    teachers = ("passive", "random", "greedy", "holdout_greedy", "holdout_rehearsal")
+    suite = Suite("test", ("BlackBoxLabelMoons:budget=10,tolerance=100.0",), teachers, (3, 5, 9))
     rows = [execute(run) for run in expand(suite)]
-    assert [len(row["curves"]["distance"]) for row in rows] == [11] * 9 and all(row["steps"] == 10 for row in rows)
-    final = {t: np.mean([r["curves"]["distance"][-1] for r in rows if r["teacher"] == t]) for t in suite.teachers}
-    assert final["greedy"] < final["passive"] < final["random"]
+    assert [len(row["curves"]["distance"]) for row in rows] == [11] * 15 and all(row["steps"] == 10 for row in rows)
+    final = {t: np.mean([r["curves"]["holdout_loss"][-1] for r in rows if r["teacher"] == t]) for t in teachers}
+    assert max(final["greedy"], final["holdout_greedy"]) < final["passive"] < final["random"]
+    room = final["passive"] - min(final["greedy"], final["holdout_greedy"])
+    for entry in summarize(rows).entries:
+        assert entry.holdout_loss == pytest.approx(final[entry.teacher])
+        assert entry.score == pytest.approx((final["passive"] - final[entry.teacher]) / room)
 
 
 def test_ppo_learns_to_teach_a_black_box() -> None:

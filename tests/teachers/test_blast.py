@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 from unroll_cases import along, random_direction, slope_along  # noqa: E402
 
 from teach_gym.core.build import make_task  # noqa: E402
+from teach_gym.core.metrics import holdout_loss  # noqa: E402
 from teach_gym.core.randomness import Streams  # noqa: E402
 from teach_gym.core.state import Example, Task, TeachState  # noqa: E402
 from teach_gym.core.task import advance, reset, step  # noqa: E402
@@ -28,7 +29,6 @@ from teach_gym.teachers.learned.objective import Training  # noqa: E402
 from teach_gym.teachers.learned.trained import Trained  # noqa: E402
 from teach_gym.teachers.learned.unroll import draw_episodes  # noqa: E402
 from teach_gym.teachers.learned.values import BlackBoxPolicy, black_box_architecture  # noqa: E402
-from teach_gym.teachers.oracles.holdout_greedy import holdout_loss, holdout_table  # noqa: E402
 
 _BLACK: dict[str, Any] = {"observation": "black_box", "reward": "holdout_progress"}
 _SMALL: dict[str, Any] = {"pool_options": {"n": 100}, "budget": 6, "learning_rate": 0.8}
@@ -165,7 +165,7 @@ def test_second_order_gradient_against_the_finite_difference_of_darts(name: str,
         return taught.learner.loss(at, x, y).sum()
 
     def holdout(at: Any) -> Any:
-        table = [torch.tensor(part) for part in holdout_table(task)]
+        table = [torch.tensor(part) for part in (task.holdout.x, task.holdout.y)]
         return taught.learner.loss(at, *table).sum()
 
     start = w.clone().requires_grad_()
@@ -255,7 +255,7 @@ def test_training_lowers_the_holdout_loss_below_that_of_untrained_teachers(name:
         state = reset(task, Streams.from_seeds(range(1000, 1200)))
         for _ in range(1 if darts else task.spec.budget):
             state = advance(task, state, example_of(task, state, teacher(task, state))).state
-        ends[label] = holdout_loss(task, state.w)
+        ends[label] = holdout_loss(task, state)
     gain = ends["others"] - ends["ours"]
     assert gain.mean() > 2.0 * gain.std() / 200**0.5
 

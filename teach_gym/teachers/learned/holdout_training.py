@@ -26,7 +26,6 @@ from teach_gym.teachers.learned.fit import TrainingSettings
 from teach_gym.teachers.learned.objective import Measured, Objective, Training, Values, divergence
 from teach_gym.teachers.learned.unroll import Episodes, Policy, Window, unroll
 from teach_gym.teachers.learned.values import BlackBoxPolicy
-from teach_gym.teachers.oracles.holdout_greedy import holdout_table
 
 REWARDS = dict.fromkeys(("accuracy", "loss"))
 
@@ -55,7 +54,7 @@ class HoldoutRows:
         if settings.last_gap:
             raise ValueError("last_gap concerns the distance to w*, which a teacher without w* does not know")
         self.learner, self.policy = tasks[0].learner, policy
-        tables, dtype = [holdout_table(task) for task in tasks], getattr(torch, settings.dtype)
+        tables, dtype = [(task.holdout.x, task.holdout.y) for task in tasks], getattr(torch, settings.dtype)
         n = min(len(x) for x, _ in tables)
         self.x, self.y = (
             torch.tensor(np.stack([table[i][:n] for table in tables])[:, None], device=device, dtype=dtype)

@@ -100,7 +100,7 @@ def black_box_architecture(
         raise ValueError(f"medium {medium.name!r} has no continuous values; allowed: label, mixup, perturb")
     if space == "free" and not isinstance(medium, LabelGrid | Perturb):
         raise ValueError(f"space 'free' needs label kind 'grid' or medium 'perturb', got {type(medium).__name__}")
-    if options.get("sees") == "predictions" and task.holdout is None:
+    if options.get("sees") == "predictions" and not task.remembers:
         raise ValueError("sees='predictions' needs a task with observation='black_box' or a hold-out reward")
     entries = task.n_actions if space == "choice" else 1 if medium.low.ndim == 1 else medium.low.shape[-1]  # type: ignore[union-attr]
     return BlackBoxArchitecture(
@@ -119,7 +119,6 @@ def _n_inputs(task: Task, sees: str) -> int:
     rows = sources * (task.d + (task.pool.n_classes or task.k))
     if sees == "weights":
         return rows + task.size * (2 if task.update.momentum else 1)
-    assert task.holdout is not None
     return rows + task.k * (len(task.holdout.probes) + sources) + 1
 
 
@@ -138,7 +137,6 @@ def seen_by_black_box(task: Task, state: TeachState, sees: str) -> Array:
     if sees == "weights":
         learner = [w] if state.velocity is None else [w, state.velocity]
     else:
-        assert task.holdout is not None
         probed = task.learner.predict(w, task.holdout.probes).reshape((b, -1))
         elapsed = xp.astype(state.t, w.dtype)[:, None] / task.spec.budget
         learner = [probed, xp.clip(elapsed, None, 1.0)]

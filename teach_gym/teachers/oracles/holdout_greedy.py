@@ -2,34 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
 
 from teach_gym.core.backend import Array
-from teach_gym.core.build import encode_labels
-from teach_gym.core.holdout import make_holdout
 from teach_gym.core.state import Task, TeachState
-from teach_gym.core.trial import REHEARSAL_ROWS, REHEARSAL_STEPS, Table, copies, rehearsed
+from teach_gym.core.trial import REHEARSAL_ROWS, REHEARSAL_STEPS, copies, rehearsed
 from teach_gym.teachers.oracles.greedy import Scored
-
-
-@functools.lru_cache(maxsize=16)
-def holdout_table(task: Task) -> Table:
-    """The hold-out rows that stand in for w*: x (n, d) and y (n, K) as the learner takes them.
-
-    They are those of black-box tasks (the first ``holdout_rows`` of the split), whatever the task's observation.
-    """
-    if task.holdout is not None:
-        return Table(task.holdout.x, task.holdout.y)
-    split, spec = task.pool.holdout, task.spec
-    y = encode_labels(task.learner, split, task.pool.n_classes)
-    found = make_holdout(split, y, spec.holdout_rows, 0, spec.dtype)
-    return Table(found.x, found.y)
-
-
-def holdout_loss(task: Task, w: Array) -> Array:
-    """Mean loss of numpy learners on the task's hold-out rows: (..., P) -> (...)."""
-    return task.learner.loss(w, *holdout_table(task))
 
 
 @dataclass
@@ -50,11 +28,11 @@ class HoldoutGreedy(Scored):
     def score(self, task: Task, state: TeachState, w: Array, velocity: Array | None) -> Array:
         """Hold-out loss of the learners after the step: (A, B, P) -> (A, B)."""
         flat = w.reshape(-1, w.shape[-1])
-        return holdout_loss(task, flat).reshape(w.shape[:-1])
+        return task.learner.loss(flat, task.holdout.x, task.holdout.y).reshape(w.shape[:-1])
 
     def gradient_evaluations(self, task: Task) -> int:
         """Per action one for every row of the mini-batch and every hold-out row."""
-        return task.n_actions * (task.spec.batch_size + len(holdout_table(task)[0]))
+        return task.n_actions * (task.spec.batch_size + len(task.holdout.x))
 
 
 @dataclass
@@ -69,7 +47,7 @@ class HoldoutRehearsal(HoldoutGreedy):
 
     def scores(self, task: Task, state: TeachState) -> Array:
         """Hold-out loss after each action and rehearsal: (A, B)."""
-        return rehearsed(task, state, copies(task, state), holdout_table(task))
+        return rehearsed(task, state, copies(task, state))
 
     def gradient_evaluations(self, task: Task) -> int:
         """Per action one for every row of the mini-batch, of the rehearsals and of the hold-out rows."""
