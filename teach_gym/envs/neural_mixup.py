@@ -80,8 +80,8 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
 
     ## Rewards
     ``holdout_accuracy`` (default): the validation accuracy after the last step, zero earlier. ``holdout_progress``: the
-    percentage of the first validation loss removed since the last evaluation. ``steps_to_accuracy``: minus one per
-    step.
+    percentage of the first validation loss removed since the last evaluation. ``holdout_log_progress``: 10 times the
+    decrease of its logarithm. ``steps_to_accuracy``: minus one per step.
 
     ## Starting state
     A network with random weights, and the mini-batches of the whole training.

@@ -246,6 +246,12 @@ def _holdout_progress(trainings: Trainings, before: Floats) -> Floats:
     return 100.0 * (before - trainings.validation_loss) / trainings.initial_loss
 
 
+def _holdout_log_progress(trainings: Trainings, before: Floats) -> Floats:
+    floor = 0.02 * trainings.initial_loss
+    found: Floats = 10.0 * np.log((before + floor) / (trainings.validation_loss + floor))
+    return found
+
+
 def _steps_to_accuracy(trainings: Trainings, before: Floats) -> Floats:
     return np.full(trainings.n, -1.0)
 
@@ -253,7 +259,9 @@ def _steps_to_accuracy(trainings: Trainings, before: Floats) -> Floats:
 REWARDS: dict[str, Callable[[Trainings, Floats], Floats]] = {
     "holdout_accuracy": _holdout_accuracy,
     "holdout_progress": _holdout_progress,
+    "holdout_log_progress": _holdout_log_progress,
     "steps_to_accuracy": _steps_to_accuracy,
 }
-"""Validation accuracy after the last step; per cent of the first validation loss removed since the last validation;
-minus one per step until a validation reaches the accuracy zeta. As in ``teach_gym.core.rewards.HOLDOUT_REWARDS``."""
+"""Validation accuracy after the last step; per cent of the first validation loss removed since the last validation; 10
+times the decrease of its logarithm; minus one per step until a validation reaches the accuracy zeta. As in
+``teach_gym.core.rewards.HOLDOUT_REWARDS``."""

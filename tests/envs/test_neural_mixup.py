@@ -84,6 +84,10 @@ def test_rewards() -> None:
     _, rewards = episode(make(reward="holdout_progress"), actions, seed=3)
     close(sum(rewards), 100.0 * (1.0 - loss[0] / inner.initial_loss[0]), 1e-6)
     assert [r != 0.0 for r in rewards] == [(t + 1) % 3 == 0 or t + 1 == HORIZON for t in range(HORIZON)]
+    _, logs = episode(make(reward="holdout_log_progress"), actions, seed=3)
+    first = inner.initial_loss[0]
+    close(sum(logs), 10.0 * np.log(1.02 * first / (loss[0] + 0.02 * first)), 1e-6)
+    assert [r != 0.0 for r in logs] == [r != 0.0 for r in rewards]
     easy, hard = (make(reward="steps_to_accuracy", zeta=zeta) for zeta in (0.0, 1.0))
     assert episode(easy, actions, seed=3)[1] == [-1.0] and episode(hard, actions, seed=3)[1] == [-1.0] * HORIZON
 
