@@ -54,7 +54,7 @@ def experiment(name: str) -> Experiment:
     return found
 
 
-def maps(name: str) -> tuple[Map, ...]:
+def experiment_maps(name: str) -> tuple[Map, ...]:
     """The maps of an experiment.
 
     Raises:

@@ -10,7 +10,7 @@ from teach_gym.benchmark.charts import load_matplotlib
 from teach_gym.benchmark.processes import cpus
 from teach_gym.errors import DataNotFoundError, lookup_name
 from teach_gym.files import make_folder
-from teach_gym.papers import EXPERIMENTS, MAPS, experiment, maps
+from teach_gym.papers import EXPERIMENTS, MAPS, experiment, experiment_maps
 from teach_gym.papers.engine import run_experiment
 from teach_gym.papers.maps import SUFFIX, run_maps
 from teach_gym.papers.report import verdict_lines
@@ -59,7 +59,7 @@ def reproduce(
         say(f"{chosen}: results go to {folder}")
         try:
             if mapped:
-                text = run_maps(experiment(chosen), maps(chosen), folder, **how)
+                text = run_maps(experiment(chosen), experiment_maps(chosen), folder, **how)
             else:
                 text = verdict_lines(run_experiment(experiment(chosen), folder, **how))
         except (DataNotFoundError, ImportError) as error:

@@ -11,8 +11,9 @@ from teach_gym.core.backend import Array
 from teach_gym.core.state import TeachState, Transition
 from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.curves import Curves, rows_of
-from teach_gym.papers.dht_generative import DIGITS, MOONS, PANELS, scales, size, train
-from teach_gym.papers.dht_protocol import protocol_cohorts
+from teach_gym.papers.dht_generative import DIGITS, MOONS, scales, size, train
+from teach_gym.papers.dht_protocol import protocol_cohorts, protocol_table
+from teach_gym.papers.dht_unrolled import RELEASED_IMAGES, RELEASED_TRAINING
 from teach_gym.papers.engine import Experiment, PlainValues, Record, Result, Unit
 from teach_gym.papers.figures import colors, curve_figure, panels_figure
 from teach_gym.papers.greedy import FIGURE_METRICS, Cohort, method, panel_units, roll
@@ -27,6 +28,8 @@ MARGIN = 2.0
 """The penalty demands this multiple of the threshold, as examples settle slightly below what it demands."""
 STRENGTH = {MOONS: 0.001, DIGITS: 0.0006}
 """The penalty of an example that lies on a private row (its weight times the distance it demands)."""
+ALPHA = {MOONS: 0.0, DIGITS: 1.0}
+"""Weight of the auxiliary loss: on MNIST that of DHT Eq. 10."""
 FREE = "without privacy"
 TIGHT, WIDE = "smaller epsilon", "larger epsilon"
 
@@ -37,11 +40,16 @@ def methods(panel: str, rows: int = ROWS) -> dict[str, Any]:
     for label, epsilon in zip((FREE, TIGHT, WIDE), (0.0, *EPSILONS[panel]), strict=True):
         asked = MARGIN * epsilon
         privacy = {"epsilon": asked, "weight": STRENGTH[panel] / asked if asked else 0.0, "rows": rows}
-        found[label] = {**method("private"), "train": {"privacy": privacy}}
+        found[label] = {**method("private"), "train": {"privacy": privacy, "alpha": ALPHA[panel]}}
     return found
 
 
 _FREE, _BOX = {"output": "free"}, {"output": "box", "box": "global"}
+_IMAGES: dict[str, Any] = {
+    **size(299, 29, 1000, 40, 2000, private=RELEASED_IMAGES["network"]),
+    "training": {"iterations": 1000, "steps": 40, "learners": 2, **RELEASED_TRAINING, **RELEASED_IMAGES["train"]},
+}
+"""MNIST as in the released settings of Figure 4: an image generator, losses of the target, 1,000 iterations."""
 _SIZES = {
     "smoke": {
         MOONS: size(4, 2, 2, 3, 2, private=_FREE),
@@ -49,11 +57,11 @@ _SIZES = {
     },
     "laptop": {
         MOONS: size(299, 29, 600, 40, 400, private=_FREE),
-        DIGITS: size(299, 29, 200, 20, 400, private={**_BOX, "hidden": (64, 64)}),
+        DIGITS: _IMAGES,
     },
     "paper": {
         MOONS: size(299, 29, 1000, 40, 2000, private=_FREE),
-        DIGITS: size(299, 29, 1000, 40, 2000, private=_BOX),
+        DIGITS: _IMAGES,
     },
 }
 
@@ -125,37 +133,34 @@ def table(curves: Curves) -> str:
 
 
 def _similar(label: str) -> Claim:
-    free = tuple(
-        Comparison(label, "not_worse", FREE, metric="normalized_distance", panel=panel, at=(0.5, 1.0))
-        for panel in PANELS
-    )
+    free = (Comparison(label, "not_worse", FREE, metric="normalized_distance", panel=DIGITS, at=(0.5, 1.0)),)
     return Claim(f"Teaching with the privacy constraint is not slower (distance at most doubled). [{label}]", free)
 
 
-def _faster(label: str) -> Claim:
-    better = tuple(
-        Comparison(label, "below", "SGD", metric="normalized_distance", panel=panel, at=(0.5, 1.0)) for panel in PANELS
-    )
-    return Claim(f"Privacy-preserving teaching outperforms SGD. [{label}]", better)
+def _faster(label: str, other: str) -> Claim:
+    better = (Comparison(label, "below", other, metric="normalized_distance", panel=DIGITS, at=(0.5, 1.0)),)
+    return Claim(f"Privacy-preserving teaching outperforms {other}. [{label}]", better)
 
 
 def _kept(label: str, which: int) -> Claim:
-    kept = tuple(Comparison(label, "at_least", EPSILONS[panel][which], metric=METRIC, panel=panel) for panel in PANELS)
+    kept = (Comparison(label, "at_least", EPSILONS[DIGITS][which], metric=METRIC, panel=DIGITS),)
     return Claim(f"The examples stay at least epsilon away from the privacy set. [{label}]", kept)
 
 
 _SAID = (
-    "The paper shows MNIST only and names neither phi, the privacy set nor epsilon. Here phi is the last hidden layer "
+    "The paper shows MNIST only, so claims are judged there; the half-moons are ours. It names neither phi, the "
+    "privacy set nor epsilon. Here phi is the last hidden layer "
     f"of a classifier d-64-32 trained on the pool, the privacy set is {ROWS} train rows, and epsilon is in units of "
     "the mean squared distance of two of them: "
     + "; ".join(f"{panel}: {low:g} and {high:g}" for panel, (low, high) in EPSILONS.items())
-    + ". The teacher is the data transformation, on half-moons with free output, on MNIST in the interval of the "
-    "data's values: without a bound its examples are so far from all data that the constraint is always met. The hinge "
+    + ". The teacher is the data transformation, on half-moons with free output and without an auxiliary loss; on "
+    "MNIST it is the image generator of the released settings (dht-fig4), trained for 1,000 iterations of 40 steps "
+    "with the target's losses at weight 1. The hinge "
     f"penalty is summed over steps and private rows and demands {MARGIN:g} epsilon; nothing enforces it during "
     "teaching. Its weight and epsilon were chosen on seeds 0 to 4, so that the teacher without privacy (epsilon = 0) "
     "comes nearer than the larger epsilon. A ten times larger weight dominates the objective: at a rate of 0.001 an "
-    "example moves ||w - w*||^2 by thousandths. The laptop scale trains for 600 iterations on half-moons, on MNIST for "
-    "200 of 20 steps, networks of 64-64 units."
+    "example moves ||w - w*||^2 by thousandths. The laptop scale trains for 600 iterations on half-moons. Published on "
+    "MNIST at iteration 299: 0.148 ± 0.08 with privacy, 0.307 for IMT."
 )
 
 FIG9 = Experiment(
@@ -166,8 +171,12 @@ FIG9 = Experiment(
     scales=_scales(),
     units=panel_units,
     run=run,
-    claims=(*map(_similar, (TIGHT, WIDE)), *map(_faster, (TIGHT, WIDE))),
+    claims=(
+        *map(_similar, (TIGHT, WIDE)),
+        *(_faster(label, other) for label in (TIGHT, WIDE) for other in ("SGD", "IMT")),
+    ),
     draw=panels_figure("normalized_distance", "test_accuracy", logarithmic={"normalized_distance": False}),
+    table=protocol_table("normalized_distance"),
 )
 
 FIG10 = Experiment(

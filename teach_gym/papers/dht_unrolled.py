@@ -25,7 +25,7 @@ LOSSES: dict[str, dict[str, Any]] = {"learner's loss": {}, "target's loss": {"de
 """The paper's formula: losses of the learner, back-propagation through time. The released code: losses of the target
 w* on the same examples, weights detached between steps."""
 FORMULA, RELEASED = "learner's loss, weight 1", "released settings"
-_RELEASED = {"detach": True, "auxiliary": "target", "alpha": 1.0, "last_gap": True}
+RELEASED_TRAINING = {"detach": True, "auxiliary": "target", "last_gap": True}
 
 
 def variant(loss: str, weight: float) -> str:
@@ -46,7 +46,7 @@ def methods(released: dict[str, Any]) -> dict[str, Any]:
         for loss, how in LOSSES.items()
         for weight in WEIGHTS
     }
-    own = {**method("unrolled"), **released, "train": {**_RELEASED, **released.get("train", {})}}
+    own = {**method("unrolled"), **released, "train": {**RELEASED_TRAINING, "alpha": 1.0, **released.get("train", {})}}
     references = {
         "SGD": method("passive"),
         "IMT": method("imt"),

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from teach_gym.benchmark.episode import evaluation_iterations
 from teach_gym.core.backend import Array
 from teach_gym.core.batch import take
 from teach_gym.core.state import Example, Task, TeachState, Transition
@@ -20,6 +19,7 @@ from teach_gym.papers.greedy import (
     cohorts,
     method,
     panel_units,
+    recorded_iterations,
     roll,
     same_methods,
     unit_teacher,
@@ -74,7 +74,7 @@ def run(unit: Unit) -> Result:
     """Teach with one-hot labels; at each recorded iteration label all rows and test whether a line separates them."""
     cohort: Cohort = cohorts(unit)[0]
     task, teacher, budget = cohort.task, unit_teacher(unit), cohort.task.spec.budget
-    due = evaluation_iterations(budget)
+    due = recorded_iterations(budget)
     drawn = [min(due, key=lambda t: abs(t - fraction * budget)) for fraction in PICTURES]
     share: list[list[float]] = [[] for _ in unit.seeds]
     kept: list[tuple[Array, Array]] = []

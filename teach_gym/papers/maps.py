@@ -73,7 +73,8 @@ def _panels(experiment: Experiment, maps: Sequence[Map], scale: str) -> dict[str
             c for claim in template_claims(experiment, chosen.panel) for c in (*claim.comparisons, *claim.requires)
         ]
         named = {name for c in asked for name in (c.first, c.second)}
-        content = {**panel, "methods": {name: how for name, how in panel["methods"].items() if name in named}}
+        compared = {name: how for name, how in panel["methods"].items() if name in named}
+        content = {**panel, "methods": compared or panel["methods"]}  # claims may be about parts of a method
         for values in cells(chosen)[: 2 if scale == "smoke" else None]:
             fields = [axis.field for axis in chosen.axes]
             changes = [*chosen.changes, *zip(fields, values, strict=True)]

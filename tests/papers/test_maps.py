@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from teach_gym.papers import EXPERIMENTS, MAPS, experiment, maps
+from teach_gym.papers import EXPERIMENTS, MAPS, experiment, experiment_maps
 from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.curves import Curves, Row, read_csv, rows_of
 from teach_gym.papers.engine import Experiment, Result, Unit
@@ -115,12 +115,13 @@ def test_the_papers_maps_change_fields_that_their_tasks_have(name: str) -> None:
     from teach_gym.core.spec import TaskSpec
 
     found = experiment(name)
-    for chosen in maps(name):
+    for chosen in experiment_maps(name):
         assert template_claims(found, chosen.panel), "no claim is about the panel"
         assert all(list(axis.values) == sorted(axis.values) for axis in chosen.axes)
-    panels = map_experiment(found, maps(name)).scales["laptop"]["panels"]
+    panels = map_experiment(found, experiment_maps(name)).scales["laptop"]["panels"]
+    assert all(content["methods"] for content in panels.values())
     tasks = {json.dumps(content["task"], sort_keys=True) for content in panels.values()}
-    assert len(tasks) == len(panels) == sum(len(cells(chosen)) for chosen in maps(name))
+    assert len(tasks) == len(panels) == sum(len(cells(chosen)) for chosen in experiment_maps(name))
     for task in tasks:
         TaskSpec(**json.loads(task))
 
@@ -128,7 +129,7 @@ def test_the_papers_maps_change_fields_that_their_tasks_have(name: str) -> None:
 def test_maps_of_an_experiment_without_any_are_refused() -> None:
     assert set(MAPS) <= set(EXPERIMENTS)
     with pytest.raises(ValueError, match=r"unknown experiment with maps 'dht-table1'; allowed: .*last-fig9"):
-        maps("dht-table1")
+        experiment_maps("dht-table1")
 
 
 def test_the_page_opens_with_the_table_of_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +137,7 @@ def test_the_page_opens_with_the_table_of_maps(tmp_path: Path, monkeypatch: pyte
 
     found = experiment("last-fig9")
     run_experiment(found, tmp_path / "last-fig9", scale="smoke", progress=False)
-    run_maps(found, maps("last-fig9"), tmp_path / "last-fig9-map", scale="smoke", progress=False)
+    run_maps(found, experiment_maps("last-fig9"), tmp_path / "last-fig9-map", scale="smoke", progress=False)
     write_report(tmp_path, tmp_path / "page.md", "command", names=["last-fig9"])
     text = (tmp_path / "page.md").read_text()
     head, _, rest = text.partition("## The claims at one setting")

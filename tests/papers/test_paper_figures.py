@@ -14,11 +14,14 @@ from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Task
 from teach_gym.core.task import reset
 from teach_gym.papers import dht_protocol
+from teach_gym.papers.curves import Curves
 from teach_gym.papers.dht_greedy import METHODS
 from teach_gym.papers.dht_protocol import HALF_MOONS, MNIST, protocol_cohorts, protocol_task, spectral_distance
 from teach_gym.papers.engine import Unit
+from teach_gym.papers.greedy import method, panel_units
 from teach_gym.papers.last_digits import near_boundary
-from teach_gym.papers.last_moons import labels_of_all_rows, parted_share
+from teach_gym.papers.last_moons import METHOD, labels_of_all_rows, parted_share
+from teach_gym.papers.last_moons import run as run_figure_9
 from teach_gym.papers.tasks import SMALL_DIGITS, paper_task
 from teach_gym.teachers import example_of, make_teacher
 
@@ -179,6 +182,17 @@ def test_labels_of_all_rows_are_the_better_of_both_labels() -> None:
             gaps = [np.linalg.norm(w - task.spec.learning_rate * (p - y) * x - goal) for y in (0.0, 1.0)]
             assert label == float(gaps[1] < gaps[0])
         assert {0.0, 1.0} == set(found.tolist())
+
+
+def test_figure_9_tests_the_labels_at_every_recorded_iteration() -> None:
+    """Also with more iterations than are recorded, those of the published records among them."""
+    task = paper_task("LabelMoons", budget=120, pool_options={"n": 20})
+    panel = {"task": task, "methods": {METHOD: method("last:constraint=one_hot")}}
+    [unit] = panel_units("e", {"panels": {"p": panel}}, (1, 2))
+    curves = Curves(run_figure_9(unit).rows)
+    parted, distance = (curves.get("p", METHOD, name) for name in ("parted_share", "distance"))
+    np.testing.assert_array_equal(parted.iterations, distance.iterations)
+    assert {0, 9, 49, 99, 120} <= set(parted.iterations.tolist()) and np.isfinite(parted.values).all()
 
 
 # -------------------------------------------------------------------------------------------------- LAST, Figure 11
