@@ -23,8 +23,11 @@ from teach_gym.core.randomness import Streams
 from teach_gym.data.datasets import DATA_VARIABLE, DATASETS, data_dir
 from teach_gym.registration import TASKS
 
-_MNIST = DATASETS["mnist"]
-GENUINE_MNIST = all((data_dir() / _MNIST.folder / name).is_file() for name in _MNIST.files)
+_RAW = data_dir() / DATASETS["mnist"].folder
+GENUINE_MNIST = all(  # by their size: in a parallel worker, the imitation of the main process is there
+    (_RAW / name).is_file() and (_RAW / name).stat().st_size == known.size
+    for name, known in DATASETS["mnist"].files.items()
+)
 
 CONTINUOUS_MEDIA = ("label", "mixup", "perturb")
 
@@ -101,6 +104,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(folder))
         files = image_cases.digit_files()
         image_cases.save(files, folder)
+        for other in data_dir().glob("*"):
+            if not (folder / other.name).exists():
+                (folder / other.name).symlink_to(other.resolve())
         # its checksums take the place of the published ones: every file read is compared with them as ever
         DATASETS["mnist"] = image_cases.imitate(files)
         os.environ[DATA_VARIABLE] = str(folder)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from teach_gym.arguments import Count, NonNegative, Positive, Seed, Within, checked_fields
+from teach_gym.arguments import Count, NonNegative, Positive, Seed, Within, checked_fields, conform
 from teach_gym.core.updates import Momentum
 from teach_gym.errors import RUN_MEMORY, affordable, check_known
 
@@ -152,4 +152,4 @@ class TaskSpec:
         Raises:
             TypeError: an unknown key.
         """
-        return cls(**json.loads(text))
+        return cls(**conform("a task", json.loads(text), Mapping[str, Any]))

@@ -107,6 +107,12 @@ def test_bad_tasks(kwargs: dict[str, Any], kind: type[Exception], message: str) 
         make_task(**kwargs)
 
 
+@pytest.mark.parametrize("text", ["[1]", "3", "null", '{"budget": "x"}', '{"bugdet": 3}'])
+def test_json_that_is_no_task_is_refused(text: str) -> None:
+    with pytest.raises(TypeError, match=r"a task must be a mapping|budget must be|did you mean 'budget'"):
+        TaskSpec.from_json(text)
+
+
 def test_numpy_values_become_plain_ones() -> None:
     given = {
         "learning_rate": np.float32(0.25),
