@@ -47,6 +47,7 @@ TEACHERS: dict[str, str] = {
     "greedy": "teach_gym.teachers.oracles.greedy:Greedy",
     "adversarial": "teach_gym.teachers.oracles.greedy:Adversarial",
     "anticipating": "teach_gym.teachers.oracles.greedy:Anticipating",
+    "lqr": "teach_gym.teachers.oracles.farsighted:FarSighted",
     "planning": "teach_gym.teachers.oracles.planning:Planning",
     "last": "teach_gym.teachers.oracles.last:GreedyLAST",
     "imt": "teach_gym.teachers.oracles.selection:IMT",
