@@ -23,7 +23,7 @@ PROMISED = {
     "oracle_in_the_loop.py": r"at the start: \d.*\n.*removed",
     "own_data.py": r"passive .*\ngreedy .*\nimt ",
     "many_runs.py": r"episodes taught",
-    "performative_training.py": r"plain SGD .*right\nperformative .*right",
+    "performative_training.py": r"plain SGD .*correctly\nperformative .*correctly",
     "custom_task.py": r"greedy +score  1\.000 .*\nanticipating score  1\..*\n.*Box\(0\.0, 1\.0(.*\n)+.*\(1000, 72\)",
     "train_unrolled.py": r"passive .*\ngreedy .*\n(unrolled \d .*\n){3}from a file +final distance \d",
     "train_ppo.py": r"passive \d.*greedy \d.*PPO \d.*\nscore .*\n.*agent:ppo\.safetensors",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from teach_gym.core.build import make_task
 from teach_gym.core.farsighted import farsight
@@ -198,14 +199,12 @@ def test_a_horizon_of_one_is_greedy_and_one_beyond_the_budget_is_the_budget() ->
         np.testing.assert_array_equal(a, b)
 
 
-SCORED = {"LabelDigits": 0.85, "LabelMNIST": 0.9, "SelectDigits": 0.8, "MixupDigits10": 0.9, "SelectMoons": 0.95}
-
-
-@pytest.mark.parametrize("name", SCORED)
+@pytest.mark.parametrize("name", ["LabelDigits", "LabelMNIST", "SelectDigits", "MixupDigits10", "SelectMoons"])
 def test_far_sighted_ends_nearer_than_greedy(name: str) -> None:
+    """In a one-sided test on paired episodes, with seeds that no setting was tuned on."""
     task = build(name)
     greedy, far = (teach_episodes(task, make_teacher(t), range(40))[1] for t in ("greedy", "lqr"))
-    assert far.mean() < SCORED[name] * greedy.mean()
+    assert scipy.stats.ttest_rel(far, greedy, alternative="less").pvalue < 1e-3
 
 
 @pytest.mark.parametrize("name", ["LabelMoons", "LabelDigits10", "LabelRegression", "MixupMoons", "PerturbMoons"])

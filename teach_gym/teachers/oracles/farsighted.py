@@ -115,7 +115,7 @@ class FarSighted(Teacher):
         """Raise a ``ValueError`` for a learner with a hidden layer; fitting also needs one pool and learning rate."""
         check_linear(task, f"teacher {self.name!r}")
         if self.fitted:
-            check_settled(task, self.name)
+            check_settled(task, self.name, "learning_rate", "pool_seed")
 
     def farsight(self, task: Task) -> Farsight:
         """The cost-to-go this teacher goes by."""

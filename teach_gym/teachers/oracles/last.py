@@ -58,7 +58,7 @@ class GreedyLAST(Teacher):
         if self.horizon != 1:
             check_linear(task, f"teacher {self.name!r} with a horizon")
             if rate_matters(task):
-                check_settled(task, f"{self.name} with a horizon")
+                check_settled(task, f"{self.name} with a horizon", "learning_rate", "pool_seed")
 
     def __call__(self, task: Task, state: TeachState) -> Example:
         """The first offered source with its label."""

@@ -82,7 +82,7 @@ def expected_squares(task: Task, state: TeachState, horizon: int | None = None) 
     Raises:
         ValueError: a task of another kind.
     """
-    check_settled(task, "expected_squares")
+    check_settled(task, "expected_squares", "learning_rate", "pool_seed")
     if task.update.momentum or task.update.weight_decay:
         raise ValueError("expected_squares needs a learner without momentum and weight decay")
     rest, forms = farsight(task).outlooks[0][0]
