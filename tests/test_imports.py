@@ -112,3 +112,9 @@ def test_the_package_needs_nothing_outside_the_wheel() -> None:
             elif isinstance(node, ast.Import):
                 heads = [alias.name.split(".")[0] for alias in node.names]
             assert not outside & set(heads), f"{name} imports {outside & set(heads)}"
+
+
+def test_files_stay_short() -> None:
+    """A file of more than 300 lines has a second idea in it."""
+    long = {name: lines for name, path in MODULES.items() if (lines := len(path.read_text().splitlines())) > 300}
+    assert not long, long
