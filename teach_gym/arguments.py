@@ -234,7 +234,7 @@ def _described(hint: Any) -> str:
     if origin is Literal:
         return f"one of {', '.join(map(str, parts))}"
     if origin is Sequence:
-        return f"a list, each entry {_described(parts[0])}"
+        return f"a list (each entry {_described(parts[0])})"
     if origin is Mapping:
         return "a mapping of names to values"
     return f"{_WORDS.get(base, base)} {within or ''}".rstrip()

@@ -77,7 +77,7 @@ BAD: list[tuple[Any, Any, type[Exception], str]] = [
     (["mix"], Kind, TypeError, r"got \['mix'\]"),
     ("x", Kind | None, ValueError, "x must be one of grid, mix, got 'x'"),
     ([1, 0], Rate, ValueError, r"x\[1\] must be a finite number > 0, got 0"),
-    ("12", Rate, TypeError, "x must be a finite number > 0 or a list, each entry a finite number > 0, got '12'"),
+    ("12", Rate, TypeError, r"x must be a finite number > 0 or a list \(each entry a finite number > 0\), got '12'"),
     ({1, 2}, Sequence[int], TypeError, "x must be a list"),
     (b"ab", Sequence[int], TypeError, "x must be a list"),
     ({1: 2}, Mapping[str, Any], TypeError, "x must be a mapping of names to values"),

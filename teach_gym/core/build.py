@@ -30,6 +30,11 @@ from teach_gym.registration import spec_kwargs
 _PRETRAINING = 100
 """Full-batch updates of the network that gives the soft labels of the label medium's ``p='pretrained'``."""
 
+_COPIES = 64
+"""Arrays of the learner's size that the search for the target keeps."""
+_LAYERS = 4
+"""Arrays of the hidden layer's size that the gradient on all rows keeps."""
+
 
 def encode_labels(learner: Learner, split: Split, n_classes: int) -> Array:
     """A split's labels as the learner takes them: (n, K).
@@ -114,7 +119,7 @@ def _built(spec: TaskSpec) -> Task:
 
 
 def _check_memory(spec: TaskSpec, learner: Learner, pool: Pool, hidden: int) -> None:
-    """Check what the table of rows, the learner and one run's sources will need.
+    """Check what the table of rows, finding the target, and one run's mini-batch will need.
 
     Raises:
         TooLargeError: more than is allowed.
@@ -123,7 +128,9 @@ def _check_memory(spec: TaskSpec, learner: Learner, pool: Pool, hidden: int) -> 
     n, d, columns = len(pool.train), pool.d + hidden, pool.d + hidden + 2 * max(k, 1)
     affordable(f"the table of {n:,} rows with {columns:,} columns", 8 * n * columns, DATA_MEMORY)
     parameters = learner.size(d, max(k, 1))
-    affordable(f"a learner with {parameters:,} parameters", 8 * parameters, RUN_MEMORY)
+    affordable(f"a learner with {parameters:,} parameters", 8 * _COPIES * parameters, DATA_MEMORY)
+    units = learner.hidden if isinstance(learner, MLPLearner) else 0
+    affordable(f"a learner with {units:,} hidden units on {n:,} rows", 8 * _LAYERS * n * units, DATA_MEMORY)
     affordable(f"a mini-batch of {spec.batch_size:,} rows", 8 * spec.batch_size * columns, RUN_MEMORY)
 
 

@@ -83,6 +83,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"batch_size": 10**7}, TooLargeError, "600,000,000 rows.*8.94 GiB"),
     ({"pool_seed": 2**32}, ValueError, "pool_seed.*4294967296"),
     ({"learner": "mlp", "learner_options": {"hidden": 10**9}}, ValueError, "hidden must be"),
+    ({"learner": "mlp", "learner_options": {"hidden": 10**6}}, TooLargeError, "1,000,000 hidden units.*GiB"),
     ({"medium": "mixed", "medium_options": {"n_sources": 10**4, "n": 10**4}}, TooLargeError, "100,000,000 actions"),
     ({"pool_options": [1, 2]}, TypeError, r"pool_options.*\[1, 2\]"),
     ({"medium_options": None}, TypeError, "medium_options.*None"),
