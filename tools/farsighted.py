@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 
 from teach_gym.benchmark.score import Paired, teaching_score
+from teach_gym.core import foresight
 from teach_gym.core.build import make_task
+from teach_gym.core.foresight import Settings, digest
 from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Task
 from teach_gym.files import write_text
 from teach_gym.registration import TASKS
 from teach_gym.teachers import make_teacher, teach_episodes
-from teach_gym.teachers.oracles import farsighted
-from teach_gym.teachers.oracles.farsighted import Settings, digest
 
-RECORD = Path(farsighted.__file__).with_name(farsighted.RECORD)
+RECORD = Path(foresight.__file__).with_name(foresight.RECORD)
 FIRST_SEED = 2_000_000
 """Tuning seeds start here, far from evaluation seeds."""
 COARSE, FINE, FINALISTS = 100, 400, 10

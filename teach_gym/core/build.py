@@ -10,6 +10,8 @@ import numpy as np
 
 from teach_gym.arguments import chosen
 from teach_gym.core.backend import Array, each_array
+from teach_gym.core.farsighted import check_linear
+from teach_gym.core.foresight import FARSIGHTED
 from teach_gym.core.holdout import make_holdout
 from teach_gym.core.learner import Learner, MLPLearner
 from teach_gym.core.learners import LEARNERS, make_learner
@@ -102,7 +104,7 @@ def _built(spec: TaskSpec) -> Task:
     soft = _soft_labels(medium, learner, pool, target)
 
     rows = np.concatenate([pool.train.x, y] if soft is None else [pool.train.x, y, soft], axis=1)
-    return Task(
+    task = Task(
         spec=spec,
         learner=learner,
         update=update,
@@ -116,6 +118,10 @@ def _built(spec: TaskSpec) -> Task:
         holdout=_holdout(spec, learner, pool, remembers),
         remembers=remembers,
     )
+    for field, name in FARSIGHTED.items():
+        if getattr(spec, field) == name:
+            check_linear(task, f"{field} {name!r}")
+    return task
 
 
 def _check_memory(spec: TaskSpec, learner: Learner, pool: Pool, hidden: int) -> None:

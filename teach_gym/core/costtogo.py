@@ -80,14 +80,20 @@ class Reach(NamedTuple):
 
 def reach(rows: Floats, form: Form) -> Reach:
     """What the inputs of mini-batches (..., N, m, d) can change of a form."""
-    n, m, d = rows.shape[-3:]
-    flat = rows.reshape(*rows.shape[:-3], n * m, d)  # all mini-batches in one matrix product
+    flat = rows.reshape(*rows.shape[:-3], -1, rows.shape[-1])  # all mini-batches in one matrix product
     response = (flat @ form.matrix).reshape(rows.shape)
     linear = (flat @ np.swapaxes(form.linear, -1, -2)).reshape(*rows.shape[:-1], -1)
-    trace = np.trace(form.matrix, axis1=-2, axis2=-1)[..., None] / d
+    return Reach(response, linear, grams(rows, response, form.matrix))
+
+
+def grams(rows: Floats, response: Floats, matrix: Floats) -> Floats:
+    """X P X^T with the ridge of ``Reach`` from X, X P (..., N, m, d) and P (..., d, d): (..., N, m, m)."""
+    m, d = rows.shape[-2:]
+    trace = np.trace(matrix, axis1=-2, axis2=-1)[..., None] / d
     ridge = _RIDGE * trace * np.einsum("...md,...md->...", rows, rows) + 1e-300
-    gram = response @ np.swapaxes(rows, -1, -2) + ridge[..., None, None] * np.eye(m)
-    return Reach(response, linear, gram)
+    if m == 1:
+        return (np.einsum("...md,...md->...", response, rows) + ridge)[..., None, None]
+    return response @ np.swapaxes(rows, -1, -2) + ridge[..., None, None] * np.eye(m)
 
 
 def backward(rows: Floats, after: Form, damping: float = 1.0) -> Form:

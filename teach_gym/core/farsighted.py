@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from teach_gym.core.backend import Array
-from teach_gym.core.costtogo import CostToGo, Floats, Form, Reach, reach
+from teach_gym.core.costtogo import CostToGo, Floats, Form, grams
 from teach_gym.core.learner import MLPLearner
 from teach_gym.core.resting import Rest, blocks_of, input_batches, rest_of, resting, with_bias
 from teach_gym.core.spec import is_drawn
@@ -43,6 +43,24 @@ class Pull(NamedTuple):
     s: Array
 
 
+class Prospects(NamedTuple):
+    """Costs at the end of the budget, exp(log_scale) relative + untaught.
+
+    Relative costs never leave the range of numbers; they are below zero only by rounding or by the error of a fit.
+
+    Attributes:
+        alone: (B,) relative cost after a step that leaves the learner alone.
+        relative: (..., B) relative cost after a step with a teaching example.
+        log_scale: (B,).
+        untaught: (B,) what no example changes.
+    """
+
+    alone: Floats
+    relative: Floats
+    log_scale: Floats
+    untaught: Floats
+
+
 class Outlook(NamedTuple):
     """What belongs to one pool and one learning rate: where learners come to rest, and what that costs."""
 
@@ -68,7 +86,7 @@ class Farsight:
         """Expected squared distance to the target at the end of the budget: (B,)."""
         blocks = blocks_of(self.task, state, state.w, state.velocity)
         found = np.empty(len(state.t))
-        for (rest, forms), k, runs in self.groups(state, self.task.spec.budget - state.t):
+        for (rest, forms), k, runs in self.groups(state, np.maximum(self.task.spec.budget - state.t, 0)):
             z, mean = resting(self.task, rest, k, [block[runs] for block in blocks])
             found[runs] = forms[k].at(z) + self._untaught(mean)
         return found
@@ -83,21 +101,34 @@ class Farsight:
         Args:
             state: B runs.
             example: x (..., B, m, d) and y (..., B, m, K).
-            relative: without the scale and the constant that all examples for a run share, which may be beyond the
-                range of numbers.
+            relative: ``Prospects.relative`` instead, which differs by what all examples for a run share.
+        """
+        found = self.prospects(state, example)
+        if relative:
+            return found.relative
+        return np.exp(found.log_scale) * np.maximum(found.relative, 0.0) + found.untaught
+
+    def prospects(self, state: TeachState, example: Example | None = None) -> Prospects:
+        """What a step changes of the cost.
+
+        Args:
+            state: B runs.
+            example: x (..., B, m, d) and y (..., B, m, K) of teaching examples (None: those of all discrete actions).
         """
         task, left = self.task, np.maximum(self.task.spec.budget - state.t - 1, 0)
+        if example is None:
+            example = compose(task, state, task.medium.candidates[:, None])
         residual = task.learner.output.residual(task.learner.logits(state.w, example.x), example.y)
-        found, step = np.empty(residual.shape[:-2]), self.step_size(state)
-        for runs, form, z, mean, part in self._responses(state, example.x, left):
+        change, n = np.empty(residual.shape[:-2]), len(state.t)
+        alone, log_scale, untaught = np.empty(n), np.empty(n), np.empty(n)
+        step = self.step_size(state)
+        for runs, form, z, mean, alignment, gram in self._responses(state, example.x, left):
             u = -step[runs] * residual[..., runs, :, :]
-            pulled = np.einsum("...mk,...mk->...", 2.0 * self._alignment(part, z) + part.gram @ u, u)
-            if relative:
-                found[..., runs] = form.shape_at(z) + pulled
-            else:
-                base = form.shape_at(z) + form.constant
-                found[..., runs] = np.exp(form.log_scale) * np.maximum(base + pulled, 0.0) + self._untaught(mean)
-        return found
+            bend = gram * u if u.shape[-2] == 1 else gram @ u
+            change[..., runs] = ((2.0 * alignment + bend) * u).sum((-1, -2))
+            alone[runs] = form.shape_at(z) + form.constant
+            log_scale[runs], untaught[runs] = form.log_scale, self._untaught(mean)
+        return Prospects(alone, alone + change, log_scale, untaught)
 
     def pull(self, state: TeachState, x: Array, left: Array) -> Pull:
         """The cost after an update on x, up to its scale and a constant, as a quadratic in the residuals.
@@ -109,25 +140,27 @@ class Farsight:
         """
         alignment = np.empty((*x.shape[:2], self.task.k))
         gram = np.empty((*x.shape[:2], x.shape[1]))
-        for runs, _, z, _, part in self._responses(state, x, left):
-            alignment[runs], gram[runs] = self._alignment(part, z), part.gram
+        for runs, _, _, _, *part in self._responses(state, x, left):
+            alignment[runs], gram[runs] = part
         return Pull(alignment, gram, self.step_size(state))
 
     def _responses(
         self, state: TeachState, x: Array, left: Array
-    ) -> Iterator[tuple[Runs, Form, Floats, Floats | None, Reach]]:
-        """For groups of runs: form, resting points and mean after a step without teaching, what examples x change."""
+    ) -> Iterator[tuple[Runs, Form, Floats, Floats | None, Floats, Floats]]:
+        """What examples x change, for groups of runs.
+
+        Yields the runs, the form, resting points and mean after a step without teaching, X (P z + q) (..., B, m, K) and
+        X P X^T (..., B, m, m), with X in the coordinates of the resting points.
+        """
         task = self.task
         blocks = blocks_of(task, state, *task.update(state.w, state.velocity, np.zeros_like(state.w), state.rate))
         for (rest, forms), k, runs in self.groups(state, left):
+            form, turn = forms[k], rest.axes * rest.push[k]
             z, mean = resting(task, rest, k, [block[runs] for block in blocks])
-            rows = rest.inputs(with_bias(task, x[..., runs, :, :]), k)
-            yield runs, forms[k], z, mean, reach(rows, forms[k])
-
-    @staticmethod
-    def _alignment(part: Reach, z: Floats) -> Floats:
-        """X (P z + q): (..., B, m, K)."""
-        return part.response @ np.swapaxes(z, -1, -2) + part.linear
+            slope = (z.reshape(-1, z.shape[-1]) @ form.matrix @ turn.T).reshape(z.shape) + form.linear @ turn.T
+            rows, matrix = with_bias(task, x[..., runs, :, :]), turn @ form.matrix @ turn.T
+            response = (rows.reshape(-1, rows.shape[-1]) @ matrix).reshape(rows.shape)
+            yield runs, form, z, mean, np.einsum("...md,...kd->...mk", rows, slope), grams(rows, response, matrix)
 
     def step_size(self, state: TeachState) -> Array:
         """Step sizes over the batch size: (B, 1, 1)."""

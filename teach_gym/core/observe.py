@@ -9,6 +9,8 @@ import numpy as np
 from teach_gym.core import queries, trial
 from teach_gym.core.backend import Array, namespace, norm
 from teach_gym.core.batch import needed
+from teach_gym.core.farsighted import check_linear
+from teach_gym.core.foresight import foresight
 from teach_gym.core.spec import is_drawn
 from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import coast, teach
@@ -137,6 +139,34 @@ def full(task: Task) -> list[Entry]:
     return [*omniscient(task)[:-last], *added, *_end(task)]
 
 
+def farsighted(task: Task) -> list[Entry]:
+    """``lookahead``, and what each action leads to at the end of the budget, as the far-sighted oracle sees it.
+
+    The cost-to-go is that of free labels (``teach_gym.core.farsighted``), in closed form, so the learner needs to be
+    linear. The costs of all actions follow from one product with its matrix.
+
+    Raises:
+        ValueError: a learner with a hidden layer.
+    """
+    check_linear(task, "the observation 'farsighted'")
+    text = "log of the distance to be expected at the end if this step teaches nothing, as a share of the initial one; "
+    text += "what the best action gains of it; how much farther each action ends than the best, in units of their mean"
+    entry: Entry = ("farsight", 2 + task.n_actions, -float("inf"), float("inf"), text, _farsight)
+    last = len(_end(task))
+    return [*lookahead(task)[:-last], entry, *_end(task)]
+
+
+def _farsight(task: Task, state: TeachState) -> Array:
+    found = foresight(task).prospects(state)
+    alone, after = (np.sqrt(np.maximum(costs, 0.0)) for costs in (found.alone, found.relative))
+    expected = np.sqrt(np.exp(found.log_scale) * alone**2 + found.untaught)
+    best = after.min(0)
+    gain = (alone - best) / (alone + best + 1e-300)
+    shortfall = (after - best) / (after.mean(0) - best + 1e-9 * alone + 1e-300)
+    rows = [np.log(expected / state.initial_distance + _LEAST_SHARE), gain, *shortfall]
+    return np.stack(rows, axis=1)
+
+
 def _end(task: Task) -> list[Entry]:
     """The last blocks of an observation: the learning rate, if it is drawn at reset, and the budget."""
     entries: list[Entry] = [("budget", 1, 0.0, 1.0, "share of the teaching budget that remains", _budget)]
@@ -233,6 +263,7 @@ def _trial(task: Task, state: TeachState) -> Array:
 OBSERVATIONS: dict[str, Callable[[Task], list[Entry]]] = {
     "omniscient": omniscient,
     "lookahead": lookahead,
+    "farsighted": farsighted,
     "full": full,
     "black_box": black_box,
     "black_box_trial": black_box_trial,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from teach_gym.core.backend import Array, namespace
 from teach_gym.core.batch import needed
+from teach_gym.core.foresight import foresight
 from teach_gym.core.holdout import accuracy
 from teach_gym.core.state import RewardFunction, Task, TeachState
 
@@ -35,6 +38,26 @@ def log_progress(task: Task, before: TeachState, after: TeachState) -> Array:
     """
     floor = 0.02 * before.initial_distance
     return 10.0 * namespace(before.distance).log((before.distance + floor) / (after.distance + floor))
+
+
+def farsighted_progress(task: Task, before: TeachState, after: TeachState) -> Array:
+    """10 times the decrease of the logarithm of the distance to be expected at the end of the budget: (B,).
+
+    10 log((V_t + c) / (V_{t+1} + c)) with c = d_0 / 50 and V^2 the cost-to-go of the far-sighted oracle
+    (``teach_gym.core.foresight``). At the end of an episode V is the distance, so a return depends on the initial state
+    and the final distance alone, while each step is paid at once for what it will be worth at the end.
+
+    Raises:
+        ValueError: a learner with a hidden layer.
+    """
+    floor = 0.02 * before.initial_distance
+    return 10.0 * np.log((_expected(task, before) + floor) / (_expected(task, after) + floor))
+
+
+def _expected(task: Task, state: TeachState) -> Array:
+    """The distance to be expected at the end of the budget; for episodes that have ended, their distance: (B,)."""
+    ahead = np.sqrt(foresight(task).cost(state))
+    return np.where(state.distance < task.spec.tolerance, state.distance, ahead)
 
 
 def holdout_progress(task: Task, before: TeachState, after: TeachState) -> Array:
@@ -75,5 +98,5 @@ HOLDOUT_REWARDS: dict[str, RewardFunction] = {
 """The rewards that do not depend on w*."""
 
 REWARDS: dict[str, RewardFunction] = {
-    f.__name__: f for f in (progress, log_progress, distance, decrease)
+    f.__name__: f for f in (progress, log_progress, farsighted_progress, distance, decrease)
 } | HOLDOUT_REWARDS

@@ -129,9 +129,11 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
     ## Rewards
     The default is ``progress``: the percentage of the initial distance to the target removed by the step. ``distance``
     gives LAST's -||w - w*||, ``decrease`` the raw decrease of the distance, ``log_progress`` 10 times the decrease of
-    its logarithm. The other rewards do not use the target (LAST, section 4): ``holdout_progress`` is the
-    percentage of the initial loss on hold-out rows removed by the step, ``holdout_log_progress`` 10 times the decrease
-    of that loss's logarithm, ``holdout_accuracy`` the accuracy on these rows after the last step and zero earlier, and
+    its logarithm, and ``farsighted_progress``, for linear learners, 10 times the decrease of the logarithm of the
+    distance to be expected at the end of the budget (``teach_gym.core.foresight``). The other rewards do not use the
+    target (LAST, section 4): ``holdout_progress`` is the percentage of the initial loss on hold-out rows removed by the
+    step, ``holdout_log_progress`` 10 times the decrease of that loss's logarithm, ``holdout_accuracy`` the accuracy on
+    these rows after the last step and zero earlier, and
     ``steps_to_accuracy`` minus one per step until that accuracy reaches ``zeta``.
 
     ## Starting state

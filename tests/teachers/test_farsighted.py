@@ -10,6 +10,7 @@ import scipy.stats
 
 from teach_gym.core.build import make_task
 from teach_gym.core.farsighted import farsight
+from teach_gym.core.foresight import Settings, recorded, settings
 from teach_gym.core.randomness import Streams
 from teach_gym.core.resting import input_batches
 from teach_gym.core.spec import TaskSpec
@@ -18,7 +19,6 @@ from teach_gym.core.task import advance, compose, reset, step
 from teach_gym.errors import DataNotFoundError
 from teach_gym.registration import TASKS, task_kwargs
 from teach_gym.teachers import Teacher, follow, lesson, make_teacher, teach_episodes
-from teach_gym.teachers.oracles.farsighted import Settings, recorded, settings
 from teach_gym.teachers.oracles.lqr import expected_squares, followed
 
 REGRESSION: dict[str, Any] = {

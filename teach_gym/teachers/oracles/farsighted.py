@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 from dataclasses import dataclass, field
-from importlib import resources
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from teach_gym.core.backend import Array
 from teach_gym.core.farsighted import Farsight, check_linear, farsight
+from teach_gym.core.foresight import Settings, settings
 from teach_gym.core.medium import LabelOffset
 from teach_gym.core.outputs import SOFTMAX
-from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import compose, decode
 from teach_gym.errors import within
@@ -24,49 +20,9 @@ from teach_gym.teachers.base import Choice, Teacher, check_settled
 from teach_gym.teachers.oracles.fitted import fit
 from teach_gym.teachers.oracles.labels import Constraint, greedy_labels
 
-RECORD = "farsighted.json"
-"""The settings found on tuning episodes, beside this module; written by ``python -m tools.farsighted tune``."""
-DECIDING = (
-    *("learner", "pool", "medium", "target", "budget", "learning_rate", "momentum", "nesterov", "weight_decay"),
-    *("batch_size", "bias", "init", "init_scale"),
-    *("learner_options", "pool_options", "medium_options", "target_options"),
-)
-"""The fields of a task that the settings hang on."""
 _GRID = 17
 _ZOOMS = 4
 _MOST_COORDINATES = 16
-
-
-class Settings(NamedTuple):
-    """On what a far-sighted teacher counts; see ``teach_gym.core.farsighted.farsight``."""
-
-    damping: float
-    drift: float
-    curvature: float
-
-
-def settings(spec: TaskSpec) -> Settings:
-    """The settings recorded for a task, or for its medium where there are none."""
-    return recorded(spec) or Settings(**_record()["media"][spec.medium]["settings"])
-
-
-def recorded(spec: TaskSpec) -> Settings | None:
-    """The settings recorded for a task, whatever it shows and rewards; None for tasks that were not tuned."""
-    key = digest(spec)
-    found = (entry["settings"] for entry in _record()["tasks"].values() if entry["digest"] == key)
-    return next((Settings(**values) for values in found), None)
-
-
-def digest(spec: TaskSpec) -> str:
-    """What the record knows a task by: a hash of the fields that decide its dynamics."""
-    text = json.dumps({name: getattr(spec, name) for name in DECIDING}, sort_keys=True, default=dict)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@functools.lru_cache(maxsize=1)
-def _record() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(resources.files(__package__).joinpath(RECORD).read_text(encoding="utf-8"))
-    return found
 
 
 @functools.lru_cache(maxsize=8)
