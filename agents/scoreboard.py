@@ -20,9 +20,9 @@ import numpy as np
 import tyro
 from trainings import HEADLINE, Args, Training, carry_out, done, plan
 
-from teach_gym.benchmark.report import markdown_table
 from teach_gym.benchmark.score import Estimate, Paired, training_score
 from teach_gym.benchmark.suite import PASSIVE, REFERENCE, cached_task, task_spec
+from teach_gym.benchmark.tables import markdown_table
 from teach_gym.calls import format_call
 from teach_gym.core.backend import Array
 from teach_gym.files import write_text

@@ -47,7 +47,6 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_bench_then_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("matplotlib")
     out = tmp_path / "out"
     assert main(["bench", "smoke", *ONE, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
@@ -164,19 +163,14 @@ def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert "interrupted" in capsys.readouterr().err
 
 
-def test_without_matplotlib_the_report_is_written_in_markdown_and_the_extra_is_named(
+def test_the_report_needs_no_matplotlib(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["bench", "smoke", "--tasks", "LabelMoon", "--out", str(tmp_path / "out")]) == 2
     assert "did you mean 'LabelMoons'" in capsys.readouterr().err and not list(tmp_path.iterdir())
-    assert main(["bench", "smoke", *ONE, "--out", str(tmp_path / "out")]) == 0
-    captured = capsys.readouterr()
-    assert "Markdown only" in captured.err and "pip install 'teach_gym[plots]'" in captured.err
-    assert captured.out.rstrip().endswith(f"report: {tmp_path / 'out' / 'report.md'}")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"runs.jsonl", "summary.csv", "report.md"}
-    assert main(["report", str(tmp_path / "out" / "runs.jsonl")]) == 0
-    assert "Markdown only" in capsys.readouterr().err
+    assert main(["bench", "smoke", *ONE, "--no-lessons", "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "report.html").is_file()
 
 
 def test_data_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

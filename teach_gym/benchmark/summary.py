@@ -36,8 +36,10 @@ class Entry:
         final_distance_std: its standard deviation (n - 1).
         normalized_distance: mean final normalized distance.
         holdout_loss: mean final loss on the hold-out rows, what black-box tasks are scored by.
-        holdout_accuracy: mean final hold-out accuracy (regression: minus the mean squared error).
-        test_accuracy: mean final test accuracy (regression: minus the mean squared error).
+        holdout_accuracy: mean final hold-out accuracy; NaN in regression tasks.
+        test_accuracy: mean final test accuracy; NaN in regression tasks.
+        holdout_squared_error: mean final mean squared error on the hold-out rows; NaN in tasks with classes.
+        test_squared_error: mean final mean squared error on the test rows; NaN in tasks with classes.
         score: teaching score.
         score_low: lower end of its interval.
         score_high: upper end of its interval.
@@ -56,6 +58,8 @@ class Entry:
     holdout_loss: float
     holdout_accuracy: float
     test_accuracy: float
+    holdout_squared_error: float
+    test_squared_error: float
     score: float
     score_low: float
     score_high: float
@@ -159,6 +163,10 @@ def _mean(values: Sequence[float]) -> float:
 def _entry(task: str, teacher: str, rows: list[Row], score: Estimate, kind: str) -> Entry:
     done = [row for row in rows if row["finished"]]
     distances = [last_value(row, "distance") for row in done]
+    holdout, test = (
+        _mean([last_value(row, metric) for row in done]) for metric in ("holdout_accuracy", "test_accuracy")
+    )
+    regression, nan = rows[0]["regression"], float("nan")
     return Entry(
         task=task,
         teacher=teacher,
@@ -168,8 +176,10 @@ def _entry(task: str, teacher: str, rows: list[Row], score: Estimate, kind: str)
         final_distance_std=float(np.std(distances, ddof=1)) if len(done) > 1 else float("nan"),
         normalized_distance=_mean([last_value(row, "normalized_distance") for row in done]),
         holdout_loss=_mean([last_value(row, "holdout_loss") for row in done]),
-        holdout_accuracy=_mean([last_value(row, "holdout_accuracy") for row in done]),
-        test_accuracy=_mean([last_value(row, "test_accuracy") for row in done]),
+        holdout_accuracy=nan if regression else holdout,
+        test_accuracy=nan if regression else test,
+        holdout_squared_error=-holdout if regression else nan,  # the metric is minus the mean squared error
+        test_squared_error=-test if regression else nan,
         score=score.value,
         score_low=score.low,
         score_high=score.high,

@@ -25,6 +25,7 @@ def bench(
     out: Path | None = None,
     score: str = "final",
     html: bool = True,
+    lessons: bool = True,
     data_dir: DataDir = None,
 ) -> int:
     """Run a suite and write its report; started again after an interruption, it resumes.
@@ -38,7 +39,8 @@ def bench(
         workers: Number of processes or Ray tasks at a time (default: one per CPU).
         out: Folder of the results and the report (default: runs/SUITE).
         score: What the teaching score is taken of: final (distance) or auc (of the log-distance curve).
-        html: Write the HTML report too, if matplotlib is installed.
+        html: Write the HTML report too.
+        lessons: Put a lesson of each task into the HTML report.
         data_dir: Data folder.
     """
     from teach_gym.benchmark.run import EXECUTORS, run_suite
@@ -59,30 +61,19 @@ def bench(
         chosen = dataclasses.replace(chosen, seeds=parse_seeds(seeds))
     runs = expand(chosen, named=teachers)
     folder = make_folder(Path("runs", suite) if out is None else out)
-    html = html and _charts_can_be_drawn()
     say(f"{len(runs)} runs of {len({run.task for run in runs})} tasks; results go to {folder / 'runs.jsonl'}")
     rows = run_suite(runs, folder / "runs.jsonl", executor=executor, workers=workers)
-    _write_report(rows, folder, score, html)
+    _write_report(rows, folder, score, html, lessons)
     return 0
 
 
-def _charts_can_be_drawn() -> bool:
-    """Whether the HTML report can be written; if not, say why."""
-    from teach_gym.benchmark.charts import load_matplotlib
-
-    try:
-        load_matplotlib()
-    except ImportError as error:
-        say(f"the report is written in Markdown only: {error}")
-        return False
-    return True
-
-
-def _write_report(rows: Sequence[dict[str, object]], folder: Path, score: str, html: bool) -> None:
+def _write_report(rows: Sequence[dict[str, object]], folder: Path, score: str, html: bool, lessons: bool) -> None:
     """Write the report, print its Markdown table and where it is."""
     from teach_gym.benchmark.report import write_report
 
-    paths = write_report(rows, folder, command=shlex.join([PROGRAM, *sys.argv[1:]]), kind=score, html=html)
+    paths = write_report(
+        rows, folder, command=shlex.join([PROGRAM, *sys.argv[1:]]), kind=score, html=html, lessons=lessons
+    )
     print(paths["md"].read_text(encoding="utf-8"))
     diverged = sum(not row["finished"] for row in rows)
     if diverged:
@@ -90,17 +81,29 @@ def _write_report(rows: Sequence[dict[str, object]], folder: Path, score: str, h
     print(f"report: {paths['html' if html else 'md'].resolve()}")
 
 
-def report(results: Positional[Path], /, *, out: Path | None = None, score: str = "final", html: bool = True) -> int:
+def report(
+    results: Positional[Path],
+    /,
+    *,
+    out: Path | None = None,
+    score: str = "final",
+    html: bool = True,
+    lessons: bool = True,
+    data_dir: DataDir = None,
+) -> int:
     """Write the report of all runs in a results file.
 
     Args:
         results: A runs.jsonl that bench wrote; several rows of the same run count once, the latest.
         out: Folder of the report (default: that of the results file).
         score: What the teaching score is taken of: final (distance) or auc (of the log-distance curve).
-        html: Write the HTML report too, if matplotlib is installed.
+        html: Write the HTML report too.
+        lessons: Put a lesson of each task into the HTML report.
+        data_dir: Data folder.
     """
     from teach_gym.benchmark.store import read_rows
 
+    set_data_dir(data_dir)
     rows = read_rows(results)
-    _write_report(rows, results.parent if out is None else out, score, html and _charts_can_be_drawn())
+    _write_report(rows, results.parent if out is None else out, score, html, lessons)
     return 0

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from teach_gym.benchmark.charts import BAND, load_matplotlib, plain
+from teach_gym.benchmark.charts import load_matplotlib, plain
+from teach_gym.benchmark.curves import BAND
 from teach_gym.papers.curves import Curves
 from teach_gym.papers.engine import Record
 

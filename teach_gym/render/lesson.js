@@ -79,34 +79,81 @@ function facts(box, step) {
   parts.push(text); box.replaceChildren(...parts);
 }
 
-/* A panel of curves: lines = [{values, colour}], n the last step on the axis, t the step of the cursor. */
+/* Round values of an axis. */
+function ticksOf(low, high, log) {
+  const found = [];
+  if (log) {
+    const steps = high / low > 300 ? [1] : high / low > 12 ? [1, 3] : [1, 2, 3, 5, 7];
+    for (let e = Math.floor(Math.log10(low)); e <= Math.log10(high); e++) for (const s of steps) found.push(s * 10 ** e);
+  } else {
+    const rough = (high - low) / 5 || 1, unit = 10 ** Math.floor(Math.log10(rough));
+    const step = unit * [1, 2, 5, 10].find(s => s * unit >= rough * 0.999);
+    for (let v = Math.ceil(low / step) * step; v <= high + step / 1e6; v += step) found.push(Math.abs(v) < step / 1e6 ? 0 : v);
+  }
+  const inside = found.filter(v => v >= low * (log ? 0.999 : 1) - (log ? 0 : 1e-12) && v <= high * (log ? 1.001 : 1));
+  const every = Math.ceil(inside.length / 6);
+  return inside.filter((_, i) => i % every === 0);
+}
+const LEFT = 46, RIGHT = 10;
+/* The step at a pointer's place over a panel of curves that ends at step n. */
+function stepUnder(canvas, event, n) {
+  const r = canvas.getBoundingClientRect();
+  return Math.min(Math.max(Math.round((event.clientX - r.left - LEFT) / (r.width - LEFT - RIGHT) * n), 0), n);
+}
+/* Draw curves on a canvas and return their values at the cursor's step t (null: no cursor). n is the last step of the axis.
+   lines = [{values, colour}], and optionally at (the values' steps), low and high (a band), dash, width. */
 function curve(canvas, lines, n, t) {
-  const w = canvas.clientWidth, h = canvas.clientHeight, g = fit(canvas, w, h), left = 46, right = w - 10, top = 8, bottom = h - 22;
-  const good = lines.flatMap(line => line.values).filter(v => v !== null && Number.isFinite(v)), shown = [];
-  let low = Math.min(...good), high = Math.max(...good);
+  const w = canvas.clientWidth, h = canvas.clientHeight, g = fit(canvas, w, h), right = w - RIGHT, top = 8, bottom = h - 22;
+  const known = v => v !== null && Number.isFinite(v);
+  const good = lines.flatMap(line => [...line.values, ...(line.low || []), ...(line.high || [])]).filter(known);
+  let low = good.length ? Math.min(...good) : 0, high = good.length ? Math.max(...good) : 1;
   const log = low > 0 && high / low > 20, f = log ? Math.log10 : v => v;
   if (!log) { const pad = 0.06 * (high - low || 1); low -= pad; high += pad; }
-  const X = i => left + (right - left) * i / n, Y = v => bottom - (bottom - top) * (f(v) - f(low)) / (f(high) - f(low) || 1);
+  const X = i => LEFT + (right - LEFT) * i / (n || 1), Y = v => bottom - (bottom - top) * (f(v) - f(low)) / (f(high) - f(low) || 1);
+  const step = (line, i) => line.at ? line.at[i] : i;
   g.font = "11px system-ui"; g.fillStyle = css("--muted"); g.strokeStyle = css("--rule"); g.lineWidth = 1; g.textAlign = "right";
-  for (let i = 0; i <= 3; i++) {
-    const v = log ? 10 ** (f(low) + (f(high) - f(low)) * i / 3) : low + (high - low) * i / 3, y = Y(v);
-    g.beginPath(); g.moveTo(left, y); g.lineTo(right, y); g.stroke(); g.fillText(Number(v.toPrecision(2)), left - 5, y + 4);
+  for (const v of ticksOf(low, high, log)) {
+    const y = Y(v); g.beginPath(); g.moveTo(LEFT, y); g.lineTo(right, y); g.stroke();
+    g.fillText(v && (Math.abs(v) < 1e-3 || Math.abs(v) >= 1e5) ? v.toExponential(0) : Number(v.toPrecision(3)), LEFT - 5, y + 4);
   }
   g.textAlign = "center";
-  for (let i = 0; i <= 4; i++) g.fillText(Math.round(n * i / 4), X(Math.round(n * i / 4)), h - 6);
-  for (const line of lines) {
-    g.strokeStyle = line.colour; g.lineWidth = 2; g.beginPath();
-    line.values.forEach((v, i) => { if (v !== null) (i ? g.lineTo : g.moveTo).call(g, X(i), Y(v)); }); g.stroke();
-    const i = Math.min(t, line.values.length - 1), v = line.values[i], value = document.createElement("span");
-    value.textContent = v === null ? " –" : ` ${Number(v.toPrecision(3))}`; value.style.color = line.colour; shown.push(value);
-    if (v !== null) { g.fillStyle = line.colour; g.beginPath(); g.arc(X(i), Y(v), 4, 0, 7); g.fill(); }
+  for (const i of ticksOf(0, n, false).filter(Number.isInteger)) g.fillText(i, X(i), h - 6);
+  const draw = (line, values) => {
+    let pen = false;
+    values.forEach((v, i) => { if (known(v)) { (pen ? g.lineTo : g.moveTo).call(g, X(step(line, i)), Y(v)); } pen = known(v); });
+  };
+  for (const line of lines.filter(line => line.low)) {
+    g.fillStyle = line.colour; g.globalAlpha = 0.15; g.beginPath();
+    const kept = line.low.map((v, i) => i).filter(i => known(line.low[i]) && known(line.high[i]));
+    kept.forEach(i => g.lineTo(X(step(line, i)), Y(line.high[i]))); kept.reverse().forEach(i => g.lineTo(X(step(line, i)), Y(line.low[i])));
+    g.fill(); g.globalAlpha = 1;
   }
-  canvas.parentElement.querySelector("h3 span").replaceChildren(...shown);
-  g.strokeStyle = css("--muted"); g.lineWidth = 1; g.setLineDash([3, 3]);
-  g.beginPath(); g.moveTo(X(t), top); g.lineTo(X(t), bottom); g.stroke(); g.setLineDash([]);
+  const shown = lines.map(line => {
+    g.strokeStyle = line.colour; g.lineWidth = line.width || 2; g.setLineDash(line.dash || []);
+    g.beginPath(); draw(line, line.values); g.stroke(); g.setLineDash([]);
+    if (t === null) return null;
+    let i = Math.min(t, line.values.length - 1);
+    if (line.at) i = line.at.reduce((best, s, j) => Math.abs(s - t) < Math.abs(line.at[best] - t) ? j : best, 0);
+    const v = line.values[i];
+    if (known(v)) { g.fillStyle = line.colour; g.beginPath(); g.arc(X(step(line, i)), Y(v), 4, 0, 7); g.fill(); }
+    return {i, v: known(v) ? v : null};
+  });
+  if (t !== null) {
+    g.strokeStyle = css("--muted"); g.lineWidth = 1; g.setLineDash([3, 3]);
+    g.beginPath(); g.moveTo(X(t), top); g.lineTo(X(t), bottom); g.stroke(); g.setLineDash([]);
+  }
+  return shown;
+}
+/* Draw a panel's curves, and write the values at the cursor behind its title. */
+function follow(box, lines, n, t) {
+  const shown = curve(box.querySelector("canvas"), lines, n, t);
+  box.querySelector("h3 span").replaceChildren(...shown.map((found, k) => {
+    const value = document.createElement("span");
+    value.textContent = found.v === null ? " –" : ` ${Number(found.v.toPrecision(3))}`; value.style.color = lines[k].colour; return value;
+  }));
 }
 
-/* An empty panel for curve(): its title, and the values at the cursor behind it. */
+/* An empty panel for follow(): its title, and the values at the cursor behind it. */
 function panel(title) {
   const box = document.createElement("section"), h = document.createElement("h3"), canvas = document.createElement("canvas");
   box.className = "curve"; h.append(title, document.createElement("span")); box.append(h, canvas); return box;

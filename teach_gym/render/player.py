@@ -17,6 +17,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from teach_gym.core.backend import Array
+from teach_gym.core.describe import sentence
 from teach_gym.core.metrics import METRICS
 from teach_gym.core.state import Example, Task, TeachState, Transition
 from teach_gym.files import write_text
@@ -37,7 +38,7 @@ Record = dict[str, Any]
 
 MOST_LESSONS = 3
 """Maximum number of lessons shown side by side at first."""
-_TINT = 20
+_TINT = 14
 _SHOWN_ROWS = 4
 _DIGITS = 4
 
@@ -71,6 +72,7 @@ def scene(task: Task, name: str) -> Record:
     regression = task.pool.n_classes == 0
     about: Record = {
         "name": name,
+        "about": sentence(spec),
         "medium": spec.medium,
         "learner": spec.learner.replace("_", " "),
         "pool": spec.pool.replace("_", " "),
@@ -127,17 +129,20 @@ def page(lessons: Lessons) -> str:
     return fill("teach_gym.render", "player.html", data=embed(content), most=MOST_LESSONS)
 
 
+def _asset(name: str) -> str:
+    return files("teach_gym.render").joinpath(name).read_text(encoding="utf-8")
+
+
 def embed(content: Any) -> str:
     """JSON that is safe inside a ``<script>`` element, whatever strings it contains."""
     return json.dumps(content, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
 
 
 def fill(package: str, template: str, **values: Any) -> str:
-    """A page from a package's template, with the shared style and drawing script of lessons."""
-    assets = files("teach_gym.render")
-    style, script = (assets.joinpath(f"lesson.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    """A page from a package's template, with the style, the drawing script and the player of lessons."""
+    shared = {"style": _asset("lesson.css"), "script": _asset("lesson.js"), "player": _asset("player.js")}
     environment = Environment(loader=PackageLoader(package, ""), autoescape=True, undefined=StrictUndefined)
-    return environment.get_template(template).render(style=style, script=script, **values)
+    return environment.get_template(template).render(**shared, **values)
 
 
 def step_of(task: Task, state: TeachState, example: Example | None) -> Record:
@@ -213,4 +218,8 @@ def _number(value: float) -> float | None:
 
 
 def _round(values: Array) -> Any:
-    return np.round(np.asarray(values, dtype=np.float64), _DIGITS).tolist()
+    """Numbers with ``_DIGITS`` digits of the largest one, which is more than a screen resolves."""
+    found = np.asarray(values, dtype=np.float64)
+    largest = np.abs(found).max(initial=0.0, where=np.isfinite(found))
+    digits = _DIGITS - 1 - int(np.floor(np.log10(largest))) if largest > 0 else 0
+    return np.round(found, min(digits, 300)).tolist()

@@ -25,11 +25,11 @@ import teach_gym.teachers
 from teach_gym.benchmark import summary as summaries
 from teach_gym.benchmark.episode import EVALUATIONS, evaluation_iterations
 from teach_gym.benchmark.execute import execute
-from teach_gym.benchmark.report import to_markdown
 from teach_gym.benchmark.rows import FORMAT, sealed
 from teach_gym.benchmark.run import RunError, run_suite
 from teach_gym.benchmark.store import Store, read_rows
 from teach_gym.benchmark.suite import Run, Suite, evaluation_seeds, expand, plan
+from teach_gym.benchmark.tables import to_markdown
 from teach_gym.core.backend import Array
 from teach_gym.core.state import Task, TeachState
 from teach_gym.errors import DamagedDataError

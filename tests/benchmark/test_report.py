@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import re
-import sys
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ import pytest
 from conftest import SHORT_SUITE
 
 from teach_gym.benchmark import summary as summaries
-from teach_gym.benchmark.report import to_csv, to_html, to_markdown, write_report
+from teach_gym.benchmark.page import sort_key, to_html
+from teach_gym.benchmark.report import write_report
 from teach_gym.benchmark.run import run_suite
 from teach_gym.benchmark.score import Paired, task_score
 from teach_gym.benchmark.suite import Suite, expand
+from teach_gym.benchmark.tables import to_csv, to_markdown
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 Row = dict[str, Any]
 SHORT = SHORT_SUITE.tasks[0]
 
@@ -55,20 +58,22 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(rows: list[Row]) -> tuple[str, Page]:
-    pytest.importorskip("matplotlib")
     text = to_html(summaries.summarize(rows), "teach-gym bench <test> & more")
     return text, Page(text)
 
 
+def content(text: str, name: str = "data") -> Any:
+    """The JSON that a page's script reads."""
+    return json.loads(re.search(rf'id="{name}">(.*?)</script>', text, re.S)[1])
+
+
 def test_the_page_is_self_contained(page: tuple[str, Page]) -> None:
     text, parsed = page
-    assert "http:" not in text and "https:" not in text and "@import" not in text
-    assert not {"script", "link", "iframe", "img", "object", "embed"} & set(parsed.tags)
-    assert len(parsed.ids) == len(set(parsed.ids)), "ids are unique across the charts"
-    assert parsed.links and all(link.startswith("#") for link in parsed.links)
-    inside = {link[1:] for link in parsed.links} | set(re.findall(r"url\(#([^)]*)\)", text))
-    assert inside <= set(parsed.ids)
-    assert not re.findall(r"url\((?!#)", text)
+    assert "http:" not in text and "https:" not in text and "@import" not in text and "url(" not in text
+    assert not {"link", "iframe", "img", "object", "embed"} & set(parsed.tags)
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert parsed.links and {link[1:] for link in parsed.links} <= set(parsed.ids)
+    assert all(link.startswith("#") for link in parsed.links)
 
 
 def test_the_page_shows_every_task_teacher_seed_and_version(page: tuple[str, Page], rows: list[Row]) -> None:
@@ -79,17 +84,44 @@ def test_the_page_shows_every_task_teacher_seed_and_version(page: tuple[str, Pag
         assert (row["teacher"] if row["teacher"] != "greedy" else "greedy oracle") in parsed.texts
     assert "3, 5, 9" in text and "teach-gym bench <test> & more" in text
     assert f"numpy {np.__version__}" in text
-    assert parsed.tags.count("figure") == 1 + 5 * 2 == len([name for name in parsed.labels if name != "Tasks"])
-    assert text.count("optimal") == 0
+    assert sum("learns to separate" in part for part in parsed.texts if part.startswith("A logistic")) == 2
 
 
-def test_names_with_dollar_signs_are_no_formulas(rows: list[Row]) -> None:
-    pytest.importorskip("matplotlib")
-    name = r"agent:$\frac$.safetensors"
-    odd = [{**row, "teacher": name if row["teacher"] == "random" else row["teacher"]} for row in rows]
-    text = re.sub(r"<!--.*?-->", "", to_html(summaries.summarize(odd), "c"), flags=re.S)
-    assert r"agent:$\frac$" in text
-    assert "mathdefault" not in text, "the ticks of logarithmic axes are set as formulas"
+def test_curves_are_means_and_percentiles_over_the_seeds(page: tuple[str, Page], rows: list[Row]) -> None:
+    data = content(page[0])
+    tasks = {task["name"]: task for task in data["tasks"]}
+    assert set(tasks) == {row["task"] for row in rows}
+    for name, task in tasks.items():
+        for line in task["panels"][0]["lines"]:
+            curves = [r["curves"]["distance"] for r in rows if (r["task"], r["teacher"]) == (name, line["teacher"])]
+            np.testing.assert_allclose(line["values"], np.mean(curves, axis=0)[line["at"]], rtol=1e-3)
+            np.testing.assert_allclose(line["low"], np.quantile(curves, 0.1, axis=0)[line["at"]], rtol=1e-3)
+            np.testing.assert_allclose(line["high"], np.quantile(curves, 0.9, axis=0)[line["at"]], rtol=1e-3)
+
+
+def test_each_task_has_a_lesson_that_is_its_first_run(page: tuple[str, Page], rows: list[Row]) -> None:
+    tasks = [task["name"] for task in content(page[0])["tasks"]]
+    for index, name in enumerate(tasks):
+        (played,) = content(page[0], f"lesson-{index}")
+        (episode,) = played["seeds"]
+        assert played["scene"]["name"] == name and len(episode["lessons"]) == 3
+        for found in episode["lessons"]:
+            teacher = found["teacher"].removesuffix(" oracle")
+            kept = next(r for r in rows if (r["task"], r["teacher"], r["seed"]) == (name, teacher, episode["seed"]))
+            distances = [step["curves"][0] for step in found["steps"]]
+            np.testing.assert_allclose(distances, kept["curves"]["distance"][: len(distances)], rtol=1e-4)
+
+
+def test_nothing_is_taught_by_other_code_than_the_rows(rows: list[Row]) -> None:
+    other = [changed(row, digests={**row["digests"], "task_code": "old"}) for row in rows]
+    text = to_html(summaries.summarize(other), "c")
+    assert "lesson-0" not in text and "the code or the data has changed" in text
+    assert "lesson-0" not in to_html(summaries.summarize(rows), "c", lessons=False)
+
+
+def test_cells_are_sorted_by_their_numbers() -> None:
+    cells = ["-1.50 [-2.00, 1.00]", "1,234 ± 5", summaries.MISSING, "diverged", "1.2e-05", "10 (2 diverged)"]
+    assert [sort_key(cell) for cell in cells] == ["-1.50", "1234", "", "diverged", "1.2e-05", "10"]
 
 
 def test_tables_hold_the_means_and_scores_of_the_rows(rows: list[Row]) -> None:
@@ -158,17 +190,24 @@ def test_rows_of_older_code_of_a_task_are_a_task_of_their_own(rows: list[Row]) -
 
 
 def test_a_regression_is_told_by_its_pool_having_no_classes(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     path, rng = tmp_path / "own.npz", np.random.default_rng(0)
     x = rng.normal(size=(60, 2))
     np.savez(path, X=x, y=x @ [1.0, -2.0])
     task = f"LabelRegression:budget=3,pool=array,pool_options={{'path': {str(path)!r}}}"
     rows = run_suite(expand(Suite("x", (task,), (), (0,))), tmp_path / "r.jsonl", executor="serial", progress=False)
-    text = to_html(summaries.summarize(rows), "c")
-    assert "Hold-out mean squared error" in text and "Hold-out accuracy against" not in text
-    assert "Hold-out accuracy against" in to_html(
-        summaries.summarize([{**row, "regression": False} for row in rows]), ""
-    )
+    summary = summaries.summarize(rows)
+    text = to_html(summary, "c")
+    assert "Hold-out mean squared error" in text and '"Hold-out accuracy"' not in text
+    assert "Hold-out accuracy" not in to_markdown(summary) and "Hold-out squared error" in to_markdown(summary)
+    for entry in summary.entries:
+        (row,) = [row for row in rows if row["teacher"] == entry.teacher]
+        assert np.isnan(entry.holdout_accuracy) and np.isnan(entry.test_accuracy)
+        assert entry.holdout_squared_error == -row["curves"]["holdout_accuracy"][-1] >= 0
+        assert entry.test_squared_error == -row["curves"]["test_accuracy"][-1] >= 0
+    line = next(line for line in content(text)["tasks"][0]["panels"][3]["lines"] if line["teacher"] == "passive")
+    assert min(line["values"]) >= 0
+    classes = summaries.summarize([{**row, "regression": False} for row in rows])
+    assert '"Hold-out accuracy"' in to_html(classes, "")
 
 
 def test_scores_over_tasks_are_those_of_the_tasks_and_shown_for_several_tasks_only(rows: list[Row]) -> None:
@@ -194,17 +233,17 @@ def test_scores_pair_the_seeds_that_all_three_have(rows: list[Row]) -> None:
     assert "random" in to_markdown(alone)
 
 
-@pytest.mark.parametrize("name", [r"$\frac$", r"a$b", r"\$x$"])
-def test_names_with_dollars_are_no_formulas(name: str, rows: list[Row]) -> None:
-    pytest.importorskip("matplotlib")
+@pytest.mark.parametrize("name", [r"$\frac$", "<b>", "</script><b>", 'a"b'])
+def test_odd_names_stay_text(name: str, rows: list[Row]) -> None:
     renamed = [{**row, "teacher": name if row["teacher"] == "random" else row["teacher"]} for row in rows]
     renamed = [{**row, "task": f"{row['task']} {name}"} for row in renamed]
-    shown = Page(to_html(summaries.summarize(renamed), name)).texts
-    assert [text for text in shown if text.strip() == name], "as a label of the chart"
+    text = to_html(summaries.summarize(renamed), name)
+    parsed = Page(text)
+    assert name in [shown.strip() for shown in parsed.texts] and "b" not in parsed.tags
+    assert name in content(text)["teachers"] and len(parsed.ids) == len(set(parsed.ids))
 
 
-def test_write_report(rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("matplotlib")
+def test_write_report(rows: list[Row], tmp_path: Path) -> None:
     rows = [row for row in rows if row["task"] == SHORT]
     first = write_report(rows, tmp_path / "new" / "folder", command="c")
     assert {path.name for path in (tmp_path / "new" / "folder").iterdir()} == {
@@ -214,10 +253,40 @@ def test_write_report(rows: list[Row], tmp_path: Path, monkeypatch: pytest.Monke
     }
     text = first["html"].read_text(encoding="utf-8")
     assert write_report(rows, tmp_path / "again", command="c")["html"].read_text(encoding="utf-8") == text
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r"pip install 'teach_gym\[plots\]'"):
-        write_report(rows, tmp_path / "bare", command="c")
     write_report(rows, tmp_path / "bare", command="c", html=False)
     assert {path.name for path in (tmp_path / "bare").iterdir()} == {"summary.csv", "report.md"}
     with pytest.raises(ValueError, match="no rows"):
         write_report([], tmp_path, command="c")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium")
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (380, "dark")])
+def test_the_page_in_a_browser(width: int, scheme: str, rows: list[Row], tmp_path: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = write_report(rows, tmp_path, command="c")["html"]
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"file://{path}#{SHORT}&off=random")
+        page.wait_for_selector(f"section:has([id='{SHORT}']) figure.bars canvas")
+        assert page.evaluate("document.documentElement.scrollWidth") == width, "no sideways scrolling"
+        section = page.locator(f"section:has([id='{SHORT}'])")
+        assert section.locator("tr[data-teacher=random]").is_hidden()
+        section.locator("button[data-teacher=random]").click()
+        assert section.locator("tr[data-teacher=random]").is_visible() and "off" not in page.url
+        section.locator("figure.curves canvas").first.hover()
+        tip = section.locator(".tip").first.inner_text()
+        assert tip.startswith("step ") and "greedy oracle" in tip and "random" in tip
+        section.locator("th button", has_text="Score").click()
+        scores = [float(cell.split()[0]) for cell in section.locator("tbody td:nth-child(2)").all_inner_texts()]
+        assert scores == sorted(scores, reverse=True) and len(scores) == 3
+        page.locator("#find-tasks").fill("no such task")
+        assert section.is_hidden()
+        page.locator("#find-tasks").fill("")
+        section.locator(".lesson .next").click()
+        assert "step " in section.locator(".lesson .step").inner_text()
+        browser.close()
+    assert not errors
