@@ -74,6 +74,15 @@ _BLACK_MLP: dict[str, Any] = {
     "batch_size": 2,
     "budget": 100,
 }
+_NOISY: dict[str, Any] = {
+    **_DIGITS10,
+    **_BLACK_BOX,
+    "medium_options": _TRUST,
+    "target_options": {"l2": 0.01},
+    "learning_rate": 0.022,
+    "holdout_rows": 50,
+}
+"""Wrong labels, and a few clean hold-out rows to judge them by."""
 
 TASKS: dict[str, dict[str, Any]] = {
     "LabelRegression": {
@@ -189,6 +198,20 @@ TASKS: dict[str, dict[str, Any]] = {
         "learning_rate": 0.115,
         "dtype": "float32",
     },
+    "BlackBoxNoisyDigits": {
+        "medium": "label",
+        **_NOISY,
+        "pool": "digits",
+        "pool_options": {"standardize": True, "label_noise": 0.4},
+        "budget": 200,
+    },
+    "BlackBoxNoisyMNIST": {
+        "medium": "label",
+        **_NOISY,
+        "pool": "mnist",
+        "pool_options": {"standardize": True, "label_noise": 0.4, "projection": 50, "n_holdout": 50},
+        "budget": 300,
+    },
 }
 """Every registered task by its short name; ``teach_gym/<name>-v0`` is the id.
 
@@ -200,6 +223,11 @@ _WRONG_LABELS = (
     "digits, which are separable, no choice of labels did better than plain SGD at its best learning rate. Here a "
     "teacher gains mostly by repairing or avoiding wrong labels."
 )
+_HALF_WRONG = (
+    "40 % of the train rows have the label of another class, drawn uniformly. The 50 hold-out rows are clean, and an "
+    "agent may judge labels by them. The learning rate is that at which plain SGD ends with the lowest loss on clean "
+    "rows. See [label noise](../label-noise.md)."
+)
 NOTES: dict[str, str] = {
     "LabelRegression": "The noise of the labels has standard deviation 1: with 0.1, plain SGD at its best learning "
     "rate removes 96 % of the distance and leaves a teacher nothing to do.",
@@ -209,6 +237,8 @@ NOTES: dict[str, str] = {
     "LabelDigitsMLP": _WRONG_LABELS.format(share=10),
     "MixupDigits10": "10 % of the train rows have the label of another class, and w* is fitted to the true labels. On "
     "clean digits the greedy oracle is 9.8 points ahead of plain SGD at its best learning rate.",
+    "BlackBoxNoisyDigits": _HALF_WRONG,
+    "BlackBoxNoisyMNIST": _HALF_WRONG,
     "PerturbDigits": "Offsets are longer (radius 3) and along more axes (24) than the medium's defaults: with radius 1 "
     "along 4 axes the greedy oracle is 4 points ahead of plain SGD at its best learning rate.",
     "PerturbMNIST": "Offsets have radius 4: with radius 2 the greedy oracle is 9 points ahead of plain SGD at its best "

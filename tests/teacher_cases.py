@@ -13,6 +13,7 @@ MADE = [name for name in TEACHERS if "path" not in {f.name for f in dataclasses.
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "planning": [{"horizon": 2, "samples": 2}, {"horizon": 3, "clairvoyant": True, "beam": 3}],
     "last": [{}, {"horizon": "budget"}, {"horizon": 3, "clairvoyant": True}],
+    "bootstrapping": [{}, {"hard": False}],
     "dht": [{}, {"label_source": "uniform"}],
 }
 """The options with which a teacher is tested, where its defaults are not enough."""

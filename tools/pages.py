@@ -43,8 +43,8 @@ PICTURED: dict[str, int] = {
 
 _BLACK_BOX = """\
 Black-box: the agent knows neither the learner's parameters nor the target's, and what it earns is measured on
-hold-out rows. The benchmark still scores teachers by the distance to w* (`passive` 0, the `greedy` oracle, which sees
-the learner and w*, 1), so that black-box and omniscient teachers stand on one scale; hold-out and test accuracy are
+hold-out rows. Teachers are scored by the loss on these rows at the end: 0 is plain SGD (`passive`), 1 the better of
+`holdout_greedy` and the `greedy` oracle, which sees the learner and w*. Test accuracy and the distance to w* are
 reported beside it."""
 _MOST_ACTIONS = 64
 _SHORT_REPR = 160

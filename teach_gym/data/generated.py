@@ -7,6 +7,7 @@ from typing import Annotated
 import numpy as np
 
 from teach_gym.arguments import Count, NonNegative, Within
+from teach_gym.data.corruption import Imbalance, LabelNoise, corrupted
 from teach_gym.data.pool import Pool, Split, cut, finished
 from teach_gym.errors import DATA_MEMORY, affordable
 
@@ -48,7 +49,15 @@ def linear_regression(
     return finished("linear_regression", cut(x, y, *sizes), 0, standardize)
 
 
-def half_moons(pool_seed: int = 0, *, n: Rows = 1000, noise: NonNegative = 0.2, standardize: bool = True) -> Pool:
+def half_moons(
+    pool_seed: int = 0,
+    *,
+    n: Rows = 1000,
+    noise: NonNegative = 0.2,
+    standardize: bool = True,
+    label_noise: LabelNoise = 0.0,
+    imbalance: Imbalance = 1.0,
+) -> Pool:
     """Two half moons in the plane (scikit-learn): 80 % train and 20 % test rows, and as many hold-out as test rows.
 
     The first n rows are exactly ``sklearn.datasets.make_moons(n, noise=noise, random_state=pool_seed)``,
@@ -59,6 +68,8 @@ def half_moons(pool_seed: int = 0, *, n: Rows = 1000, noise: NonNegative = 0.2, 
         n: number of train and test rows together.
         noise: standard deviation of the noise.
         standardize: scale features by the train split's statistics (the papers do not).
+        label_noise: wrong labels of the train rows, as in ``digits``.
+        imbalance: rare classes among the train rows, as in ``digits``.
     """
     from sklearn.datasets import make_moons
 
@@ -69,6 +80,7 @@ def half_moons(pool_seed: int = 0, *, n: Rows = 1000, noise: NonNegative = 0.2, 
     hold_seed = int(np.random.SeedSequence([pool_seed, 1]).generate_state(1)[0])
     x, labels = make_moons(n_test, noise=noise, random_state=hold_seed)
     holdout = Split(x, labels.astype(np.int64))
+    train = corrupted(train, 2, pool_seed, label_noise=label_noise, imbalance=imbalance)
     return finished("half_moons", [train, holdout, test], 2, standardize, classes=("0", "1"))
 
 
@@ -81,6 +93,8 @@ def gaussian_clusters(
     spread: NonNegative = 1.0,
     separation: NonNegative = 2.0,
     standardize: bool = True,
+    label_noise: LabelNoise = 0.0,
+    imbalance: Imbalance = 1.0,
 ) -> Pool:
     """Gaussian clusters, one per class, with means on a sphere (two classes: at opposite points).
 
@@ -92,6 +106,8 @@ def gaussian_clusters(
         spread: standard deviation of each cluster.
         separation: distance of the means from the origin, in the features' units.
         standardize: scale features by the train split's statistics.
+        label_noise: wrong labels of the train rows, as in ``digits``.
+        imbalance: rare classes among the train rows, as in ``digits``.
     """
     if n_classes > n // 5:
         raise ValueError(
@@ -107,4 +123,6 @@ def gaussian_clusters(
     labels = rng.permutation(np.arange(sum(sizes)) % n_classes)
     x = means[labels] + spread * rng.standard_normal((sum(sizes), d))
     names = tuple(str(k) for k in range(n_classes))
-    return finished("gaussian_clusters", cut(x, labels, *sizes), n_classes, standardize, classes=names)
+    train, holdout, test = cut(x, labels, *sizes)
+    train = corrupted(train, n_classes, pool_seed, label_noise=label_noise, imbalance=imbalance)
+    return finished("gaussian_clusters", [train, holdout, test], n_classes, standardize, classes=names)

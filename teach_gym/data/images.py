@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -11,16 +10,8 @@ import numpy.typing as npt
 
 from teach_gym.arguments import Count, Within
 from teach_gym.data import datasets
+from teach_gym.data.corruption import Imbalance, LabelNoise, corrupted
 from teach_gym.data.pool import Pool, Split, cut, finished, frozen
-
-
-def _mislabelled(split: Split, share: float, n_classes: int, rng: np.random.Generator) -> Split:
-    """Give a share of the rows the label of another class, drawn at random; ``correct`` keeps the true labels."""
-    if share == 0.0:
-        return split
-    wrong, labels = rng.permutation(len(split))[: round(share * len(split))], split.labels.copy()
-    labels[wrong] = (labels[wrong] + rng.integers(1, n_classes, len(wrong))) % n_classes
-    return dataclasses.replace(split, labels=labels, correct=split.labels)
 
 
 def digits(
@@ -28,7 +19,8 @@ def digits(
     *,
     classes: Sequence[int] | None = None,
     standardize: bool = False,
-    label_noise: Annotated[float, Within(0.0, 1.0, open_high=True)] = 0.0,
+    label_noise: LabelNoise = 0.0,
+    imbalance: Imbalance = 1.0,
 ) -> Pool:
     """Real handwritten digits, 8x8 pixels (bundled with scikit-learn), scaled to [-1, 1].
 
@@ -36,7 +28,10 @@ def digits(
         pool_seed: shuffles the rows; 60 % train, 20 % hold-out, 20 % test, stratified by class.
         classes: the digits to keep (default: all ten); they become classes 0, 1, ...
         standardize: scale features by the train split's statistics.
-        label_noise: share of the train rows with the label of another class; the target is fitted to the true labels.
+        label_noise: share of the train rows with the label of another class; or such a share for each class; or a
+            matrix whose row i says in which shares the rows of class i get each label. Targets are fitted to the true
+            labels; hold-out and test rows keep theirs.
+        imbalance: train rows of the last class as a share of the first one's, with a geometric scale in between.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -49,7 +44,7 @@ def digits(
     x_hold, x_test, y_hold, y_test = train_test_split(
         x_rest, y_rest, test_size=0.5, stratify=y_rest, random_state=pool_seed
     )
-    train = _mislabelled(Split(x_train, y_train), label_noise, len(names), np.random.default_rng([pool_seed, 1]))
+    train = corrupted(Split(x_train, y_train), len(names), pool_seed, label_noise=label_noise, imbalance=imbalance)
     splits = [train, Split(x_hold, y_hold), Split(x_test, y_test)]
     return finished("digits", splits, len(names), standardize, classes=names, image_shape=(8, 8))
 
@@ -64,6 +59,8 @@ def mnist(
     projection: Annotated[int, Within(1, 100_000)] | None = 24,
     standardize: bool = False,
     binary: bool = False,
+    label_noise: LabelNoise = 0.0,
+    imbalance: Imbalance = 1.0,
     data_dir: str | None = None,
 ) -> Pool:
     """MNIST digits, with pixels scaled to [-1, 1] and a Gaussian projection 784 -> 24 (DHT, appendix B).
@@ -81,6 +78,8 @@ def mnist(
         projection: number of projected features, None for the 784 pixels.
         standardize: scale features by the train split's statistics.
         binary: set pixels to 1 where at least half bright, else to 0, before the projection (DHT's learned teachers).
+        label_noise: wrong labels of the train rows, as in ``digits``.
+        imbalance: rare classes among the train rows, as in ``digits``.
         data_dir: data folder (default: ``TEACH_GYM_DATA``, else the user's cache folder).
 
     Raises:
@@ -89,11 +88,11 @@ def mnist(
     """
     rng = np.random.default_rng(pool_seed)
     parts = []
-    for train, wanted in ((True, n_train + n_holdout), (False, n_test)):
-        images, digit = datasets.load_mnist(data_dir, train=train)
+    for fitting, wanted in ((True, n_train + n_holdout), (False, n_test)):
+        images, digit = datasets.load_mnist(data_dir, train=fitting)
         x, labels, names = _keep_classes(images.reshape(len(images), -1), digit, classes)
         if wanted > len(x):
-            raise ValueError(f"{wanted} rows requested, only {len(x)} found (MNIST, train={train}, classes={names})")
+            raise ValueError(f"{wanted} rows requested, only {len(x)} found (MNIST, train={fitting}, classes={names})")
         rows = rng.permutation(len(x))[:wanted]
         x = x[rows] / 127.5 - 1.0
         parts.append(((x >= 0.0).astype(np.float64) if binary else x, labels[rows]))
@@ -104,7 +103,9 @@ def mnist(
         parts = [(x @ matrix, labels) for x, labels in parts]
         extra["to_image"] = frozen(np.linalg.lstsq(parts[0][0], pixels, rcond=None)[0])
         extra["projection"] = None if standardize else frozen(matrix)
-    splits = [*cut(*parts[0], n_train, n_holdout), Split(*parts[1])]
+    train, held = cut(*parts[0], n_train, n_holdout)
+    train = corrupted(train, len(names), pool_seed, label_noise=label_noise, imbalance=imbalance)
+    splits = [train, held, Split(*parts[1])]
     return finished("mnist", splits, len(names), standardize, classes=names, image_shape=(28, 28), **extra)
 
 

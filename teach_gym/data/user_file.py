@@ -13,6 +13,7 @@ import numpy.lib.format as npy
 import numpy.typing as npt
 
 from teach_gym.arguments import Within
+from teach_gym.data.corruption import Imbalance, LabelNoise, corrupted
 from teach_gym.data.pool import Pool, Split, finished
 from teach_gym.errors import DATA_MEMORY, DamagedDataError, DataNotFoundError, TooLargeError, affordable
 from teach_gym.files import sha256
@@ -90,6 +91,8 @@ def array(
     holdout: Share = 0.2,
     test: Share = 0.2,
     standardize: bool = False,
+    label_noise: LabelNoise = 0.0,
+    imbalance: Imbalance = 1.0,
 ) -> Pool:
     """A user's own data: an .npz file with ``X`` (n, d), ``y`` (n,) and optionally ``soft`` (n, K).
 
@@ -101,6 +104,8 @@ def array(
         holdout: fraction of hold-out rows.
         test: fraction of test rows.
         standardize: scale features by the train split's statistics.
+        label_noise: wrong labels of the train rows, as in ``digits``; needs classes.
+        imbalance: rare classes among the train rows, as in ``digits``; needs classes.
 
     Raises:
         DataNotFoundError: no such file.
@@ -118,6 +123,7 @@ def array(
     if edges[0] < 1:
         raise ValueError(f"holdout={holdout!r} and test={test!r} leave no train row out of {len(x)} rows")
     splits = [Split(x[i], y[i], None if soft is None else soft[i]) for i in np.split(order, edges)]
+    splits[0] = corrupted(splits[0], n_classes, pool_seed, label_noise=label_noise, imbalance=imbalance)
     names = tuple(str(k) for k in range(n_classes))
     return finished("array", splits, n_classes, standardize, classes=names, digest=digest)
 

@@ -26,7 +26,7 @@ from teach_gym.teachers.actions import legal_action
 from teach_gym.teachers.oracles.greedy import Scored
 
 BUDGET, SEED = 4, 7
-LABELS = {"label_smoothing", "distillation", "self_training", "last"}
+LABELS = {"label_smoothing", "distillation", "self_training", "last", "bootstrapping", "small_loss"}
 """They change the labels of the first offered example."""
 SCORED = {name for name in MADE if issubclass(teacher_class(name), Scored)}
 """In the continuous flavour they give the examples of the discrete actions."""

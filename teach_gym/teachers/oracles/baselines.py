@@ -42,7 +42,7 @@ class Random(Teacher):
         return (low + rng.uniform(*low.shape) * (high - low)).astype(task.spec.dtype)
 
 
-class _LabelPolicy(Teacher):
+class LabelPolicy(Teacher):
     """Base of the policies that give the offered example a label of their own."""
 
     def check(self, task: Task) -> None:
@@ -60,7 +60,7 @@ class _LabelPolicy(Teacher):
 
 
 @dataclass
-class LabelSmoothing(_LabelPolicy):
+class LabelSmoothing(LabelPolicy):
     """y = mu truth + (1 - mu) / K (LAST 3.1).
 
     Args:
@@ -84,7 +84,7 @@ class LabelSmoothing(_LabelPolicy):
 
 
 @dataclass
-class Distillation(_LabelPolicy):
+class Distillation(LabelPolicy):
     """The target's soft prediction at a temperature (LAST 3.1, knowledge distillation).
 
     Args:
@@ -111,7 +111,7 @@ class Distillation(_LabelPolicy):
 
 
 @dataclass
-class SelfTraining(_LabelPolicy):
+class SelfTraining(LabelPolicy):
     """The learner's own prediction as a hard pseudo-label (LAST 3.1; a soft one would leave the learner as it is)."""
 
     name: str = field(default="self_training", init=False)
