@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
+from teach_gym.core.state import Task
 from teach_gym.envs.vector import TeachVectorEnv
 from teach_gym.integrations.perceptrons import network_of_modules
+from teach_gym.integrations.start import LESSONS, begin_at_oracle, oracle_observations, shortfalls, statistics
 from teach_gym.teachers.perceptron import Network, Normalization
 
 CLIP, EPSILON = 10.0, 1e-8
@@ -42,6 +45,19 @@ class Policy(nn.Module):
         """The deterministic policy."""
         statistics = Normalization(self.mean.tolist(), self.var.tolist(), CLIP, EPSILON)
         return network_of_modules([self.logits], "scores", statistics)
+
+    def begin_at_oracle(self, task: Task, seed: int) -> None:
+        """Begin as the far-sighted oracle, with the statistics of its lessons, which then stay nearly as they are.
+
+        Raises:
+            ValueError: a task without ``observation="farsighted"``, or layers with fewer units than there are actions.
+        """
+        entries = shortfalls(task)
+        mean, var = statistics(oracle_observations(task, seed), entries)
+        self.mean.copy_(torch.from_numpy(mean))
+        self.var.copy_(torch.from_numpy(var))
+        self.count.fill_(LESSONS)
+        begin_at_oracle(list(self.logits), entries, math.sqrt(var[entries.start] + EPSILON))
 
     def see(self, observations: torch.Tensor) -> None:
         """Add observations (n, O) to the running statistics."""

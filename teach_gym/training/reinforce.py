@@ -46,7 +46,7 @@ from teach_gym.registration import env_id
 from teach_gym.teachers.perceptron import Network
 from teach_gym.training.policy import Batch, Policy, roll_out
 
-CHOICES = {"credit": ("to-go", "episode"), "baseline": ("none", "mean", "value")}
+CHOICES = {"credit": ("to-go", "episode"), "baseline": ("none", "mean", "value"), "begin": ("random", "oracle")}
 RANGES = {
     "n_envs": "[1, inf)",
     "updates": "[1, inf)",
@@ -76,6 +76,8 @@ class Reinforce:
         normalize_observations: shift and scale observations by their running mean and deviation.
         entropy: coefficient of the entropy bonus.
         max_grad_norm: largest norm of the gradient, which is per teaching step.
+        begin: with ``random`` weights, or as the far-sighted ``oracle`` (``teach_gym.integrations.start``; needs
+            ``observation="farsighted"``, layers as wide as there are actions and normalised observations).
 
     Raises:
         ValueError: a value out of range; the message names it, the value and what is allowed.
@@ -95,6 +97,7 @@ class Reinforce:
     normalize_observations: bool = True
     entropy: float = 0.01
     max_grad_norm: float = 1.0
+    begin: str = "random"
 
     def __post_init__(self) -> None:
         for part in fields(self):
@@ -109,6 +112,8 @@ class Reinforce:
             raise TypeError(f"sizes must be a list of numbers of units, got {self.sizes!r}")
         for size in self.sizes:
             within("sizes", size, "[1, inf)", integer=True)
+        if self.begin == "oracle" and not self.normalize_observations:
+            raise ValueError("begin='oracle' needs normalize_observations=True")
 
 
 def returns(rewards: torch.Tensor, gamma: float, credit: str) -> torch.Tensor:
@@ -202,6 +207,8 @@ class PolicyGradient:
             torch.manual_seed(seed)
             n_inputs = sum(block.size for block in env.layout)
             policy = Policy(n_inputs, self.task.n_actions, tuple(settings.sizes))
+        if settings.begin == "oracle":
+            policy.begin_at_oracle(self.task, seed)
         self.policy = policy.to(device)
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=settings.learning_rate)
 

@@ -9,6 +9,7 @@ except ImportError as error:
 
 from teach_gym.integrations.sb3.export import save_policy
 from teach_gym.integrations.sb3.policies import PolicyTeacher
+from teach_gym.integrations.sb3.start import OracleStart
 from teach_gym.integrations.sb3.vec_env import make_vec_env
 
-__all__ = ["PolicyTeacher", "make_vec_env", "save_policy"]
+__all__ = ["OracleStart", "PolicyTeacher", "make_vec_env", "save_policy"]

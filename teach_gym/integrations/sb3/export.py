@@ -52,13 +52,13 @@ def network_of(model: Any, normalize: VecNormalize | Normalization | None = None
     """The deterministic policy, for ``teach_gym.teachers.agent.Agent``; see ``save_policy``."""
     if not isinstance(model, torch.nn.Sequential):
         teacher = PolicyTeacher(model, normalize=normalize)
-        return network_of_modules(*_actor(teacher.policy), teacher.normalization)
+        return network_of_modules(*actor_of(teacher.policy), teacher.normalization)
     if isinstance(normalize, VecNormalize):
         normalize = Normalization.of(normalize)
     return network_of_modules([model], "scores", normalize)
 
 
-def _actor(policy: Any) -> tuple[list[Any], str]:
+def actor_of(policy: Any) -> tuple[list[Any], str]:
     """The layers from observation to action of an SB3 policy, in order, and the form of their output."""
     kind = type(policy).__name__
     extractor = getattr(policy, "features_extractor_class", None)

@@ -55,8 +55,10 @@ NORMALIZE_RULES = {"gamma": _SHARE, **dict.fromkeys(("clip_obs", "clip_reward", 
 """The numbers among the arguments of ``VecNormalize``; the others are switches."""
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
 """Numbers that may also be written ``lin_<number>``."""
-ZOO = ("n_envs", "n_timesteps", "normalize", "env_kwargs", "noise_type", "noise_std")
+ZOO = ("n_envs", "n_timesteps", "normalize", "env_kwargs", "noise_type", "noise_std", "callback")
 """Hyper-parameters of RL-Zoo, not of the algorithm."""
+CALLBACK = "teach_gym.sb3.OracleStart"
+"""The one ``callback`` that a file may name: begin as the far-sighted oracle."""
 OURS = ("self", "env", "seed", "device", "verbose", "tensorboard_log", "action_noise", "_init_setup_model")
 CLASSES = ("rollout_buffer_class", "replay_buffer_class")
 """Arguments of an algorithm that a file cannot set."""
@@ -74,6 +76,7 @@ class Hyperparams(NamedTuple):
         env_kwargs: changes of the task.
         noise: class and standard deviation of the action noise (None: none).
         arguments: arguments of the algorithm.
+        at_oracle: begin as the far-sighted oracle (``teach_gym.integrations.sb3.start``).
     """
 
     algo: str
@@ -83,6 +86,7 @@ class Hyperparams(NamedTuple):
     env_kwargs: dict[str, Any]
     noise: tuple[type[ActionNoise], float] | None
     arguments: dict[str, Any]
+    at_oracle: bool = False
 
     def action_noise(self, shape: tuple[int, ...]) -> ActionNoise | None:
         """The action noise for actions of a shape."""
@@ -130,7 +134,14 @@ def sb3_hyperparams(algo: str, values: Mapping[str, Any]) -> Hyperparams:
         mapping("env_kwargs", values.get("env_kwargs", {})),
         _noise(values),
         {name: _argument(name, value, known[name].default) for name, value in values.items() if name in known},
+        _at_oracle(values.get("callback")),
     )
+
+
+def _at_oracle(callback: Any) -> bool:
+    if callback not in (None, CALLBACK):
+        raise ValueError(f"callback must be {CALLBACK!r} or left out, got {callback!r}")
+    return callback is not None
 
 
 def _count(name: str, value: Any) -> int:

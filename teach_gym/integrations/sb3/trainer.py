@@ -14,6 +14,7 @@ from teach_gym.core.state import Task
 from teach_gym.integrations.sb3.export import network_of
 from teach_gym.integrations.sb3.hyperparams import ALGORITHMS, Hyperparams
 from teach_gym.integrations.sb3.log import sb3_logger
+from teach_gym.integrations.sb3.start import start_at_oracle
 from teach_gym.integrations.sb3.state import model_state, reseed, restart, restore_model
 from teach_gym.integrations.sb3.vec_env import make_vec_env
 from teach_gym.records.runlog import RunLog
@@ -43,9 +44,12 @@ def make_model(task: str, hyperparams: Hyperparams, seed: int, device: str = "cp
     if hyperparams.noise is not None:
         options["action_noise"] = hyperparams.action_noise(env.action_space.shape)
     try:
-        return ALGORITHMS[hyperparams.algo](env=env, seed=seed, device=device, **options)
+        model = ALGORITHMS[hyperparams.algo](env=env, seed=seed, device=device, **options)
     except (AssertionError, TypeError) as error:
         raise ValueError(f"{hyperparams.algo} does not take these hyper-parameters: {error}") from error
+    if hyperparams.at_oracle:
+        start_at_oracle(model)
+    return model
 
 
 class Sb3Trainer:

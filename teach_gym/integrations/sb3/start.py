@@ -1,0 +1,54 @@
+"""Trainings with Stable-Baselines3 that begin as the far-sighted oracle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+
+from teach_gym.core.state import Task
+from teach_gym.integrations.sb3.export import actor_of
+from teach_gym.integrations.start import (
+    LESSONS,
+    begin_at_oracle,
+    linear_and_between,
+    oracle_observations,
+    shortfalls,
+    statistics,
+)
+
+
+class OracleStart(BaseCallback):  # type: ignore[misc]
+    """Makes a new model begin as the far-sighted oracle; for A2C, PPO and DQN with ``observation="farsighted"``.
+
+    The weights are those of ``teach_gym.integrations.start``; the statistics of ``VecNormalize`` are those of the
+    oracle's lessons, and stay nearly as they are. RL-Zoo takes it as ``callback: teach_gym.sb3.OracleStart``.
+
+    Raises:
+        ValueError: when a training starts: a task without this observation or with continuous actions, no
+            ``VecNormalize``, or a network with too few units.
+    """
+
+    def _on_training_start(self) -> None:
+        if self.model.num_timesteps == 0:
+            start_at_oracle(self.model)
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def start_at_oracle(model: BaseAlgorithm) -> None:
+    """Set a model's policy and the statistics of its ``VecNormalize``; see ``OracleStart``."""
+    env: Any = model.get_vec_normalize_env()
+    if env is None or not env.norm_obs:
+        raise ValueError("a start at the oracle needs VecNormalize with norm_obs=True")
+    task: Task = env.get_attr("task")[0]
+    entries = shortfalls(task)
+    env.obs_rms.mean, env.obs_rms.var = statistics(oracle_observations(task, model.seed or 0), entries)
+    env.obs_rms.count = LESSONS
+    unit = float(np.sqrt(env.obs_rms.var[entries.start] + env.epsilon))
+    begin_at_oracle(linear_and_between(*actor_of(model.policy)[0]), entries, unit)
+    if hasattr(model, "q_net_target"):
+        model.q_net_target.load_state_dict(model.q_net.state_dict())

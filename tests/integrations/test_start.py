@@ -1,0 +1,135 @@
+"""Trainings that begin as the far-sighted oracle: the same choices, for every algorithm and activation."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("stable_baselines3")
+
+import torch
+from conftest import streams, variant
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecNormalize
+
+from teach_gym.calls import format_call
+from teach_gym.core.build import make_task
+from teach_gym.core.state import Task
+from teach_gym.core.task import reset
+from teach_gym.envs.vector import TeachVectorEnv
+from teach_gym.integrations.perceptrons import network_of_modules
+from teach_gym.integrations.sb3.export import network_of
+from teach_gym.integrations.sb3.hyperparams import CALLBACK, sb3_hyperparams
+from teach_gym.integrations.sb3.trainer import Sb3Trainer, make_model
+from teach_gym.integrations.start import begin_at_oracle, oracle_observations, shortfalls
+from teach_gym.sb3 import OracleStart, make_vec_env
+from teach_gym.teachers import make_teacher
+from teach_gym.teachers.agent import Agent
+from teach_gym.teachers.perceptron import Network
+from teach_gym.training.reinforce import PolicyGradient, Reinforce
+
+SEEN = {"observation": "farsighted", "reward": "farsighted_progress"}
+CHOICES: dict[str, Any] = {"n_timesteps": 512, "n_envs": 16, "policy": "MlpPolicy", "normalize": True}
+
+
+def chosen(algo: str, **changes: Any) -> Any:
+    return sb3_hyperparams(algo, {**CHOICES, "callback": CALLBACK, **changes})
+
+
+def agrees(task: Task, network: Network) -> bool:
+    """Whether a network chooses what the oracle chooses, on 300 fresh states."""
+    state = reset(task, streams(300, seed=900))
+    return bool((Agent(policy=network, spec=task.spec)(task, state) == make_teacher("lqr")(task, state)).all())
+
+
+@pytest.mark.parametrize("kind", [torch.nn.Tanh, torch.nn.ReLU])
+@pytest.mark.parametrize("hidden", [(), (9,), (12, 7)])
+def test_the_best_action_has_the_highest_score(kind: type[torch.nn.Module], hidden: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    sizes, layers = (20, *hidden, 5), list[torch.nn.Module]()
+    for n, m in itertools.pairwise(sizes):
+        layers += [torch.nn.Linear(n, m), kind()]
+    net = torch.nn.Sequential(*layers[:-1])
+    begin_at_oracle(list(net), slice(6, 11), unit=0.5)
+    x = torch.randn(400, 20)
+    x[:, 6:11] = torch.rand(400, 5) * 4
+    x[torch.arange(400), 6 + torch.randint(5, (400,))] = 0.0  # the best action has no shortfall
+    np.testing.assert_array_equal(net(x).argmax(1), x[:, 6:11].argmin(1))
+    scores = network_of_modules([net], "scores")(x.numpy())
+    assert np.abs(scores.max(1)).max() < 1e-5
+    net(x).logsumexp(1).mean().backward()
+    assert all(p.grad is not None for p in net.parameters()) and net[0].weight.grad[:5].abs().sum() > 0
+
+
+@pytest.mark.parametrize("algo", ["ppo", "a2c", "dqn"])
+@pytest.mark.parametrize("name", ["LabelMoons", "SelectMomentum"])
+def test_models_choose_as_the_oracle_until_they_are_trained(algo: str, name: str) -> None:
+    text, task = format_call(name, SEEN), make_task(name, **SEEN)
+    assert not agrees(task, network_of(make_model(text, chosen(algo, callback=None), seed=1)))
+    model = make_model(text, chosen(algo), seed=1)
+    assert agrees(task, network_of(model))
+    if algo == "dqn":
+        for ours, target in zip(model.q_net.parameters(), model.q_net_target.parameters(), strict=True):
+            assert torch.equal(ours, target)
+
+
+def test_reinforce_chooses_as_the_oracle_until_it_is_trained() -> None:
+    env = TeachVectorEnv(num_envs=8, **{**variant("label-grid"), **SEEN})
+    training = PolicyGradient(env, Reinforce(n_envs=8, updates=3, begin="oracle"), seed=2)
+    assert agrees(env.task, training.policy.network())
+    before = [p.clone() for p in training.policy.logits.parameters()]
+    training.learn()
+    after = training.policy.logits.parameters()
+    assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+
+
+def test_the_callback_sets_a_new_model_once() -> None:
+    """As RL-Zoo uses it: with a model made elsewhere, when its training starts, and not when it is continued."""
+    env = VecNormalize(make_vec_env("LabelMoons", 8, 0, **SEEN))
+    model = PPO("MlpPolicy", env, n_steps=8, batch_size=64, learning_rate=1e-12, seed=0)
+    model.learn(64, callback=OracleStart())
+    task = make_task("LabelMoons", **SEEN)
+    assert agrees(task, network_of(model))
+    with torch.no_grad():
+        model.policy.action_net.weight.mul_(-1.0)
+    model.learn(64, callback=OracleStart(), reset_num_timesteps=False)
+    assert not agrees(task, network_of(model))
+
+
+def test_statistics_stay_those_of_the_oracles_lessons() -> None:
+    text, hyperparams = format_call("LabelMoons", SEEN), chosen("ppo", n_steps=8, batch_size=128)
+    trainer = Sb3Trainer(text, hyperparams, seed=3)
+    env = trainer.model.get_vec_normalize_env()
+    task, mean = make_task("LabelMoons", **SEEN), env.obs_rms.mean.copy()
+    seen, entries = oracle_observations(task, 3), shortfalls(task)
+    others = [i for i in range(len(mean)) if not entries.start <= i < entries.stop]
+    np.testing.assert_allclose(mean[others], seen.mean(0, dtype=float)[others], rtol=1e-6)
+    assert not mean[entries].any() and (seen[:, entries].min(1) == 0).all()
+    trainer.model.learn(128)
+    np.testing.assert_allclose(env.obs_rms.mean, mean, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("algo", "task", "changes", "words"),
+    [
+        ("ppo", "LabelMoons", {}, "observation='farsighted', got omniscient"),
+        ("sac", format_call("LabelMoons", {**SEEN, "continuous": True}), {}, "discrete actions .* got continuous"),
+        ("ppo", format_call("LabelMoons", SEEN), {"normalize": False}, "VecNormalize"),
+        ("ppo", format_call("LabelMoons", SEEN), {"policy_kwargs": {"net_arch": [64, 4]}}, "at least 5 units"),
+    ],
+)
+def test_what_cannot_begin_at_the_oracle_is_refused(algo: str, task: str, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make_model(task, chosen(algo, **changes), seed=0)
+
+
+def test_settings_of_the_start_are_checked() -> None:
+    with pytest.raises(ValueError, match=f"callback must be '{CALLBACK}' or left out, got 'mine.Callback'"):
+        chosen("ppo", callback="mine.Callback")
+    with pytest.raises(ValueError, match="unknown begin 'ocle'"):
+        Reinforce(begin="ocle")
+    with pytest.raises(ValueError, match="normalize_observations=True"):
+        Reinforce(begin="oracle", normalize_observations=False)
