@@ -38,8 +38,11 @@ BLACK_BOX = ("dht-table1", "dht-table2", "dht-table2-search", "dht-fig8", "last-
 """The experiments without w*, which have a page of their own."""
 
 MAPS: dict[str, str] = {
-    name: f"teach_gym.papers.last_maps:{name.removeprefix('last-').upper()}"
-    for name in ("last-fig7", "last-fig8", "last-fig9", "last-fig10", "last-fig11")
+    **{
+        name: f"teach_gym.papers.last_maps:{name.removeprefix('last-').upper()}"
+        for name in ("last-fig7", "last-fig8", "last-fig9", "last-fig10", "last-fig11", "last-git")
+    },
+    "dht-fig3": "teach_gym.papers.dht_maps:FIG3",
 }
 """Experiments with maps of where their claims hold -> ``module:object``."""
 

@@ -25,6 +25,7 @@ from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import learn, reset
 from teach_gym.core.updates import Update
+from teach_gym.papers.batches import contents_of, joined
 from teach_gym.papers.curves import Curves
 from teach_gym.papers.engine import PlainValues, Unit
 from teach_gym.papers.figures import LABELS
@@ -35,6 +36,8 @@ MNIST: dict[str, Any] = {
     "pool": "mnist",
     "pool_options": {"classes": [3, 5], "n_train": 1000, "n_holdout": 100, "projection": 24},
 }
+RATE, PASSES = 0.001, 29
+"""Learning rate, and passes over the train rows for w*."""
 _DRAWS = 10_000
 
 
@@ -46,7 +49,7 @@ def protocol_task(pool: dict[str, Any], learner: str = "softmax", budget: int = 
         "medium": "label",
         "medium_options": {"kind": "grid"},
         "continuous": True,
-        "learning_rate": 0.001,
+        "learning_rate": RATE,
         "budget": budget,
         "init": "uniform",
         "tolerance": 0.0,
@@ -76,7 +79,7 @@ def starts(task: Task, seeds: Sequence[int], ceiling: float = 0.6) -> Array:
 
 
 def trained_in_order(
-    task: Task, state: TeachState, *, passes: int = 29, slow_passes: int = 5, slow_rate: float = 1e-4
+    task: Task, state: TeachState, *, passes: int = PASSES, slow_passes: int = 5, slow_rate: float = 1e-4
 ) -> Array:
     """Targets (B, P): passes over the train rows in order from each run's w, the last ones at a smaller rate."""
     slow = dataclasses.replace(task, update=Update(slow_rate))
@@ -89,12 +92,14 @@ def trained_in_order(
 
 
 def protocol_cohorts(unit: Unit) -> list[Cohort]:
-    """The runs of a unit of work: one batch on the half-moons, on MNIST one run for each seed's pool."""
-    task = dict(unit.settings["task"])
-    passes = unit.settings.get("passes", 29)
-    if task["pool"] == HALF_MOONS["pool"]:
-        return [_cohort(task, 0, unit.seeds, passes)]
-    return [_cohort(task, seed, (seed,), passes) for seed in unit.seeds]
+    """The runs of a unit of work: one batch on the half-moons, on MNIST one for each seed's pool.
+
+    A unit of ``batches.batch_units`` has the runs of all its panels.
+    """
+    seeds, contents = contents_of(unit)
+    if unit.settings["task"]["pool"] == HALF_MOONS["pool"]:
+        return [_cohort(contents, 0, seeds)]
+    return [_cohort(contents, seed, (seed,)) for seed in seeds]
 
 
 def _task(settings: PlainValues) -> Task:
@@ -108,17 +113,23 @@ def _task(settings: PlainValues) -> Task:
     return dataclasses.replace(task, pool=dataclasses.replace(task.pool, test=task.pool.holdout))
 
 
-def _cohort(task_settings: PlainValues, pool_seed: int, seeds: tuple[int, ...], passes: int) -> Cohort:
-    task = _task({**task_settings, "pool_seed": pool_seed})
-    state = reset(task, Streams.from_seeds(seeds))
-    key = json.dumps({**task_settings, "pool_seed": pool_seed, "budget": 1}, sort_keys=True)
-    w, target = _start_and_target(key, seeds, passes)
-    difference = target - w
-    distance = norm(difference)
-    state = state._replace(
-        w=w.copy(), target=target, difference=difference, distance=distance, initial_distance=distance
-    )
-    return Cohort(task, state)
+def _cohort(contents: Sequence[PlainValues], pool_seed: int, seeds: tuple[int, ...]) -> Cohort:
+    """The runs on one pool; w* is trained at the protocol's rate, whatever the rate of teaching."""
+    states = []
+    for content in contents:
+        settings = {**content["task"], "pool_seed": pool_seed}
+        task = _task(settings)
+        key = json.dumps({**settings, "budget": 1, "learning_rate": RATE}, sort_keys=True)
+        w, target = _start_and_target(key, seeds, content.get("passes", PASSES))
+        difference = target - w
+        distance = norm(difference)
+        states.append(
+            reset(task, Streams.from_seeds(seeds))._replace(
+                w=w.copy(), target=target, difference=difference, distance=distance, initial_distance=distance
+            )
+        )
+    rates = [content["task"]["learning_rate"] for content in contents]
+    return Cohort(_task({**contents[0]["task"], "pool_seed": pool_seed}), joined(states, rates))
 
 
 @functools.lru_cache(maxsize=128)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from teach_gym.core.randomness import Streams
 from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Task, TeachState, Transition
 from teach_gym.core.task import reset
+from teach_gym.papers.batches import contents_of, joined
 from teach_gym.papers.curves import rows_of
 from teach_gym.papers.engine import PlainValues, Result, Unit, groups
 from teach_gym.teachers import Clock, Teacher, make_teacher, transitions
@@ -77,9 +79,16 @@ def panel_units(name: str, settings: PlainValues, seeds: Sequence[int]) -> list[
 
 
 def cohorts(unit: Unit) -> list[Cohort]:
-    """One batch of runs on the unit's task, learners and examples as in the benchmark's runs with these seeds."""
-    task = cached_task(TaskSpec(**unit.settings["task"]).to_json())
-    return [Cohort(task, reset(task, Streams.from_seeds(unit.seeds)))]
+    """One batch of runs on the unit's task, learners and examples as in the benchmark's runs with these seeds.
+
+    A unit of ``batches.batch_units`` has the runs of all its panels.
+    """
+    seeds, contents = contents_of(unit)
+    specs = [TaskSpec(**content["task"]) for content in contents]
+    task = cached_task(specs[0].to_json())
+    rates = [float(spec.learning_rate) for spec in specs if not isinstance(spec.learning_rate, Sequence)]
+    states = [reset(dataclasses.replace(task, spec=spec), Streams.from_seeds(seeds)) for spec in specs]
+    return [Cohort(task, joined(states, rates))]
 
 
 def unit_teacher(unit: Unit) -> Teacher:

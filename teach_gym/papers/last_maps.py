@@ -19,6 +19,7 @@ _NEAR_TO_FAR = _starts(0.3, 1.0, 3.0)
 _REGRESSION = _rates(0.001, 0.003, 0.01, 0.02, 0.05, 0.1)
 _UNIT = _rates(0.005, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Steps of rows of unit norm are five times shorter."""
+_DIGITS = _rates(0.001, 0.005, 0.01, 0.02, 0.05, 0.1)
 _LOGISTIC = _rates(0.001, 0.01, 0.05, 0.14, 0.35, 0.7)
 
 FIG7 = (
@@ -29,7 +30,7 @@ FIG7 = (
 FIG8 = (
     Map("half moons", "half moons", (_LOGISTIC, _NEAR_TO_FAR)),
     Map("Gaussian clusters", "Gaussian clusters", (_LOGISTIC, _NEAR_TO_FAR)),
-    Map("MNIST 3/5", "MNIST 3/5", (_rates(0.001, 0.005, 0.01, 0.02, 0.05, 0.1), _NEAR_TO_FAR)),
+    Map("MNIST 3/5", "MNIST 3/5", (_DIGITS, _NEAR_TO_FAR)),
 )
 FIG9 = (Map("half moons", "learning rate 0.7", (_rates(0.001, 0.005, 0.014, 0.05, 0.14, 0.7), _NEAR_TO_FAR)),)
 _PERCEPTRON = _rates(0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
@@ -39,5 +40,12 @@ FIG10 = (
 )
 FIG11 = (
     Map("perceptron", "perceptron", (_PERCEPTRON, _starts(0.01, 0.02, 0.05, 0.1))),
-    Map("logistic", "logistic", (_rates(0.001, 0.005, 0.01, 0.02, 0.05, 0.1), _NEAR_TO_FAR)),
+    Map("logistic", "logistic", (_DIGITS, _NEAR_TO_FAR)),
+)
+GIT = (
+    Map("mini-batch size", "mini-batch size m", (_DIGITS, _NEAR_TO_FAR)),
+    Map("interval", "teacher every v steps", (_DIGITS, _NEAR_TO_FAR)),
+    Map("momentum", "momentum", (_rates(0.0005, 0.001, 0.002, 0.005, 0.01), _NEAR_TO_FAR)),
+    Map("weight decay", "weight decay", (_DIGITS, Axis("weight decay", "task.weight_decay", (0.001, 0.01, 0.1)))),
+    Map("perceptron", "perceptron", (_PERCEPTRON, _starts(0.01, 0.02, 0.05, 0.1))),
 )

@@ -57,17 +57,14 @@ def parted_share(x: Array, positive: Array) -> float:
         RuntimeError: the linear programme could not be solved.
     """
     from scipy.optimize import linprog
-    from scipy.sparse import csr_array, eye_array, hstack
 
-    n, d = x.shape
-    signs = np.where(positive, 1.0, -1.0)[:, None]
-    rows = hstack([csr_array(-signs * np.concatenate([x, np.ones((n, 1))], axis=1)), -eye_array(n)])
-    cost = np.concatenate([np.zeros(d + 1), np.ones(n)])
-    bounds = [(None, None)] * (d + 1) + [(0, None)] * n
-    found = linprog(cost, A_ub=rows, b_ub=-np.ones(n), bounds=bounds, method="highs")
+    signs = np.where(positive, 1.0, -1.0)
+    signed = signs[:, None] * np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    # the dual has d + 1 equations instead of N inequalities: max sum(a), signed^T a = 0, 0 <= a <= 1
+    found = linprog(-np.ones(len(x)), A_eq=signed.T, b_eq=np.zeros(signed.shape[1]), bounds=(0.0, 1.0), method="highs")
     if found.status != 0:
         raise RuntimeError(f"the test of linear separability failed: {found.message}")
-    return float((found.x[d + 1 :] < 1.0 - 1e-7).mean())
+    return float((signed @ -found.eqlin.marginals > 1e-7).mean())
 
 
 def run(unit: Unit) -> Result:

@@ -1,8 +1,8 @@
 """Maps: where a claim holds, over two settings that the paper leaves open.
 
-A map takes a panel of an experiment, changes two of its settings over a grid, runs every cell with all its seeds as
-one batch, and judges in each cell the claims on that panel. It is itself an experiment, whose panels are the cells, so
-it is resumed, drawn and written like any other.
+A map takes a panel of an experiment, changes two of its settings over a grid, runs cells that share a task with all
+their seeds as one batch (see ``batches``), and judges in each cell the claims on that panel. It is itself an
+experiment, whose panels are the cells, so it is resumed, drawn and written like any other.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from teach_gym.benchmark.score import Estimate
 from teach_gym.files import write_text
+from teach_gym.papers.batches import batch_units, run_batch
 from teach_gym.papers.claims import EVERYWHERE, FAILS, HOLDS, WITHIN, Claim, Finding, Verdict, judge
 from teach_gym.papers.curves import Curves, Row, read_csv
 from teach_gym.papers.engine import Experiment, PlainValues, Record, Unit, run_experiment
@@ -48,7 +49,7 @@ def template_claims(experiment: Experiment, panel: str) -> list[Claim]:
     return found
 
 
-def _changed(panel: PlainValues, changes: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def changed(panel: PlainValues, changes: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """A panel's settings with some fields changed.
 
     Raises:
@@ -80,18 +81,16 @@ def _panels(experiment: Experiment, maps: Sequence[Map], scale: str) -> dict[str
             changes = [*chosen.changes, *zip(fields, values, strict=True)]
             if scale == "smoke":
                 changes.append(("task.budget", _SMOKE))
-            found[cell_name(chosen, values)] = _changed(content, changes)
+            found[cell_name(chosen, values)] = changed(content, changes)
     return found
 
 
 def map_experiment(experiment: Experiment, maps: Sequence[Map]) -> Experiment:
-    """The experiment whose panels are the cells of an experiment's maps."""
-    claims = tuple(
-        Claim(claim.statement, *(_on(part, cell_name(chosen, values)) for part in (claim.comparisons, claim.requires)))
-        for chosen in maps
-        for values in cells(chosen)
-        for claim in template_claims(experiment, chosen.panel)
-    )
+    """The experiment whose panels are the cells of an experiment's maps.
+
+    It has no claims of its own: ``judged`` tests those of the experiment in each cell.
+    """
+    claims = [claim for chosen in maps for claim in template_claims(experiment, chosen.panel)]
 
     def draw(record: Record) -> dict[str, Any]:
         return {
@@ -107,7 +106,9 @@ def map_experiment(experiment: Experiment, maps: Sequence[Map]) -> Experiment:
             scale: {"seeds": seeds, "panels": _panels(experiment, maps, scale)}
             for scale, seeds in (("smoke", 2), ("laptop", SEEDS))
         },
-        claims=claims,
+        units=batch_units,
+        run=functools.partial(run_batch, experiment.run),
+        claims=(),
         keep=functools.partial(_keep, _needed(claims)),
         draw=draw,
         table=lambda curves: table(experiment, maps, curves),

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from teach_gym.papers import EXPERIMENTS, MAPS, experiment, experiment_maps
+from teach_gym.papers.batches import batch_units, run_batch
 from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.curves import Curves, Row, read_csv, rows_of
 from teach_gym.papers.engine import Experiment, Result, Unit
 from teach_gym.papers.greedy import method, panel_units
 from teach_gym.papers.grids import Axis, Map, cells
 from teach_gym.papers.map_figures import map_figure
-from teach_gym.papers.maps import FILE, judged, map_experiment, run_maps, summaries, template_claims
+from teach_gym.papers.maps import FILE, changed, judged, map_experiment, run_maps, summaries, template_claims
 from teach_gym.papers.regions import in_words, rectangles
 from teach_gym.papers.report import write_report
 
@@ -120,10 +121,58 @@ def test_the_papers_maps_change_fields_that_their_tasks_have(name: str) -> None:
         assert all(list(axis.values) == sorted(axis.values) for axis in chosen.axes)
     panels = map_experiment(found, experiment_maps(name)).scales["laptop"]["panels"]
     assert all(content["methods"] for content in panels.values())
-    tasks = {json.dumps(content["task"], sort_keys=True) for content in panels.values()}
-    assert len(tasks) == len(panels) == sum(len(cells(chosen)) for chosen in experiment_maps(name))
-    for task in tasks:
-        TaskSpec(**json.loads(task))
+    different = {json.dumps(content, sort_keys=True) for content in panels.values()}
+    assert len(different) == len(panels) == sum(len(cells(chosen)) for chosen in experiment_maps(name))
+    for content in panels.values():
+        TaskSpec(**content["task"])
+
+
+SMALL: dict[str, Any] = {"task.budget": 5}
+DIGITS: dict[str, Any] = {**SMALL, "task.pool": "digits", "task.pool_options": {"classes": [3, 5]}}
+BATCHES = {
+    "last-fig8": ("half moons", SMALL, {"task.learning_rate": (0.01, 0.7), "task.init_scale": (0.3, 3.0)}),
+    "last-fig10": ("MNIST 3/5", DIGITS, {"task.learning_rate": (0.001, 0.05), "task.init_scale": (0.01, 0.1)}),
+    "last-fig9": ("learning rate 0.7", SMALL, {"task.learning_rate": (0.01, 0.7), "task.init_scale": (0.3, 3.0)}),
+    "last-git": ("momentum", {**DIGITS, "task.target_options": {"l2": 0.1}}, {"task.learning_rate": (0.001, 0.01)}),
+    "dht-fig3": (
+        "half moons",
+        {**SMALL, "task.pool_options.n": 50},
+        {"task.learning_rate": (0.001, 0.1), "passes": (6, 7)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_a_batch_of_panels_gives_what_each_panel_gives_alone(name: str) -> None:
+    panel, changes, axes = BATCHES[name]
+    found = experiment(name)
+    content = found.scales["laptop"]["panels"][panel]
+    panels = {
+        f"map | {values}": changed(content, [*changes.items(), *zip(axes, values, strict=True)])
+        for values in itertools.product(*axes.values())
+    }
+    seeds = (1000, 1001, 1002)
+    alone = [row for unit in panel_units("e", {"panels": panels}, seeds) for row in found.run(unit).rows]
+    units = batch_units("e", {"panels": panels}, seeds)
+    assert len(units) == len(content["methods"]), "one batch for each method"
+    together = [row for unit in units for row in run_batch(found.run, unit).rows]
+    one, other = ({row[:-1]: row.value for row in rows if row.metric != "seconds"} for rows in (alone, together))
+    assert one.keys() == other.keys() and one
+    for key, value in one.items():
+        assert other[key] == pytest.approx(value, rel=1e-6, abs=1e-9, nan_ok=True), key
+
+
+def test_a_method_that_sets_what_a_batch_varies_is_refused() -> None:
+    content = {"task": {"learning_rate": 0.1}, "methods": {"a": method("passive", learning_rate=0.2)}}
+    with pytest.raises(ValueError, match=r"a method of panel 'map \| 1' sets task.learning_rate"):
+        batch_units("e", {"panels": {"map | 1": content}}, (1,))
+
+
+def test_the_code_of_an_experiment_within_a_map_counts() -> None:
+    from teach_gym.papers.engine import _modules
+
+    made = map_experiment(experiment("last-fig9"), experiment_maps("last-fig9"))
+    assert set(_modules(made.run)) == {"teach_gym.papers.batches", "teach_gym.papers.last_moons"}
 
 
 def test_maps_of_an_experiment_without_any_are_refused() -> None:
