@@ -9,7 +9,7 @@ import importlib
 import inspect
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata, resources
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,14 @@ def code_digest(*modules: str) -> str:
             found[name], imported = _code(name)
             waiting += imported
     return _hash(sorted(found.items()))
+
+
+def modules_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The module of a function; of a ``functools.partial``, those of its function and of functions it binds."""
+    if isinstance(function, functools.partial):
+        parts = (function.func, *filter(callable, function.args))
+        return tuple(module for part in parts for module in modules_of(part))
+    return (function.__module__,)
 
 
 def _hash(content: Any) -> str:

@@ -30,7 +30,7 @@ from teach_gym.errors import DamagedDataError, lookup_name, positive
 from teach_gym.files import remove_leftovers, write_text, writing
 from teach_gym.papers.claims import Claim, Verdict, judge
 from teach_gym.papers.curves import Curves, Row, read_csv, to_csv
-from teach_gym.versions import code_digest, versions
+from teach_gym.versions import code_digest, modules_of, versions
 
 FORMAT = 1
 TABLE = "table.md"
@@ -190,7 +190,7 @@ def run_experiment(
     settings = lookup_name("scale", scale, experiment.scales)
     first = settings.get("first_seed", FIRST_SEED)
     seeds = tuple(range(first, first + settings["seeds"]) if seeds is None else seeds)
-    code = code_digest(*_modules(experiment.run))
+    code = code_digest(*modules_of(experiment.run))
     listed = _on_panels(experiment.units(experiment.name, settings, seeds), panels)
     units = [dataclasses.replace(unit, code=code) for unit in listed]
     if len({unit.key for unit in units}) < len(units):
@@ -211,13 +211,6 @@ def run_experiment(
             with writing(folder / f"{name}.png") as file:
                 figure.savefig(file, format="png", dpi=110)
     return verdicts
-
-
-def _modules(run: Callable[..., Any]) -> tuple[str, ...]:
-    """The modules of a function, and of the functions that are its first arguments where it is a ``partial``."""
-    if isinstance(run, functools.partial):
-        return tuple(module for part in (run.func, *run.args) if callable(part) for module in _modules(part))
-    return (run.__module__,)
 
 
 def _on_panels(units: list[Unit], panels: Sequence[str]) -> list[Unit]:

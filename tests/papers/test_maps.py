@@ -169,10 +169,10 @@ def test_a_method_that_sets_what_a_batch_varies_is_refused() -> None:
 
 
 def test_the_code_of_an_experiment_within_a_map_counts() -> None:
-    from teach_gym.papers.engine import _modules
+    from teach_gym.versions import modules_of
 
     made = map_experiment(experiment("last-fig9"), experiment_maps("last-fig9"))
-    assert set(_modules(made.run)) == {"teach_gym.papers.batches", "teach_gym.papers.last_moons"}
+    assert set(modules_of(made.run)) == {"teach_gym.papers.batches", "teach_gym.papers.last_moons"}
 
 
 def test_maps_of_an_experiment_without_any_are_refused() -> None:
