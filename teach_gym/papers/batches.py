@@ -1,7 +1,7 @@
-"""Panels taught as one batch: those that differ only in where their learners start and how far these step.
+"""Units of work merged into one batch: those that differ only in fields of each run.
 
-Such panels, the cells of a map, share a task but for fields of each run, so that all their runs are taught at once:
-a teaching step of 200 runs takes little longer than one of ten.
+The cells of a map differ in where the learners start and how far they step, some methods in the weight of a loss. Their
+runs are taught at once: a teaching step of 200 runs takes little longer than one of ten.
 """
 
 from __future__ import annotations
@@ -25,42 +25,43 @@ _MOST = 400
 """Runs taught at once at most."""
 
 
-def batch_units(name: str, settings: PlainValues, seeds: Sequence[int]) -> list[Unit]:
-    """A unit of work for each method and set of panels that can be taught together; its panel is that of their map.
+def merged(units: Sequence[Unit], fields: Sequence[str]) -> list[Unit]:
+    """Units of work whose settings differ only in some fields as one, of at most 400 runs.
+
+    A merged unit has the settings of its first with ``batch``, those of all its members with their panel and method.
+    Only panels of one map are merged, those whose names start with the same text before " | ".
 
     Args:
-        name: the experiment's name.
-        settings: ``panels``, see ``teach_gym.papers.greedy.panel_units``, whose names start with that of their map.
-        seeds: all seeds.
-    """
-    sets: dict[tuple[str, str], dict[str, PlainValues]] = {}
-    for panel, content in settings["panels"].items():
-        key = (panel.split(" | ")[0], json.dumps(_without(content, TOGETHER), sort_keys=True))
-        sets.setdefault(key, {})[panel] = content
-    most = max(_MOST // len(seeds), 1)
-    units = []
-    for (where, _), found in sets.items():
-        for first in range(0, len(found), most):
-            part = dict(list(found.items())[first : first + most])
-            shared = next(iter(part.values()))
-            for label, chosen in shared["methods"].items():
-                batch = [_content(panel, content, chosen) for panel, content in part.items()]
-                own = {**{k: v for k, v in shared.items() if k != "methods"}, **chosen}
-                units.append(Unit(name, where, label, tuple(seeds), {**own, "task": batch[0]["task"], "batch": batch}))
-    return units
-
-
-def _content(panel: str, content: PlainValues, chosen: PlainValues) -> dict[str, Any]:
-    """The settings of one panel of a batch for a method.
+        units: the units of work.
+        fields: the fields, with dots.
 
     Raises:
-        ValueError: the method itself sets a field that the panels vary.
+        ValueError: two members of a unit are the same.
     """
-    for field in TOGETHER:
-        if field.removeprefix("task.") in chosen["task"]:
-            raise ValueError(f"a method of panel {panel!r} sets {field}, so panels that vary it cannot be compared")
-    rest = {k: v for k, v in content.items() if k != "methods"}
-    return {"panel": panel, **rest, "task": {**content["task"], **chosen["task"]}}
+    sets: dict[str, list[Unit]] = {}
+    for unit in units:
+        where = unit.panel.split(" | ")[0]
+        key = json.dumps([where, unit.seeds, _without(unit.settings, fields)], sort_keys=True)
+        sets.setdefault(key, []).append(unit)
+    found = []
+    for members in sets.values():
+        most = max(_MOST // len(members[0].seeds), 1)
+        found += [_merged(members[i : i + most]) for i in range(0, len(members), most)]
+    return found
+
+
+def _merged(units: Sequence[Unit]) -> Unit:
+    first, *others = units
+    for i, unit in enumerate(units):
+        for other in units[:i]:
+            if unit.settings == other.settings:
+                names = [f"{one.panel} {one.method}".strip() for one in (other, unit)]
+                raise ValueError(f"two members of a batch are the same: {names[0]!r} and {names[1]!r}")
+    batch = [{"panel": unit.panel, "method": unit.method, **unit.settings} for unit in units]
+    methods = list(dict.fromkeys(unit.method for unit in units))
+    name = methods[0] if len(methods) == 1 else f"{methods[0]} and {len(methods) - 1} more"
+    where = first.panel.split(" | ")[0] if others else first.panel
+    return dataclasses.replace(first, panel=where, method=name, settings={**first.settings, "batch": batch})
 
 
 def _without(content: PlainValues, fields: Sequence[str]) -> dict[str, Any]:
@@ -69,18 +70,18 @@ def _without(content: PlainValues, fields: Sequence[str]) -> dict[str, Any]:
         *way, last = field.split(".")
         place = found
         for name in way:
-            place = place[name]
+            place = place.get(name, {})
         place.pop(last, None)
     return found
 
 
 def run_batch(run: Callable[[Unit], Result], unit: Unit) -> Result:
-    """Run a unit of work of ``batch_units`` by a function that runs a unit of one panel.
+    """Run a unit of work of ``merged`` by a function that runs a unit of one panel and method.
 
-    The function gets the runs numbered in the place of seeds, those of the first seed in all panels first.
+    The function gets the runs numbered in the place of seeds, those of the first seed in all members first.
 
     Args:
-        run: makes its runs by ``runs_of``.
+        run: makes its runs by ``contents_of`` and ``joined``.
         unit: the unit of work.
     """
     batch = unit.settings["batch"]
@@ -88,8 +89,9 @@ def run_batch(run: Callable[[Unit], Result], unit: Unit) -> Result:
     result = run(dataclasses.replace(unit, seeds=numbers, settings={**unit.settings, "seeds": list(unit.seeds)}))
 
     def named(row: Row) -> Row:
-        seed, panel = divmod(row.seed, len(batch))
-        return row._replace(seed=unit.seeds[seed], experiment=f"{unit.experiment}/{batch[panel]['panel']}")
+        seed, member = divmod(row.seed, len(batch))
+        own = dataclasses.replace(unit, panel=batch[member]["panel"], method=batch[member]["method"])
+        return row._replace(seed=unit.seeds[seed], experiment=own.label, method=own.method)
 
     return Result([named(row) for row in result.rows], {})
 

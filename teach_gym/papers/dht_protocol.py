@@ -79,27 +79,41 @@ def starts(task: Task, seeds: Sequence[int], ceiling: float = 0.6) -> Array:
 
 
 def trained_in_order(
-    task: Task, state: TeachState, *, passes: int = PASSES, slow_passes: int = 5, slow_rate: float = 1e-4
+    tasks: Sequence[Task], state: TeachState, *, passes: int = PASSES, slow_passes: int = 5, slow_rate: float = 1e-4
 ) -> Array:
-    """Targets (B, P): passes over the train rows in order from each run's w, the last ones at a smaller rate."""
-    slow = dataclasses.replace(task, update=Update(slow_rate))
-    examples = [Example(task.x[i][None, None], task.y[i][None, None]) for i in range(len(task.x))]
+    """Targets (B, P): passes over the train rows in order from each run's w, the last ones at a smaller rate.
+
+    Args:
+        tasks: one for all runs, or one for each (other pools of the same size).
+        state: B runs.
+        passes: passes over the train rows.
+        slow_passes: how many of these, the last ones, are at the smaller rate.
+        slow_rate: the smaller rate.
+    """
+    task, slow = tasks[0], dataclasses.replace(tasks[0], update=Update(slow_rate))
+    x, y = (np.stack([getattr(own, name) for own in tasks], axis=1)[:, :, None] for name in ("x", "y"))
     for done in range(passes):
         taught = slow if done >= passes - slow_passes else task
-        for example in examples:
-            state = state._replace(w=learn(taught, state, example)[0])
+        for rows in zip(x, y, strict=True):
+            state = state._replace(w=learn(taught, state, Example(*rows))[0])
     return state.w
 
 
 def protocol_cohorts(unit: Unit) -> list[Cohort]:
     """The runs of a unit of work: one batch on the half-moons, on MNIST one for each seed's pool.
 
-    A unit of ``batches.batch_units`` has the runs of all its panels.
+    A unit of ``batches.merged`` has the runs of all its panels.
     """
     seeds, contents = contents_of(unit)
-    if unit.settings["task"]["pool"] == HALF_MOONS["pool"]:
-        return [_cohort(contents, 0, seeds)]
-    return [_cohort(contents, seed, (seed,)) for seed in seeds]
+    shared = unit.settings["task"]["pool"] == HALF_MOONS["pool"]
+    pools = (0,) if shared else seeds
+    found = [_start_and_target(_key(content), pools, seeds, content.get("passes", PASSES)) for content in contents]
+    if shared:
+        return [_cohort(contents, 0, seeds, found)]
+    return [
+        _cohort(contents, seed, (seed,), [(w[i : i + 1], target[i : i + 1]) for w, target in found])
+        for i, seed in enumerate(seeds)
+    ]
 
 
 def _task(settings: PlainValues) -> Task:
@@ -113,18 +127,17 @@ def _task(settings: PlainValues) -> Task:
     return dataclasses.replace(task, pool=dataclasses.replace(task.pool, test=task.pool.holdout))
 
 
-def _cohort(contents: Sequence[PlainValues], pool_seed: int, seeds: tuple[int, ...]) -> Cohort:
-    """The runs on one pool; w* is trained at the protocol's rate, whatever the rate of teaching."""
+def _cohort(
+    contents: Sequence[PlainValues], pool_seed: int, seeds: tuple[int, ...], found: Sequence[tuple[Array, Array]]
+) -> Cohort:
+    """The runs on one pool, with the starts and targets of each panel."""
     states = []
-    for content in contents:
-        settings = {**content["task"], "pool_seed": pool_seed}
-        task = _task(settings)
-        key = json.dumps({**settings, "budget": 1, "learning_rate": RATE}, sort_keys=True)
-        w, target = _start_and_target(key, seeds, content.get("passes", PASSES))
+    for content, (w, target) in zip(contents, found, strict=True):
         difference = target - w
         distance = norm(difference)
+        state = reset(_task({**content["task"], "pool_seed": pool_seed}), Streams.from_seeds(seeds))
         states.append(
-            reset(task, Streams.from_seeds(seeds))._replace(
+            state._replace(
                 w=w.copy(), target=target, difference=difference, distance=distance, initial_distance=distance
             )
         )
@@ -132,13 +145,20 @@ def _cohort(contents: Sequence[PlainValues], pool_seed: int, seeds: tuple[int, .
     return Cohort(_task({**contents[0]["task"], "pool_seed": pool_seed}), joined(states, rates))
 
 
-@functools.lru_cache(maxsize=128)
-def _start_and_target(task_settings: str, seeds: tuple[int, ...], passes: int) -> tuple[Array, Array]:
-    """Starts and targets (S, P) of the runs; all methods share them."""
-    task = _task(json.loads(task_settings))
-    w = starts(task, seeds)
-    state = reset(task, Streams.from_seeds(seeds))._replace(w=w)
-    return w, trained_in_order(task, state, passes=passes)
+def _key(content: PlainValues) -> str:
+    """The task that starts and targets come from: at the protocol's rate, whatever the rate of teaching."""
+    return json.dumps({**content["task"], "budget": 1, "learning_rate": RATE}, sort_keys=True)
+
+
+@functools.lru_cache(maxsize=16)
+def _start_and_target(
+    task_settings: str, pools: tuple[int, ...], seeds: tuple[int, ...], passes: int
+) -> tuple[Array, Array]:
+    """Starts and targets (S, P) of the runs, on one pool or on one for each; all methods share them."""
+    tasks = [_task({**json.loads(task_settings), "pool_seed": pool}) for pool in pools]
+    parts = [seeds] if len(tasks) == 1 else [(seed,) for seed in seeds]
+    w = np.concatenate([starts(task, part) for task, part in zip(tasks, parts, strict=True)])
+    return w, trained_in_order(tasks, reset(tasks[0], Streams.from_seeds(seeds))._replace(w=w), passes=passes)
 
 
 def spectral_distance(task: Task, state: TeachState) -> Array:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from teach_gym.papers.batches import contents_of, merged, run_batch
 from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.dht_protocol import HALF_MOONS, MNIST, protocol_cohorts, protocol_table, protocol_task
-from teach_gym.papers.engine import Experiment, Result, Unit
+from teach_gym.papers.engine import Experiment, PlainValues, Result, Unit
 from teach_gym.papers.figures import panels_figure
 from teach_gym.papers.greedy import Cohort, method, panel_units, run_unit, unit_teachers
 from teach_gym.papers.tasks import SMALL_DIGITS
@@ -68,6 +69,16 @@ RELEASED_IMAGES: dict[str, Any] = {
 """Where the released code differs from the paper's text, by data set."""
 
 
+def units(name: str, chosen: PlainValues, seeds: Sequence[int]) -> list[Unit]:
+    """Units of work; the teachers of methods that differ in the weight of the auxiliary loss only are trained at once.
+
+    See ``teach_gym.papers.greedy.panel_units``.
+    """
+    found = panel_units(name, chosen, seeds)
+    merging, others = ([unit for unit in found if ("train" in unit.settings) == trained] for trained in (True, False))
+    return [*others, *merged(merging, ("train.alpha",))]
+
+
 def train(unit: Unit, taught: Sequence[Cohort]) -> list[Teacher]:
     """The teachers of a unit's cohorts; a learned one is trained for each run, from its start to its target.
 
@@ -79,17 +90,32 @@ def train(unit: Unit, taught: Sequence[Cohort]) -> list[Teacher]:
     from teach_gym.teachers.learned.fit import TrainingSettings
     from teach_gym.teachers.learned.unrolled import train_unrolled
 
+    seeds, contents = contents_of(unit)
+    n = len(contents)
     tasks = [dataclasses.replace(cohort.task, target=target) for cohort in taught for target in cohort.state.target]
     starts = np.concatenate([cohort.state.w for cohort in taught])
-    how = TrainingSettings(**{**unit.settings["training"], **unit.settings["train"]})
+    alphas = [content["train"]["alpha"] for _ in seeds for content in contents]
+    how = TrainingSettings(**{**unit.settings["training"], **unit.settings["train"], "alpha": alphas})
     trained = train_unrolled(
-        tasks, unit.seeds, how, normalize=True, starts=starts, progress=False, **unit.settings["network"]
+        tasks,
+        [seed for seed in seeds for _ in contents],
+        how,
+        normalize=True,
+        starts=starts,
+        progress=False,
+        **unit.settings["network"],
     )
-    return [trained.teacher()] if len(taught) == 1 else [trained.teacher(i) for i in range(len(taught))]
+    if len(taught) == 1:
+        return [trained.teacher()]
+    return [trained.teacher(range(i * n, (i + 1) * n)) for i in range(len(taught))]
 
 
 def run(unit: Unit) -> Result:
     """Run a unit of work by the protocol."""
+    return run_batch(_run, unit) if "batch" in unit.settings else _run(unit)
+
+
+def _run(unit: Unit) -> Result:
     return run_unit(unit, make_cohorts=protocol_cohorts, make_teachers=train)
 
 
@@ -143,7 +169,7 @@ def _claims() -> tuple[Claim, ...]:
     return (*found, Claim(statement, _nearer(*(variant(loss, 0.0) for loss in LOSSES))))
 
 
-_FULL = (299, 29, 1000)
+_FULL, _SHORT = (299, 29, 1000), (299, 29, 300)
 _SMALL_MOONS = {**HALF_MOONS, "pool_options": {**HALF_MOONS["pool_options"], "n": 50}}
 
 FIG4 = Experiment(
@@ -176,8 +202,8 @@ FIG4 = Experiment(
         "laptop": {
             "seeds": 10,
             "panels": {
-                PANELS[0]: panel(HALF_MOONS, _FULL, RELEASED_MOONS),
-                PANELS[1]: panel(LEARNED_MNIST, _FULL, RELEASED_IMAGES, (64, 64)),
+                PANELS[0]: panel(HALF_MOONS, _SHORT, RELEASED_MOONS),
+                PANELS[1]: panel(LEARNED_MNIST, _SHORT, RELEASED_IMAGES, (64, 64)),
             },
         },
         "paper": {
@@ -188,7 +214,7 @@ FIG4 = Experiment(
             },
         },
     },
-    units=panel_units,
+    units=units,
     run=run,
     claims=_claims(),
     draw=panels_figure(

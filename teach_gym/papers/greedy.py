@@ -81,7 +81,7 @@ def panel_units(name: str, settings: PlainValues, seeds: Sequence[int]) -> list[
 def cohorts(unit: Unit) -> list[Cohort]:
     """One batch of runs on the unit's task, learners and examples as in the benchmark's runs with these seeds.
 
-    A unit of ``batches.batch_units`` has the runs of all its panels.
+    A unit of ``batches.merged`` has the runs of all its panels.
     """
     seeds, contents = contents_of(unit)
     specs = [TaskSpec(**content["task"]) for content in contents]

@@ -21,11 +21,11 @@ import numpy.typing as npt
 
 from teach_gym.benchmark.score import Estimate
 from teach_gym.files import write_text
-from teach_gym.papers.batches import batch_units, run_batch
+from teach_gym.papers.batches import TOGETHER, merged, run_batch
 from teach_gym.papers.claims import EVERYWHERE, FAILS, HOLDS, WITHIN, Claim, Finding, Verdict, judge
 from teach_gym.papers.curves import Curves, Row, read_csv
 from teach_gym.papers.engine import Experiment, PlainValues, Record, Unit, run_experiment
-from teach_gym.papers.greedy import recorded_iterations
+from teach_gym.papers.greedy import panel_units, recorded_iterations
 from teach_gym.papers.grids import Cell, Map, Summary, cell_name, cells
 from teach_gym.papers.map_figures import map_figure
 from teach_gym.papers.regions import in_words
@@ -106,13 +106,18 @@ def map_experiment(experiment: Experiment, maps: Sequence[Map]) -> Experiment:
             scale: {"seeds": seeds, "panels": _panels(experiment, maps, scale)}
             for scale, seeds in (("smoke", 2), ("laptop", SEEDS))
         },
-        units=batch_units,
+        units=_units,
         run=functools.partial(run_batch, experiment.run),
         claims=(),
         keep=functools.partial(_keep, _needed(claims)),
         draw=draw,
         table=lambda curves: table(experiment, maps, curves),
     )
+
+
+def _units(name: str, settings: PlainValues, seeds: Sequence[int]) -> list[Unit]:
+    """A unit of work for each method and set of cells that can be taught together."""
+    return merged(panel_units(name, settings, seeds), TOGETHER)
 
 
 def _keep(needed: Mapping[str, Sequence[float]], unit: Unit, row: Row) -> bool:

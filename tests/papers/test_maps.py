@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from teach_gym.papers import EXPERIMENTS, MAPS, experiment, experiment_maps
-from teach_gym.papers.batches import batch_units, run_batch
+from teach_gym.papers.batches import TOGETHER, merged, run_batch
 from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.curves import Curves, Row, read_csv, rows_of
 from teach_gym.papers.engine import Experiment, Result, Unit
@@ -153,7 +153,7 @@ def test_a_batch_of_panels_gives_what_each_panel_gives_alone(name: str) -> None:
     }
     seeds = (1000, 1001, 1002)
     alone = [row for unit in panel_units("e", {"panels": panels}, seeds) for row in found.run(unit).rows]
-    units = batch_units("e", {"panels": panels}, seeds)
+    units = merged(panel_units("e", {"panels": panels}, seeds), TOGETHER)
     assert len(units) == len(content["methods"]), "one batch for each method"
     together = [row for unit in units for row in run_batch(found.run, unit).rows]
     one, other = ({row[:-1]: row.value for row in rows if row.metric != "seconds"} for rows in (alone, together))
@@ -163,9 +163,10 @@ def test_a_batch_of_panels_gives_what_each_panel_gives_alone(name: str) -> None:
 
 
 def test_a_method_that_sets_what_a_batch_varies_is_refused() -> None:
-    content = {"task": {"learning_rate": 0.1}, "methods": {"a": method("passive", learning_rate=0.2)}}
-    with pytest.raises(ValueError, match=r"a method of panel 'map \| 1' sets task.learning_rate"):
-        batch_units("e", {"panels": {"map | 1": content}}, (1,))
+    how = {"a": method("passive", learning_rate=0.2)}
+    panels = {f"map | {rate}": {"task": {"learning_rate": rate}, "methods": how} for rate in (0.1, 0.3)}
+    with pytest.raises(ValueError, match=r"two members of a batch are the same: 'map \| 0\.1 a' and 'map \| 0\.3 a'"):
+        merged(panel_units("e", {"panels": panels}, (1,)), TOGETHER)
 
 
 def test_the_code_of_an_experiment_within_a_map_counts() -> None:

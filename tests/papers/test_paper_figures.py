@@ -43,7 +43,7 @@ def test_targets_are_those_of_sgd_written_out() -> None:
     task = small_task()
     w0 = dht_protocol.starts(task, (3, 4))
     state = reset(task, Streams.from_seeds([3, 4]))._replace(w=w0)
-    found = dht_protocol.trained_in_order(task, state, passes=7, slow_passes=2)
+    found = dht_protocol.trained_in_order([task], state, passes=7, slow_passes=2)
     for run in range(2):
         kernel = w0[run].reshape(2, 2).copy()
         for epoch in range(7):

@@ -90,7 +90,7 @@ def test_image_networks_give_the_papers_shapes_and_keep_teachers_apart(side: int
     for p in [*generator.parameters(), *judge.parameters()]:
         assert not p.grad[1].any()
     assert all(p.grad[0].any() for p in judge.parameters())
-    one = pick(judge, 1)
+    one = pick(judge, [1])
     torch.testing.assert_close(one(made[1:], label[1:])[0], logits[1])
 
 

@@ -23,8 +23,8 @@ from teach_gym.teachers.learned.fit import TrainingSettings  # noqa: E402
 from teach_gym.teachers.learned.networks import BatchedNorm, deferred, generators, mlp, pick  # noqa: E402
 from teach_gym.teachers.learned.objective import Training  # noqa: E402
 from teach_gym.teachers.learned.policy import NetworkPolicy  # noqa: E402
-from teach_gym.teachers.learned.unroll import draw_episodes, unroll  # noqa: E402
-from teach_gym.teachers.learned.unrolled import Unrolled  # noqa: E402
+from teach_gym.teachers.learned.unroll import draw_episodes, unroll, unroll_detached  # noqa: E402
+from teach_gym.teachers.learned.unrolled import Unrolled, train_unrolled  # noqa: E402
 
 # -------------------------------------------------------------------------------------------------------- networks
 
@@ -47,7 +47,7 @@ def test_networks_equal_torchs_own_one_by_one(batch_norm: bool) -> None:
         if batch_norm:
             torch.testing.assert_close(net[1].mean[s], norm_layer.running_mean)
             torch.testing.assert_close(net[1].var[s], norm_layer.running_var)
-        one = pick(net.eval(), s)
+        one = pick(net.eval(), [s])
         torch.testing.assert_close(one(x[s : s + 1]), alone.eval()(x[s])[None], atol=1e-5, rtol=1e-5)
         net.train()
 
@@ -172,6 +172,49 @@ def test_windows_and_stop_gradients_against_finite_differences(window: int | Non
     np.testing.assert_allclose(along(policy, direction), slope_along(policy, direction, value), rtol=2e-5)
 
 
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("auxiliary", ["learner", "target", None])
+@pytest.mark.parametrize("name", LEARNERS)
+def test_detached_steps_all_at_once_give_the_sums_over_windows_of_one_step(
+    name: str, auxiliary: str | None, every: int
+) -> None:
+    task, options = make(name)
+    options = {**options, "batch_norm": False}
+    policy, episodes, tensors = double_policy(task, **options), episodes_of(task, 2, 3, 6), to_torch(task)
+    how: dict[str, Any] = {"every": every, "loss": auxiliary}
+    one = unroll_detached(tensors, episodes, policy, **how)
+    many = list(unroll(tensors, episodes, policy, window=1, **how))
+    sums = [torch.stack([getattr(part, field) for part in many]).sum(0) for field in ("gaps", "loss")]
+    for found, expected in zip((one.gaps, one.loss, one.gap), (*sums, many[-1].gap), strict=True):
+        torch.testing.assert_close(found, expected)
+    for found, *parts in zip(one.examples, *(part.examples for part in many), strict=True):
+        torch.testing.assert_close(found, torch.cat(parts))
+    weights = torch.rand(len(one.gaps), dtype=one.gaps.dtype)
+    slopes = [policy_slopes(policy, ((a + 0.7 * b) * weights).sum()) for a, b in ((one.gaps, one.loss), sums)]
+    assert any(slope.abs().max() > 0 for slope in slopes[0])
+    for found, expected in zip(*slopes, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_teachers_with_different_weights_of_the_losses_train_as_they_do_alone() -> None:
+    task, options = make("label-free")
+
+    def trained(seeds: tuple[int, ...], alpha: Any) -> Any:
+        settings = TrainingSettings(iterations=3, steps=4, learners=2, dtype="float64", alpha=alpha)
+        return train_unrolled([task], seeds, settings, progress=False, **options).policy
+
+    together = trained((5, 5, 6), [0.0, 0.7, 0.7])
+    for i, (seed, alpha) in enumerate(((5, 0.0), (5, 0.7), (6, 0.7))):
+        for one, all_of_them in zip(trained((seed,), alpha).parameters(), together.parameters(), strict=True):
+            torch.testing.assert_close(all_of_them[i], one[0])
+    with pytest.raises(ValueError, match="one or more different integers"):
+        trained((5, 5), [0.7, 0.7])
+    with pytest.raises(ValueError, match="give one alpha for all or one for each of the 2 seeds, got 3"):
+        trained((5, 6), [0.7, 0.7, 0.1])
+    with pytest.raises(ValueError, match="alpha must be >= 0 and finite, got -1"):
+        trained((5, 6), [0.7, -1.0])
+
+
 @pytest.mark.parametrize("how", [{}, {"detach": True}, {"truncate": 2, "alpha": 0.3}])
 def test_last_gap_counts_the_last_step_only(how: dict[str, Any]) -> None:
     """The gradient of Adam's first step, by its first moment, is that of the last window's gap (and of all losses)."""
@@ -209,7 +252,7 @@ def test_a_network_without_biases_has_none_to_train() -> None:
         net(x).sum().backward()
     for p, slope in zip(net.parameters(), policy_slopes(net, net(x).sum()), strict=True):
         torch.testing.assert_close(p.grad, slope)
-    torch.testing.assert_close(pick(net, 1)(x[1:]), expected[1:])
+    torch.testing.assert_close(pick(net, [1])(x[1:]), expected[1:])
 
 
 @pytest.mark.parametrize("name", ["label-free", "momentum", "features-norm"])

@@ -64,7 +64,7 @@ def test_teachers_trained_together_equal_teachers_trained_alone() -> None:
     for index in range(2):
         alone = train_unrolled([tasks[index]], [(4, 7)[index]], settings, **options)
         np.testing.assert_allclose(together.history["gap"][:, index], alone.history["gap"][:, 0], rtol=1e-8)
-        one = pick(together.policy, index)
+        one = pick(together.policy, [index])
         for a, b in zip(one.state_dict().values(), alone.policy.state_dict().values(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
 

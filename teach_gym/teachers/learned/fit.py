@@ -48,7 +48,7 @@ class TrainingSettings:
         steps: unrolled learner steps v.
         learners: learners L taught at once for each teacher; their objectives are averaged.
         learning_rate: of Adam.
-        alpha: weight of the losses on the teaching examples (DHT 3.3.1).
+        alpha: weight of the losses on the teaching examples (DHT 3.3.1), or one for each teacher.
         auxiliary: whose losses these are: the ``learner``'s (the paper's formula) or those of the ``target`` w* (the
             authors' released version).
         detach: detach the learner's weights between steps: no back-propagation through time, every step's gap counts.
@@ -70,7 +70,7 @@ class TrainingSettings:
     steps: int = 40
     learners: int = 16
     learning_rate: float = 0.002
-    alpha: float = 0.0
+    alpha: float | Sequence[float] = 0.0
     auxiliary: str = "learner"
     detach: bool = False
     truncate: int | None = None
@@ -89,10 +89,11 @@ class TrainingSettings:
         positive("learning_rate", self.learning_rate)
         if self.max_grad_norm is not None:
             positive("max_grad_norm", self.max_grad_norm)
-        for name in ("alpha", "weight_decay"):
-            number(name, getattr(self, name))
-            if not 0.0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be >= 0 and finite, got {getattr(self, name)!r}")
+        weights = [("alpha", value) for value in self.alphas]
+        for name, value in (*weights, ("weight_decay", self.weight_decay)):
+            number(name, value)
+            if not 0.0 <= value < float("inf"):
+                raise ValueError(f"{name} must be >= 0 and finite, got {value!r}")
         for name in ("detach", "last_gap"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be a bool, got {getattr(self, name)!r}")
@@ -102,6 +103,15 @@ class TrainingSettings:
         conform("dtype", self.dtype, Dtype)
 
     @property
+    def alphas(self) -> tuple[float, ...]:
+        """The weights of the losses, one for all teachers or one for each."""
+        return (self.alpha,) if isinstance(self.alpha, int | float) else tuple(self.alpha)
+
+    def weighted(self, losses: torch.Tensor) -> torch.Tensor | float:
+        """``alpha`` times the losses (S,) on the teaching examples; 0 if none are requested."""
+        return 0.0 if self.loss is None else losses.new_tensor(self.alphas) * losses
+
+    @property
     def window(self) -> int | None:
         """Steps that gradients flow through, as ``unroll`` takes it."""
         return 1 if self.detach else self.truncate
@@ -109,7 +119,7 @@ class TrainingSettings:
     @property
     def loss(self) -> str | None:
         """Whose losses on the examples are requested, as ``unroll`` takes it."""
-        return self.auxiliary if self.alpha > 0 else None
+        return self.auxiliary if any(alpha > 0 for alpha in self.alphas) else None
 
 
 def fit(
@@ -154,7 +164,7 @@ def fit(
         FileExistsError: ``out`` holds a run and ``resume`` is not set.
         ValueError: tasks or starts that do not fit, or (resuming) another run.
     """
-    check_tasks(tasks, seeds, starts)
+    check_tasks(tasks, seeds, starts, settings.alphas)
     log = None
     if out is not None:
         about = {**config, **asdict(settings), "seeds": list(seeds), **_digest(tasks, starts)}
@@ -181,9 +191,17 @@ def fit(
     return {name: np.stack(rows) for name, rows in history.items()}
 
 
-def check_tasks(tasks: Sequence[Task], seeds: Sequence[int], starts: Array | None) -> None:
-    """Raise a ``ValueError`` if tasks, seeds and initial learners do not match."""
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+def check_tasks(
+    tasks: Sequence[Task], seeds: Sequence[int], starts: Array | None, alphas: Sequence[float] = (0.0,)
+) -> None:
+    """Raise a ``ValueError`` if tasks, seeds, initial learners and weights of losses do not match.
+
+    Teachers with different weights may share a seed.
+    """
+    if len(alphas) not in (1, len(seeds)):
+        raise ValueError(f"give one alpha for all or one for each of the {len(seeds)} seeds, got {len(alphas)}")
+    teachers = list(seeds) if len(alphas) == 1 else list(zip(seeds, alphas, strict=True))
+    if not seeds or len(set(teachers)) < len(seeds) or min(seeds) < 0:
         raise ValueError(f"seeds must be one or more different integers >= 0, got {list(seeds)}")
     if len(tasks) not in (1, len(seeds)):
         raise ValueError(f"give one task for all or one for each of the {len(seeds)} seeds, got {len(tasks)}")

@@ -80,20 +80,20 @@ class HoldoutLoss(Objective):
 
     Args:
         rows: the hold-out rows.
-        alpha: weight of the losses on the teaching examples.
+        settings: ``alpha`` of the training.
     """
 
     goal = "holdout_loss"
 
-    def __init__(self, rows: HoldoutRows, alpha: float) -> None:
+    def __init__(self, rows: HoldoutRows, settings: TrainingSettings) -> None:
         super().__init__()
-        self.rows, self.alpha = rows, alpha
+        self.rows, self.settings = rows, settings
 
     def __call__(self, window: Window) -> Measured:
         """Hold-out loss after the window and losses in it."""
         held = self.rows.loss(as_tensor(window.state.w)).mean(1)
         loss = self.rows.policy.by_teacher(window.loss).mean(1)
-        return Measured(held + self.alpha * loss if self.alpha else held, held, loss)
+        return Measured(held + self.settings.weighted(loss), held, loss)
 
 
 class VirtualStep(Objective):
@@ -157,7 +157,7 @@ class VirtualStep(Objective):
 
     def __call__(self, window: Window) -> Measured:
         """The objective of a step, the hold-out loss after it, and the loss on the teaching example."""
-        by_teacher, alpha = self.rows.policy.by_teacher, self.settings.alpha
+        by_teacher = self.rows.policy.by_teacher
         after, loss = as_tensor(window.state.w), by_teacher(window.loss).mean(1)
         if self.order == 2:
             virtual = after if self.ratio == 1.0 else self.before + self.ratio * (after - self.before)
@@ -165,7 +165,7 @@ class VirtualStep(Objective):
         else:
             value = by_teacher(self._mixed_loss(window)).mean(1)
         self.before = after.detach()
-        return Measured(value + alpha * loss if alpha else value, self.rows.loss(self.before).mean(1), loss)
+        return Measured(value + self.settings.weighted(loss), self.rows.loss(self.before).mean(1), loss)
 
     def _mixed_loss(self, window: Window) -> torch.Tensor:
         """L_val(w, theta): the learners' losses on what the teacher makes of random hold-out rows, (B,)."""
@@ -249,7 +249,7 @@ def by_unrolling(
 ) -> Training:
     """BLAST by unrolling (LAST Eq. 6)."""
     del seeds
-    objective = HoldoutLoss(HoldoutRows(tasks, policy, settings, device), settings.alpha)
+    objective = HoldoutLoss(HoldoutRows(tasks, policy, settings, device), settings)
     return Training(tasks[0], policy, settings, objective, device=device)
 
 

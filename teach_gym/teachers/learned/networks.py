@@ -275,12 +275,12 @@ def frozen(module: nn.Module | None) -> Iterator[None]:
             norm.tracking = tracking
 
 
-def pick(module: nn.Module, index: int) -> nn.Module:
-    """A copy of a module of S teachers that holds only the one at ``index``: every tensor cut to (1, ...)."""
-    one = copy.deepcopy(module)
-    for part in one.modules():
+def pick(module: nn.Module, chosen: Sequence[int]) -> nn.Module:
+    """A copy of a module of S teachers that holds only some: every tensor cut to (len(chosen), ...)."""
+    some, rows = copy.deepcopy(module), list(chosen)
+    for part in some.modules():
         for name, parameter in list(part.named_parameters(recurse=False)):
-            setattr(part, name, nn.Parameter(parameter.detach()[index : index + 1].clone()))
+            setattr(part, name, nn.Parameter(parameter.detach()[rows].clone()))
         for name, buffer in list(part.named_buffers(recurse=False)):
-            setattr(part, name, buffer[index : index + 1].clone())
-    return one
+            setattr(part, name, buffer[rows].clone())
+    return some

@@ -17,8 +17,15 @@ except ImportError as error:
 from teach_gym.core.backend import to_torch
 from teach_gym.core.state import Task
 from teach_gym.teachers.learned.fit import DivergedError, TrainingSettings
-from teach_gym.teachers.learned.networks import TeachingNetworks, deferred
-from teach_gym.teachers.learned.unroll import Episodes, Policy, Window, first_divergence, unroll
+from teach_gym.teachers.learned.networks import BatchedNorm, TeachingNetworks, deferred
+from teach_gym.teachers.learned.unroll import (
+    Episodes,
+    Policy,
+    Window,
+    first_divergence,
+    unroll,
+    unroll_detached,
+)
 
 Values = dict[str, torch.Tensor]
 """Named values (S,), one for each teacher."""
@@ -43,10 +50,12 @@ class Objective(ABC):
 
     Attributes:
         goal: the name under which the goal after the last window is logged.
+        sums: whether its value for a window of ``unroll_detached`` is the sum over the windows that this stands for.
         parts: what the objective trains itself, by name, for the checkpoints.
     """
 
     goal: str = "gap"
+    sums: bool = False
     parts: dict[str, Any]
 
     def __init__(self) -> None:
@@ -83,12 +92,14 @@ class Distance(Objective):
         super().__init__()
         self.policy, self.settings = policy, settings
 
+    sums = True
+
     def __call__(self, window: Window) -> Measured:
         """Squared distance after the window and losses in it."""
-        gap, loss = (self.policy.by_teacher(values).mean(1) for values in (window.gap, window.loss))
-        alpha, end = self.settings.alpha, window.start + len(window.examples.x)
-        counted = torch.zeros_like(gap) if self.settings.last_gap and end < self.settings.steps else gap
-        return Measured(counted + alpha * loss if alpha else counted, gap, loss)
+        gap, gaps, loss = (self.policy.by_teacher(part).mean(1) for part in (window.gap, window.gaps, window.loss))
+        end = window.start + len(window.examples.x)
+        counted = (gap if end == self.settings.steps else torch.zeros_like(gap)) if self.settings.last_gap else gaps
+        return Measured(counted + self.settings.weighted(loss), gap, loss)
 
 
 class Training:
@@ -141,10 +152,7 @@ class Training:
         unrolled = self.objective.begin(iteration, episodes, self.policy)
         self.optimizer.zero_grad(set_to_none=True)
         with deferred(self.policy):
-            windows = [
-                self._backward(self.objective(window))
-                for window in unroll(self.task, episodes, unrolled, **self.unrolling)
-            ]
+            windows = [self._backward(self.objective(window)) for window in self._windows(episodes, unrolled)]
         objective, goal, loss = (torch.stack(values) for values in zip(*windows, strict=True))
         values = {"objective": objective.sum(0), self.objective.goal: goal[-1], "loss": loss.sum(0)}
         if not bool(torch.isfinite(values["objective"]).all()):
@@ -153,6 +161,14 @@ class Training:
             clip_each(self.policy.parameters(), self.settings.max_grad_norm)
         self.optimizer.step()
         return self.objective.finish(iteration, values)
+
+    def _windows(self, episodes: Episodes, unrolled: Policy) -> Iterable[Window]:
+        """The windows of an unroll, as one where no gradient flows between the steps and the objective allows it."""
+        normalised = any(isinstance(part, BatchedNorm | torch.nn.Dropout) for part in self.policy.modules())
+        how = self.unrolling
+        if how["window"] == 1 and unrolled is self.policy and self.objective.sums and not normalised:
+            return [unroll_detached(self.task, episodes, self.policy, every=how["every"], loss=how["loss"])]
+        return unroll(self.task, episodes, unrolled, **how)
 
     def _backward(self, measured: Measured) -> tuple[torch.Tensor, ...]:
         """Add a window's gradient; return the measured values, detached."""

@@ -42,8 +42,11 @@ class Term(ABC):
 
     Attributes:
         parts: what the term trains itself, by name, for the checkpoints.
+        sums: see ``Objective``.
         total: the sum over the windows so far, without the weight, (S,).
     """
+
+    sums: bool = False
 
     def __init__(self, policy: TeachingNetworks, weight: float) -> None:
         self.policy, self.weight = policy, weight
@@ -92,6 +95,7 @@ class DistanceAndTerms(Objective):
     def __init__(self, distance: Distance, terms: Sequence[Term], seeds: Sequence[int]) -> None:
         super().__init__()
         self.distance, self.terms, self.seeds = distance, list(terms), list(seeds)
+        self.sums = distance.sums and all(term.sums for term in self.terms)
         for term in self.terms:
             self.parts.update(term.parts)
 
@@ -187,6 +191,8 @@ class PrivacyTerm(Term):
         perception: the perceptual distances.
         privacy: epsilon and weight.
     """
+
+    sums = True
 
     def __init__(self, policy: TeachingNetworks, perception: Perception, privacy: Privacy) -> None:
         super().__init__(policy, privacy.weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,13 +47,15 @@ class Trained:
         """The task of a teacher."""
         return self.tasks[index if len(self.tasks) > 1 else 0]
 
-    def teacher(self, index: int | None = None, *, give: str = "example") -> FromFile:
-        """One teacher; None: all of them, each teaching its share of the runs."""
+    def teacher(self, index: int | Sequence[int] | None = None, *, give: str = "example") -> FromFile:
+        """One teacher, or several (None: all) that each teach their share of the runs."""
         from teach_gym.teachers.learned.networks import pick
 
-        policy = self.policy if index is None else pick(self.policy, index)
+        chosen = [index] if isinstance(index, int) else index
+        policy: Any = self.policy if chosen is None else pick(self.policy, chosen)
         made: Any = teacher_class(self.kind)
-        found: FromFile = made(policy=policy, give=give, spec=self.task(index or 0).spec, every=self.settings.every)
+        spec = self.task(0 if chosen is None else chosen[0]).spec
+        found: FromFile = made(policy=policy, give=give, spec=spec, every=self.settings.every)
         return found
 
     def save(self, folder: str | Path) -> list[Path]:
