@@ -43,6 +43,7 @@ MAPS: dict[str, str] = {
         for name in ("last-fig7", "last-fig8", "last-fig9", "last-fig10", "last-fig11", "last-git")
     },
     "dht-fig3": "teach_gym.papers.dht_maps:FIG3",
+    "dht-fig4": "teach_gym.papers.dht_maps:FIG4",
 }
 """Experiments with maps of where their claims hold -> ``module:object``."""
 

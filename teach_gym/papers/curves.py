@@ -95,6 +95,10 @@ class Curves:
         """Names of the panels, in the order of the rows."""
         return list(dict.fromkeys(panel for panel, _, _ in self._curves))
 
+    def pairs(self) -> list[tuple[str, str]]:
+        """The pairs of panel and method that have curves, in the order of the rows."""
+        return list(dict.fromkeys((panel, method) for panel, method, _ in self._curves))
+
     def methods(self, panel: str, metric: str) -> list[str]:
         """Names of the methods that have the metric, in the order of the rows."""
         return [method for p, method, name in self._curves if (p, name) == (panel, metric)]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from teach_gym.benchmark.score import Estimate
@@ -16,7 +16,7 @@ class Axis:
 
     Attributes:
         label: what it is, in words.
-        field: where it is in a panel's settings, with dots: ``task.learning_rate``.
+        field: where it is in a panel's settings, with dots: ``task.learning_rate``; unused where cells are methods.
         values: its values, ascending.
         paper: the paper's value (None: it does not tell).
     """
@@ -36,12 +36,16 @@ class Map:
         panel: the panel of the experiment that it starts from; the claims are those on this panel.
         axes: the two settings.
         changes: further settings that all cells change, by field.
+        methods: where the experiment itself varies the two settings, the method of each cell, by the axes' values.
+        stands_for: the method that they replace in the claims.
     """
 
     name: str
     panel: str
     axes: tuple[Axis, Axis]
     changes: tuple[tuple[str, Any], ...] = ()
+    methods: Mapping[tuple[Any, Any], str] = field(default_factory=dict)
+    stands_for: str = ""
 
 
 class Cell(NamedTuple):

@@ -20,11 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from teach_gym.benchmark.score import Estimate
-from teach_gym.files import write_text
+from teach_gym.files import write_text, writing
 from teach_gym.papers.batches import TOGETHER, merged, run_batch
-from teach_gym.papers.claims import EVERYWHERE, FAILS, HOLDS, WITHIN, Claim, Finding, Verdict, judge
+from teach_gym.papers.claims import EVERYWHERE, FAILS, HOLDS, WITHIN, Claim, Comparison, Finding, Verdict, judge
 from teach_gym.papers.curves import Curves, Row, read_csv
-from teach_gym.papers.engine import Experiment, PlainValues, Record, Unit, run_experiment
+from teach_gym.papers.engine import Experiment, PlainValues, Unit, run_experiment
 from teach_gym.papers.greedy import panel_units, recorded_iterations
 from teach_gym.papers.grids import Cell, Map, Summary, cell_name, cells
 from teach_gym.papers.map_figures import map_figure
@@ -39,14 +39,36 @@ _SMOKE = 4
 """Teaching steps at the smoke scale."""
 
 
-def template_claims(experiment: Experiment, panel: str) -> list[Claim]:
-    """The experiment's claims as far as they are about a panel, without what their statements say about it."""
+def template_claims(experiment: Experiment, chosen: Map) -> list[Claim]:
+    """The experiment's claims as far as a map is about them, without what their statements say about panel and method.
+
+    Those are the claims on its panel and, where its cells are methods, about the method that these replace.
+    """
     found = []
     for claim in experiment.claims:
-        own, required = (tuple(c for c in part if c.panel == panel) for part in (claim.comparisons, claim.requires))
-        if own:
+        own, required = (
+            tuple(c for c in part if c.panel == chosen.panel) for part in (claim.comparisons, claim.requires)
+        )
+        if own and all(c.first == chosen.stands_for for c in own if chosen.methods):
             found.append(Claim(re.sub(r" \[[^\]]*\]$", "", claim.statement), own, required))
     return found
+
+
+def _in_cell(claim: Claim, chosen: Map, values: tuple[Any, Any]) -> Claim:
+    """A template claim in a cell of a map."""
+
+    def moved(comparison: Comparison) -> Comparison:
+        if chosen.methods:
+            return dataclasses.replace(comparison, first=chosen.methods[values])
+        return dataclasses.replace(comparison, panel=cell_name(chosen, values))
+
+    return Claim(claim.statement, *(tuple(map(moved, part)) for part in (claim.comparisons, claim.requires)))
+
+
+def _was_run(chosen: Map, values: tuple[Any, Any], curves: Curves) -> bool:
+    if chosen.methods:
+        return any(method == chosen.methods[values] for panel, method in curves.pairs() if panel == chosen.panel)
+    return cell_name(chosen, values) in curves.panels()
 
 
 def changed(panel: PlainValues, changes: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -70,9 +92,7 @@ def _panels(experiment: Experiment, maps: Sequence[Map], scale: str) -> dict[str
     found = {}
     for chosen in maps:
         panel = experiment.scales["laptop"]["panels"][chosen.panel]
-        asked = [
-            c for claim in template_claims(experiment, chosen.panel) for c in (*claim.comparisons, *claim.requires)
-        ]
+        asked = [c for claim in template_claims(experiment, chosen) for c in (*claim.comparisons, *claim.requires)]
         named = {name for c in asked for name in (c.first, c.second)}
         compared = {name: how for name, how in panel["methods"].items() if name in named}
         content = {**panel, "methods": compared or panel["methods"]}  # claims may be about parts of a method
@@ -90,13 +110,7 @@ def map_experiment(experiment: Experiment, maps: Sequence[Map]) -> Experiment:
 
     It has no claims of its own: ``judged`` tests those of the experiment in each cell.
     """
-    claims = [claim for chosen in maps for claim in template_claims(experiment, chosen.panel)]
-
-    def draw(record: Record) -> dict[str, Any]:
-        return {
-            f"map-{re.sub('[ /]', '-', chosen.name)}": map_figure(chosen, judged(experiment, chosen, record.curves))
-            for chosen in maps
-        }
+    claims = [claim for chosen in maps for claim in template_claims(experiment, chosen)]
 
     return dataclasses.replace(
         experiment,
@@ -110,9 +124,18 @@ def map_experiment(experiment: Experiment, maps: Sequence[Map]) -> Experiment:
         run=functools.partial(run_batch, experiment.run),
         claims=(),
         keep=functools.partial(_keep, _needed(claims)),
-        draw=draw,
+        draw=lambda record: {f"map-{_file(chosen)}": figure(experiment, chosen, record.curves) for chosen in maps},
         table=lambda curves: table(experiment, maps, curves),
     )
+
+
+def _file(chosen: Map) -> str:
+    return re.sub("[ /]", "-", chosen.name)
+
+
+def figure(experiment: Experiment, chosen: Map, curves: Curves) -> Any:
+    """The heat maps of a map's claims."""
+    return map_figure(chosen, judged(experiment, chosen, curves))
 
 
 def _units(name: str, settings: PlainValues, seeds: Sequence[int]) -> list[Unit]:
@@ -146,25 +169,16 @@ def _needed(claims: Sequence[Claim]) -> dict[str, list[float]]:
     return {metric: sorted(at) for metric, at in found.items()}
 
 
-def _on(comparisons: Sequence[Any], panel: str) -> tuple[Any, ...]:
-    return tuple(dataclasses.replace(comparison, panel=panel) for comparison in comparisons)
-
-
 def judged(experiment: Experiment, chosen: Map, curves: Curves) -> dict[str, dict[tuple[Any, Any], Cell]]:
     """What each claim came to in the cells that were run: statement -> values of the axes -> cell."""
-    there, found = set(curves.panels()), {}
-    for claim in template_claims(experiment, chosen.panel):
-        row = {}
-        for values in cells(chosen):
-            name = cell_name(chosen, values)
-            if name in there:
-                parts = (_on(part, name) for part in (claim.comparisons, claim.requires))
-                row[values] = _cell(judge(Claim(claim.statement, *parts), curves), len(claim.comparisons))
-        found[claim.statement] = row
-    return found
+    there = [values for values in cells(chosen) if _was_run(chosen, values, curves)]
+    return {
+        claim.statement: {values: _cell(judge(_in_cell(claim, chosen, values), curves)) for values in there}
+        for claim in template_claims(experiment, chosen)
+    }
 
 
-def _cell(verdict: Verdict, n: int) -> Cell:
+def _cell(verdict: Verdict) -> Cell:
     """The outcome of a claim in a cell with the effect that supports it least."""
     own = [finding for finding in verdict.findings if not np.isnan(finding.difference.value)]
     effects = [_effect(finding) for finding in own]
@@ -200,11 +214,15 @@ def _sentence(chosen: Map, grids: dict[str, npt.NDArray[np.bool_]]) -> str:
 
 
 def _paper(chosen: Map, row: dict[tuple[Any, Any], Cell]) -> str:
-    setting = tuple(axis.paper for axis in chosen.axes)
-    if None in setting:
-        unknown = " and ".join(axis.label for axis in chosen.axes if axis.paper is None)
-        return f"The paper does not tell the {unknown}."
-    return f"The paper's setting is {cell_name(chosen, setting)}: {row[setting].verdict}."
+    first, second = chosen.axes
+    unknown = [axis.label for axis in chosen.axes if axis.paper is None]
+    if len(unknown) == 2:
+        return f"The paper gives neither the {unknown[0]} nor the {unknown[1]}."
+    if unknown:
+        return f"The paper does not give the {unknown[0]}."
+    cell = row.get((first.paper, second.paper))
+    setting = f"{first.label} {first.paper} and {second.label} {second.paper}"
+    return f"In the paper's setting, {setting}: {'not run' if cell is None else cell.verdict}."
 
 
 def table(experiment: Experiment, maps: Sequence[Map], curves: Curves) -> str:
@@ -219,15 +237,31 @@ def table(experiment: Experiment, maps: Sequence[Map], curves: Curves) -> str:
 def run_maps(experiment: Experiment, maps: Sequence[Map], folder: Path, **how: Any) -> str:
     """Run an experiment's maps, see ``run_experiment``, and write their summaries to ``map.json``.
 
+    Maps whose cells are methods of the experiment take its own results, from the folder of its name beside the given
+    one; it is run if these are not there.
+
     Returns:
         A line of plain text for each claim on each map.
     """
-    run_experiment(map_experiment(experiment, maps), folder, **how)
-    curves = Curves(read_csv(folder / "curves.csv"))
-    found = [
+    run = [chosen for chosen in maps if not chosen.methods]
+    found: list[tuple[Map, Curves]] = []
+    if run:
+        run_experiment(map_experiment(experiment, run), folder, **how)
+        curves = Curves(read_csv(folder / "curves.csv"))
+        found += [(chosen, curves) for chosen in run]
+    if len(run) < len(maps):
+        own = folder.parent / experiment.name
+        if not (own / "curves.csv").is_file():
+            run_experiment(experiment, own, **how)
+        curves = Curves(read_csv(own / "curves.csv"))
+        found += [(chosen, curves) for chosen in maps if chosen.methods and chosen.panel in curves.panels()]
+        for chosen, _ in found[len(run) :]:
+            with writing(folder / f"map-{_file(chosen)}.png") as file:
+                figure(experiment, chosen, curves).savefig(file, format="png", dpi=110)
+    lines = [
         {"experiment": experiment.name, "map": chosen.name, **summary._asdict()}
-        for chosen in maps
+        for chosen, curves in found
         for summary in summaries(experiment, chosen, curves)
     ]
-    write_text(folder / FILE, json.dumps(found, indent=1) + "\n")
-    return "\n".join(f"{s['holds']:3} of {s['cells']:3}  {s['map']}: {s['statement']} {s['region']}" for s in found)
+    write_text(folder / FILE, json.dumps(lines, indent=1) + "\n")
+    return "\n".join(f"{s['holds']:3} of {s['cells']:3}  {s['map']}: {s['statement']} {s['region']}" for s in lines)

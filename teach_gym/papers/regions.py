@@ -43,7 +43,7 @@ def _part(mask: Mask, rectangle: tuple[Span, Span]) -> Mask:
 
 
 def in_words(mask: Mask, labels: Sequence[str], values: Sequence[Sequence[Any]]) -> str:
-    """The true cells of a grid, in words that follow a verb: "everywhere", "nowhere", "for ...".
+    """The true cells of a grid, in words that follow a verb: "everywhere", "nowhere", "where ...".
 
     Args:
         mask: (n, m).
@@ -58,10 +58,10 @@ def in_words(mask: Mask, labels: Sequence[str], values: Sequence[Sequence[Any]])
     said = []
     for rectangle in found[:MOST]:
         _part(left, rectangle)[:] = False
-        said.append(" with ".join(filter(None, map(_range, rectangle, labels, values))))
+        said.append("where " + " and ".join(filter(None, map(_range, rectangle, labels, values))))
     if left.any():
-        said.append(f"{int(left.sum())} other cells")
-    return "for " + "; ".join(said)
+        said.append(f"in {int(left.sum())} other {'cell' if left.sum() == 1 else 'cells'}")
+    return said[0] if len(said) == 1 else f"{', '.join(said[:-1])}, or {said[-1]}"
 
 
 def _range(span: Span, label: str, values: Sequence[Any]) -> str:
@@ -70,10 +70,10 @@ def _range(span: Span, label: str, values: Sequence[Any]) -> str:
     if span == (0, len(values) - 1):
         return ""
     if span[0] == span[1]:
-        return f"{label} {first}"
+        return f"the {label} is {first}"
     if span[0] == 0:
-        return f"{label} up to {last}"
-    return f"{label} from {first}" if span[1] == len(values) - 1 else f"{label} {first} to {last}"
+        return f"the {label} is at most {last}"
+    return f"the {label} is at least {first}" if span[1] == len(values) - 1 else f"the {label} is {first} to {last}"
 
 
 def _number(value: Any) -> str:

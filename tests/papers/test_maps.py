@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -49,7 +50,7 @@ def made_up(**changes: Any) -> Experiment:
 
 def test_a_map_finds_the_region_where_a_claim_holds(tmp_path: Path) -> None:
     text = run_maps(made_up(), (GRID,), tmp_path, progress=False)
-    region = "Holds for rate 0.4; fails for rate 0.1. The paper does not tell the rate and scale."
+    region = "Holds where the rate is 0.4; fails where the rate is 0.1. The paper gives neither the rate nor the scale."
     assert text == f"  2 of   6  grid: A beats B. {region}"
     [summary] = json.loads((tmp_path / FILE).read_text())
     assert summary == {
@@ -65,6 +66,25 @@ def test_a_map_finds_the_region_where_a_claim_holds(tmp_path: Path) -> None:
     found = judged(made_up(), GRID, curves)["A beats B."]
     assert {values: cell.effect.value for values, cell in found.items()} == pytest.approx(EFFECT)
     assert (tmp_path / "map-grid.png").is_file()
+
+
+def test_a_map_whose_cells_are_methods_takes_the_experiments_own_results(tmp_path: Path) -> None:
+    names = {(0.1, 1): "a", (0.1, 2): "b"}
+    axes = (Axis("rate", "", (0.1,)), Axis("scale", "", (1, 2)))
+    chosen = Map("methods", "p", axes, methods=names, stands_for="a")
+    found = made_up()
+    panels = {
+        name: {"task": {"rate": 0.4, "options": {"scale": 1.0}, "budget": 10}, "methods": content["methods"]}
+        for name, content in found.scales["laptop"]["panels"].items()
+    }
+    claim = Claim("It beats B. [a]", (Comparison("a", "not_worse", "b", panel="p", factor=1.01),))
+    found = dataclasses.replace(found, claims=(claim,), scales={"laptop": {"seeds": 10, "panels": panels}})
+    run_maps(found, (chosen,), tmp_path / "made-up-map", progress=False)
+    [summary] = json.loads((tmp_path / "made-up-map" / FILE).read_text())
+    assert summary["statement"] == "It beats B." and summary["holds"] == summary["cells"] == 2
+    assert (tmp_path / "made-up" / "curves.csv").is_file() and (tmp_path / "made-up-map" / "map-methods.png").is_file()
+    own = judged(found, chosen, Curves(read_csv(tmp_path / "made-up" / "curves.csv")))["It beats B."]
+    assert own[0.1, 1].effect.value > own[0.1, 2].effect.value == pytest.approx(np.log(1.01))
 
 
 def test_cells_run_the_methods_and_keep_the_rows_that_their_claims_need(tmp_path: Path) -> None:
@@ -86,7 +106,7 @@ def test_the_papers_cell_is_named_where_it_is_known() -> None:
         for (r, s), name, seed, t in itertools.product(cells(known), "ab", range(10), (0, 10))
     ]
     [summary] = summaries(made_up(), known, Curves(rows))
-    assert summary.holds == 6 and summary.region.endswith("The paper's setting is grid | rate 0.4 | scale 2.0: holds.")
+    assert summary.holds == 6 and summary.region.endswith("In the paper's setting, rate 0.4 and scale 2.0: holds.")
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -105,10 +125,14 @@ def test_regions_in_words() -> None:
     lower[2] = corner[0, 0] = middle[1] = False
     corner[0, 0] = middle[1] = True
     assert in_words(full, labels, values) == "everywhere" and in_words(~full, labels, values) == "nowhere"
-    assert in_words(lower, labels, values) == "for rate up to 0.2"
-    assert in_words(corner, labels, values) == "for rate 0.1 with scale 1"
-    assert in_words(middle, labels, values) == "for rate 0.2"
-    assert in_words(lower | corner.T.repeat(2, 0)[:3, :2], labels, values).startswith("for ")
+    assert in_words(lower, labels, values) == "where the rate is at most 0.2"
+    assert in_words(corner, labels, values) == "where the rate is 0.1 and the scale is 1"
+    assert in_words(middle, labels, values) == "where the rate is 0.2"
+    corners = np.array([[True, False], [False, True], [True, False]])
+    assert in_words(corners, labels, values) == (
+        "where the rate is 0.1 and the scale is 1, where the rate is 0.2 and the scale is 2, "
+        "or where the rate is 0.4 and the scale is 1"
+    )
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -116,13 +140,18 @@ def test_the_papers_maps_change_fields_that_their_tasks_have(name: str) -> None:
     from teach_gym.core.spec import TaskSpec
 
     found = experiment(name)
-    for chosen in experiment_maps(name):
-        assert template_claims(found, chosen.panel), "no claim is about the panel"
+    maps = experiment_maps(name)
+    for chosen in maps:
+        assert template_claims(found, chosen), "no claim is about the panel"
         assert all(list(axis.values) == sorted(axis.values) for axis in chosen.axes)
-    panels = map_experiment(found, experiment_maps(name)).scales["laptop"]["panels"]
+        methods = found.scales["laptop"]["panels"][chosen.panel]["methods"]
+        assert not chosen.methods or set(chosen.methods) == set(cells(chosen)), "a method for each cell"
+        assert {*chosen.methods.values(), *filter(None, [chosen.stands_for])} <= set(methods)
+    run = [chosen for chosen in maps if not chosen.methods]
+    panels = map_experiment(found, run).scales["laptop"]["panels"]
     assert all(content["methods"] for content in panels.values())
     different = {json.dumps(content, sort_keys=True) for content in panels.values()}
-    assert len(different) == len(panels) == sum(len(cells(chosen)) for chosen in experiment_maps(name))
+    assert len(different) == len(panels) == sum(len(cells(chosen)) for chosen in run)
     for content in panels.values():
         TaskSpec(**content["task"])
 
