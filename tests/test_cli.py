@@ -59,7 +59,9 @@ def test_bench_then_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert (out / "runs.jsonl").read_bytes() == before
     assert "area under the log-distance" in capsys.readouterr().out
     assert main(["report", str(out / "runs.jsonl"), "--out", str(tmp_path / "other")]) == 0
-    assert {path.name for path in (tmp_path / "other").iterdir()} == {"summary.csv", "report.md", "report.html"}
+    assert {path.name for path in (tmp_path / "other").iterdir()} == {
+        *("summary.csv", "scores.csv", "scores.npz", "report.md", "report.html")
+    }
 
 
 def test_bench_reports_the_present_suite_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,8 @@ from teach_gym.core.rewards import REWARDS
 from teach_gym.data.pools import POOLS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+RECIPES = "use-with.md"  # its programs train with other libraries: tests/integrations/test_clients.py
+PAGES = [ROOT / "README.md", *(page for page in (ROOT / "docs").glob("*.md") if page.name != RECIPES)]
 BLOCK = re.compile(r"^```python\n(.*?)^```", flags=re.M | re.S)
 WITH_BLOCKS = [page for page in PAGES if BLOCK.search(page.read_text(encoding="utf-8"))]
 

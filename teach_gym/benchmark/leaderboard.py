@@ -1,8 +1,8 @@
 """The leaderboard: scores that anybody can replay.
 
-An entry is a JSON file. It names a teacher (by the SHA-256 of its file or of its source), a task and the published
-seeds, and holds what every episode ends at (the final distance, in black-box tasks the hold-out loss) to the last
-bit. ``verify`` teaches the episodes again and says what differs, if anything does.
+An entry is a JSON file. It names a teacher (by the SHA-256 of its file or of its source, or a teacher of the package),
+a task and the published seeds, and holds what every episode ends at (the final distance, in black-box tasks the
+hold-out loss) to the last bit. ``verify`` teaches the episodes again and says what differs, if anything does.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from teach_gym.benchmark.evaluation import TeacherScore, evaluate
+from teach_gym.benchmark.evaluation import Evaluation, TeacherScore, evaluate
 from teach_gym.benchmark.suite import cached_task, task_spec
 from teach_gym.core.spec import TaskSpec
-from teach_gym.errors import DamagedDataError, number
+from teach_gym.errors import DamagedDataError, closest, number
 from teach_gym.files import sha256, write_text, writing
+from teach_gym.pretrained import find, index
 from teach_gym.registration import TASKS
-from teach_gym.teachers import Teacher, make_teacher
+from teach_gym.teachers import TEACHERS, Teacher, canonical_teacher, make_teacher, parse_teacher
 from teach_gym.teachers.weights import read_kind
 from teach_gym.versions import versions
 
@@ -38,13 +39,17 @@ Entry = dict[str, Any]
 _NEEDED = ("format", "name", "teacher", "task", "spec", "seeds", "ends", "score", "low", "high", "versions")
 
 
-def make_entry(source: str | Path, task: str, name: str) -> tuple[Entry, TeacherScore]:
+def make_entry(
+    source: str | Path, task: str, name: str, evaluation: Evaluation | None = None
+) -> tuple[Entry, TeacherScore]:
     """Score a teacher on the published seeds.
 
     Args:
-        source: the file of a trained teacher, or ``module:Class`` of one in Python (made without arguments).
+        source: the file of a trained teacher; ``module:Class`` of one in Python (made without arguments); or one that
+            comes with the package: its name, with options if need be, or that of a pretrained one.
         task: a registered task, with changes if need be, as in ``LabelMoons:budget=100``.
         name: what the entry is called: letters, digits, ``-``, ``_`` and ``.``.
+        evaluation: that of the task on the published seeds, if it is at hand.
 
     Returns:
         The entry and its score.
@@ -58,7 +63,7 @@ def make_entry(source: str | Path, task: str, name: str) -> tuple[Entry, Teacher
         raise ValueError(f"an entry's name is made of letters, digits, '-', '_' and '.', got {name!r}")
     label, spec = task_spec(task)
     teacher, about = _teacher(source)
-    score = evaluate(teacher, cached_task(spec), SEEDS)
+    score = (evaluation or Evaluation(cached_task(spec), SEEDS)).score(teacher)
     entry = {
         "format": FORMAT,
         "name": name,
@@ -99,6 +104,15 @@ def submit(source: str | Path, task: str, name: str, folder: str | Path) -> tupl
             shutil.copyfileobj(read, file)
     write_text(path, json.dumps(entry, indent=1) + "\n")
     return path, score
+
+
+def entry_name(teacher: str) -> str:
+    """A teacher written as text, as part of an entry's name: ``last:constraint=soft`` becomes ``last-soft``."""
+    module, _, rest = teacher.partition(":")
+    if rest and module not in TEACHERS:  # module:Class
+        return rest
+    parts = [module, *(part.partition("=")[2] or part for part in rest.split(",") if part)]
+    return re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-")
 
 
 def read_entry(path: str | Path) -> Entry:
@@ -146,11 +160,12 @@ def verify(path: str | Path, *, run_code: bool = False) -> list[str]:
     about = entry["teacher"]
     if "code" in about and not run_code:
         raise ValueError(f"{path.name} names code, {about['code']!r}: read it, then verify with --run-code")
-    source = about["code"] if "code" in about else path.with_name(Path(about["file"]).name)
+    source = about.get("code") or about.get("builtin") or path.with_name(Path(about["file"]).name)
     teacher, found = _teacher(source)
     problems = []
-    if found["sha256"] != about["sha256"]:
-        problems.append(f"the teacher is another one: SHA-256 {found['sha256']}, the entry has {about['sha256']}")
+    if found.get("sha256") != about.get("sha256"):
+        now, then = found.get("sha256"), about.get("sha256")
+        problems.append(f"the teacher is another one: SHA-256 {now}, the entry has {then}")
     label, spec = task_spec(entry["task"])
     if json.loads(spec) != entry["spec"]:
         changed = [key for key, value in json.loads(spec).items() if entry["spec"].get(key) != value]
@@ -191,8 +206,13 @@ def _teacher(source: str | Path) -> tuple[Teacher, dict[str, Any]]:
         teacher = make_teacher(read_kind(path), path=path)
         return teacher, {"file": path.name, "sha256": digest, "card": getattr(teacher, "card", {})}
     module, _, name = str(source).partition(":")
+    if module in TEACHERS or source in index():
+        return _builtin(str(source))
     if not name:
-        raise FileNotFoundError(f"no teacher at {str(source)!r}: give a teacher's file, or module:Class")
+        raise FileNotFoundError(
+            f"no teacher at {str(source)!r}: give a teacher's file, module:Class, or the name of a built-in teacher"
+            f"{closest(str(source), (*TEACHERS, *index()))}"
+        )
     sys.path.insert(0, "")
     try:
         found = getattr(importlib.import_module(module), name, None)
@@ -206,6 +226,16 @@ def _teacher(source: str | Path) -> tuple[Teacher, dict[str, Any]]:
     return found(), {"code": str(source), "sha256": digest}
 
 
+def _builtin(text: str) -> tuple[Teacher, dict[str, Any]]:
+    """A teacher that comes with the package; a pretrained one is identified by its file."""
+    teacher, (_, options) = make_teacher(text), parse_teacher(text)
+    if "path" not in options:
+        return teacher, {"builtin": canonical_teacher(text)}
+    with find(options["path"]).open("rb") as file:
+        digest = sha256(file)
+    return teacher, {"builtin": text, "sha256": digest, "card": getattr(teacher, "card", {})}
+
+
 def table(folder: str | Path, tasks: Sequence[str] = tuple(TASKS)) -> str:
     """The entries of a folder as a Markdown table, by task in the registry's order, best score first."""
     entries = [read_entry(path) for path in sorted(Path(folder).glob("*.json"))]
@@ -214,7 +244,8 @@ def table(folder: str | Path, tasks: Sequence[str] = tuple(TASKS)) -> str:
     lines = ["| task | entry | score [95 % interval] | teacher |", "| --- | --- | ---: | --- |"]
     for entry in entries:
         about = entry["teacher"]
-        what = about.get("card", {}).get("algo") or ("code" if "code" in about else "file")
+        what = about.get("builtin") or about.get("card", {}).get("algo") or ("code" if "code" in about else "file")
+        what = f"`{what}`" + (f", SHA-256 `{about['sha256'][:12]}`" if "sha256" in about else ", built in")
         score = f"{entry['score']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
-        lines.append(f"| `{entry['task']}` | {entry['name']} | {score} | {what} `{about['sha256'][:12]}` |")
+        lines.append(f"| `{entry['task']}` | {entry['name']} | {score} | {what} |")
     return "\n".join(lines) + "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from teach_gym.benchmark.matrices import write_matrices
 from teach_gym.benchmark.page import to_html
 from teach_gym.benchmark.rows import Row
 from teach_gym.benchmark.summary import summarize
@@ -21,7 +22,7 @@ def write_report(
     html: bool = True,
     lessons: bool = True,
 ) -> dict[str, Path]:
-    """Write ``summary.csv``, ``report.md`` and ``report.html`` into a folder and return their paths by suffix.
+    """Write ``summary.csv``, ``scores.csv``, ``scores.npz``, ``report.md`` and ``report.html`` into a folder.
 
     Args:
         rows: rows of results.
@@ -31,12 +32,16 @@ def write_report(
         html: write the HTML page too.
         lessons: put a lesson of each task into the page, which is taught for it.
 
+    Returns:
+        The paths of the summary and the reports by suffix.
+
     Raises:
         ValueError: no rows, or unknown kind.
     """
     summary = summarize(rows, kind)
     paths = {name.rpartition(".")[2]: Path(folder) / name for name in ("summary.csv", "report.md", "report.html")}
     write_text(paths["csv"], to_csv(summary))
+    write_matrices(summary, Path(folder))
     write_text(paths["md"], to_markdown(summary))
     if html:
         write_text(paths["html"], to_html(summary, command, lessons=lessons))

@@ -130,8 +130,8 @@ def _rank(item: tuple[str, Any]) -> tuple[int, str]:
     return (first.index(item[0]) if item[0] in first else len(first), item[0])
 
 
-def _pairs(teachers: dict[str, list[Row]], teacher: str, kind: str) -> Paired | None:
-    """D of the seeds that passive, the references and the teacher all have, or None if there are none."""
+def paired(teachers: dict[str, list[Row]], teacher: str, kind: str) -> tuple[list[int], Paired] | None:
+    """The seeds that passive, the references and the teacher all have, and D of them; None if there are none."""
     measure = measure_of(teachers[teacher][0]["spec"]["observation"])
     marks = [name for name in (PASSIVE, *measure.references) if name in teachers]
     found = {name: {row["seed"]: _shortfall(row, measure.metric, kind) for row in teachers[name]} for name in marks}
@@ -140,7 +140,8 @@ def _pairs(teachers: dict[str, list[Row]], teacher: str, kind: str) -> Paired | 
     if not seeds or PASSIVE not in found or len(found) < 2:
         return None
     ends = {name: np.array([of_seed[seed] for seed in seeds]) for name, of_seed in found.items()}
-    return Paired(ends[PASSIVE], ends[best_reference(ends, measure)], np.array([own[seed] for seed in seeds]))
+    found_own = np.array([own[seed] for seed in seeds])
+    return seeds, Paired(ends[PASSIVE], ends[best_reference(ends, measure)], found_own)
 
 
 def _shortfall(row: Row, metric: str, kind: str) -> float:
@@ -207,7 +208,8 @@ def summarize(rows: Sequence[Row], kind: str = "final") -> Summary:
     measured: dict[str, dict[str, Paired]] = {}
     for task, teachers in runs.items():
         for teacher, found in teachers.items():
-            pairs = _pairs(teachers, teacher, kind)
+            common = paired(teachers, teacher, kind)
+            pairs = common[1] if common else None
             score = task_score(pairs) if pairs else UNKNOWN
             entries.append(_entry(task, teacher, found, score, kind))
             if pairs and not np.isnan(score.value):

@@ -21,16 +21,17 @@ def submit(
     """Score a teacher on the published seeds and write an entry of the leaderboard.
 
     Args:
-        teacher: A trained teacher's file, or module:Class of one in Python.
+        teacher: A trained teacher's file, module:Class of one in Python, or the package's, as last:constraint=soft.
         task: A task, as LabelMoons or LabelMoons:budget=100.
         name: Name of the entry (default: TASK-TEACHER).
         folder: Folder of entries.
         data_dir: Data folder.
     """
+    from teach_gym.benchmark.leaderboard import entry_name
     from teach_gym.benchmark.leaderboard import submit as write
 
     set_data_dir(data_dir)
-    short = Path(teacher).stem if Path(teacher).is_file() else teacher.rpartition(":")[2]
+    short = Path(teacher).stem if Path(teacher).is_file() else entry_name(teacher)
     path, score = write(teacher, task, name or f"{task.partition(':')[0]}-{short}", folder)
     print(f"{path}: score {score.score:.3f} [{score.low:.3f}, {score.high:.3f}]")
     return 0

@@ -19,20 +19,24 @@ def render(
     out: Path | None = None,
     steps: int | None = None,
     fps: float = 10.0,
+    size: tuple[int, int] = (640, 360),
     data_dir: DataDir = None,
 ) -> int:
-    """Show teachers at work: an animated GIF, its last frame as a PNG, or an HTML page that plays the lessons.
+    """Show teachers at work: a moving picture, a video, its last frame, or an HTML page that plays the lessons.
 
     Args:
         task: A task, as LabelMoons or LabelMoons:budget=100.
-        teachers: Teachers, as greedy or last:constraint=soft; a GIF or PNG shows one of them.
-        seed: Seeds of the episodes; a GIF or PNG shows one.
-        out: The file, .gif, .png or .html (default: TASK-TEACHER.gif for one teacher, TASK.html for several).
+        teachers: Teachers, as greedy or last:constraint=soft; only a page shows several.
+        seed: Seeds of the episodes; only a page shows several.
+        out: The file, .gif, .webp, .mp4, .png or .html (default: TASK-TEACHER.gif for one lesson, else TASK.html).
         steps: Stop after so many steps.
         fps: Frames a second.
+        size: Width and height of the frames.
         data_dir: Data folder.
     """
     from teach_gym.benchmark.suite import cached_task, evaluation_seeds, task_spec
+    from teach_gym.benchmark.summary import display
+    from teach_gym.render.film import checked_size
     from teach_gym.render.frame import animate, save_animation
     from teach_gym.render.player import record, scene, write_player
     from teach_gym.teachers import lesson, make_teacher
@@ -56,7 +60,7 @@ def render(
         raise ValueError(
             f"a {path.suffix} shows one teacher and one seed, got {len(chosen)} and {len(seed)}; use --out FILE.html"
         )
-    frames = animate(built, *taught(0, seed[0]))
+    frames = animate(built, *taught(0, seed[0]), name=short, teacher=display(teachers[0]), size=checked_size(size))
     save_animation(frames, path, fps)
     print(f"{len(frames)} frames: {path.resolve()}")
     return 0

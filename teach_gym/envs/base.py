@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Discrete
 
 from teach_gym.core.backend import Array
@@ -16,10 +17,13 @@ from teach_gym.core.layout import bounds, layout
 from teach_gym.core.randomness import Streams, draw_keys
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.envs.stepper import make_stepper
-from teach_gym.render.film import Film
+from teach_gym.render.film import SIZE, Film, checked_size
 
 RENDER_MODES = ("rgb_array", "ansi")
 INTEGERS = (int, np.integer)
+KEYS = "1234567890abcdefghijklmnopqrstuvwxyz"
+"""The keys of the first actions, for a person who plays."""
+
 _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
@@ -109,6 +113,11 @@ def batch_of_one(action: Any, space: gym.Space[Any]) -> Array:
     return given.reshape((1, *shape))
 
 
+def shown_name(spec: EnvSpec | None) -> str:
+    """The name that pictures show: the environment's, without namespace and version; empty if it has none."""
+    return "" if spec is None else spec.name
+
+
 def check_render_mode(render_mode: str | None, known: Sequence[str] = RENDER_MODES) -> None:
     """Raise a ``ValueError`` for an unknown render mode."""
     if render_mode is not None and render_mode not in known:
@@ -162,13 +171,15 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
 
     Args:
         render_mode: ``rgb_array``, ``ansi`` or None.
+        render_size: width and height of the images.
         **spec: the task, see ``teach_gym.core.spec.TaskSpec``.
     """
 
     metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012
 
-    def __init__(self, render_mode: str | None = None, **spec: Any) -> None:
+    def __init__(self, render_mode: str | None = None, render_size: Sequence[int] = SIZE, **spec: Any) -> None:
         check_render_mode(render_mode)
+        self.render_size = checked_size(render_size)
         self.render_mode = render_mode
         self.task = make_task(**spec)
         self.layout = layout(self.task)
@@ -202,7 +213,7 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         observation, distance = self._stepper.start(Streams(draw_keys(self.np_random, 1)))
         self._playing = True
         if self.render_mode is not None:
-            self._film = Film.of(self.task, self.state)
+            self._film = Film.of(self.task, self.state, name=shown_name(self.spec))
         return observation, told(self.task, distance, *unshown(self.task, ()))
 
     def step(self, action: Any) -> tuple[npt.NDArray[np.float32], float, bool, bool, dict[str, Any]]:
@@ -226,6 +237,16 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
             self._film.add(self.task, self.state, Example(x[None], y[None]))
         return observation, reward, terminated, False, told(self.task, distance, x, y)
 
+    def get_keys_to_action(self) -> dict[str, int]:
+        """Keys for ``gymnasium.utils.play.play(env, wait_on_player=True)``: 1 to 9, 0 and a to z, action by action.
+
+        Raises:
+            ValueError: an environment of the continuous flavour.
+        """
+        if self._n_actions is None:
+            raise ValueError("keys choose discrete actions, and this environment's are continuous")
+        return dict(zip(KEYS, range(self._n_actions), strict=False))
+
     def render(self) -> Any:
         """Render a frame: an RGB array (rows, columns, 3) or one line of text.
 
@@ -237,4 +258,4 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
             return None
         from teach_gym.render.frame import render
 
-        return render(self.task, self.state, self._film, self.render_mode)
+        return render(self.task, self.state, self._film, self.render_mode, self.render_size)

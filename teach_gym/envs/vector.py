@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ from teach_gym.envs.base import (
     check_actions,
     check_render_mode,
     observation_space,
+    shown_name,
     told,
     unshown,
 )
-from teach_gym.render.film import Film
+from teach_gym.render.film import SIZE, Film, checked_size
 
 
 class TeachVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
@@ -33,6 +35,7 @@ class TeachVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
     Args:
         num_envs: number B of sub-environments.
         render_mode: ``rgb_array``, ``ansi`` or None; ``render`` returns a tuple with one frame per sub-environment.
+        render_size: width and height of the images.
         autoreset_mode: ``next_step``, ``same_step`` or ``disabled``.
         max_episode_steps: truncate episodes after this many steps (None: never).
         **spec: the task, see ``teach_gym.core.spec.TaskSpec``.
@@ -46,9 +49,11 @@ class TeachVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
         render_mode: str | None = None,
         autoreset_mode: str | AutoresetMode = "next_step",
         max_episode_steps: int | None = None,
+        render_size: Sequence[int] = SIZE,
         **spec: Any,
     ) -> None:
         check_render_mode(render_mode)
+        self.render_size = checked_size(render_size)
         self.render_mode = render_mode
         self.task = make_task(**spec)
         self.layout = layout(self.task)
@@ -69,7 +74,7 @@ class TeachVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
             self._example = Example(*(_replaced(a, rows, b) for a, b in zip(self._example, nothing, strict=True)))
         if self.render_mode is not None:
             for i in rows:
-                self._films[i] = Film.of(self.task, self.state, i)
+                self._films[i] = Film.of(self.task, self.state, i, name=shown_name(self.spec))
 
     def _checked(self, actions: Any) -> Array:
         return check_actions(self.task, actions, self.num_envs, self.single_action_space)
@@ -99,7 +104,7 @@ class TeachVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
         from teach_gym.render.frame import render
 
         assert self.state is not None and self.render_mode is not None
-        return render(self.task, take(self.state, np.array([i])), self._films[i], self.render_mode)
+        return render(self.task, take(self.state, np.array([i])), self._films[i], self.render_mode, self.render_size)
 
 
 def _replaced(array: Array, rows: Ints, values: Array) -> Array:

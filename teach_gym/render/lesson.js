@@ -74,7 +74,8 @@ function facts(box, step) {
   const text = document.createElement("span"), chip = document.createElement("span");
   chip.className = "chip"; chip.style.background = rgb(e.colour);
   const same = e.given === e.taught;
-  text.append(chip, same ? ` label ${e.taught}` : ` label ${e.given} → ${e.taught}`);
+  text.append(chip, same ? ` ${e.word} ${e.taught}` : ` ${e.word} ${e.given} → ${e.taught}`);
+  if (e.mixture) text.append(`: ${e.mixture}`);
   if (step.rows > 1) text.append(` (first of ${step.rows})`);
   parts.push(text); box.replaceChildren(...parts);
 }

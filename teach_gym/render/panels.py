@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -24,7 +26,8 @@ from teach_gym.render.canvas import (
     ticks,
 )
 from teach_gym.render.film import Film, curve_title, curve_value
-from teach_gym.render.views import PLOT, label_colour, mixed_colours, origin, taught
+from teach_gym.render.origin import origin
+from teach_gym.render.views import PLOT, label_colour, mixed_colours, taught
 
 _LEFT, _RIGHT = 336.0, 624.0
 _LOG_RATIO = 20.0
@@ -33,11 +36,39 @@ _LOG_RATIO = 20.0
 
 def label_text(task: Task, y: Array) -> str:
     """A label (K,) in a few characters: a number, or the heaviest class and its weight."""
-    if task.k == 1:
+    if task.pool.n_classes == 0:
         return short(float(y[0]))
+    if task.k == 1:  # a label on the scale from class 0 to class 1
+        low, high = label_scale(task)
+        share = (float(y[0]) - low) / (high - low)
+        y = np.array([1.0 - share, share])
     best = int(np.argmax(y))
     weight = float(y[best])
-    return class_name(task, best) + ("" if weight > 0.9995 else f" ({weight:.2f})")
+    if not np.isfinite(weight):
+        return "not finite"
+    return class_name(task, best) + ("" if abs(weight - 1.0) < 5e-4 else f" ({weight:.2f})")
+
+
+def label_word(task: Task) -> str:
+    """What a label names: a class, or in regression a number."""
+    return "class" if task.pool.n_classes else "label"
+
+
+def label_scale(task: Task) -> tuple[float, float]:
+    """The labels of class 0 and class 1 of a learner with one output."""
+    output = task.learner.output
+    return output.label_low or 0.0, output.label_high or 1.0
+
+
+def label_change(task: Task, offered: Sequence[Array], given: Array, arrow: str) -> str:
+    """The labels that were offered and the one that was taught instead, such as "class 3 -> 5"."""
+    before, after = " and ".join(label_text(task, y) for y in offered) or "?", label_text(task, given)
+    return f"{label_word(task)} {before} {arrow} {after}"
+
+
+def mixture_text(share: float) -> str:
+    """A Mixup coefficient in words."""
+    return f"{short(round(share, 3))} of the first, {short(round(1.0 - share, 3))} of the second"
 
 
 def class_name(task: Task, index: int) -> str:
@@ -93,12 +124,17 @@ def draw_example(canvas: Canvas, task: Task, state: TeachState, film: Film, top:
     """Draw the teaching example: its pictures, if any, and its label; returns where the next panel starts."""
     pictures = 76.0 if task.pool.image_shape is not None else 0.0
     rows: tuple[int, ...] = ()
-    canvas.text(_LEFT, top, "taught example", 11, MUTED)
+    title = "taught example"
     if film.example is not None:
-        rows = origin(task, state, film.example).rows
-        more = film.example.x.shape[1] - 1
+        came = origin(task, state, film.example)
+        rows, more = came.rows, film.example.x.shape[1] - 1
+        if came.share is not None:
+            title += f": {mixture_text(came.share)}"
+        elif task.k > 1:
+            title += ": " + label_change(task, [task.y[r] for r in rows], film.example.y[0, 0], "->")
         if more:
-            canvas.text(_RIGHT, top, f"first of {more + 1}", 10, MUTED, "rm")
+            canvas.text(_RIGHT, top, f"1 of {more + 1}", 10, MUTED, "rm")
+    canvas.text(_LEFT, top, title, 11, MUTED)
     if pictures:
         _pictures(canvas, task, state, film, top + 12, pictures)
     y = top + 12 + (pictures + 8 if pictures else 0)
@@ -144,7 +180,7 @@ def _label_gauge(canvas: Canvas, task: Task, offered: list[Array], given: Array 
     if given is None:
         canvas.text(x, y + 6, "label", 11, MUTED)
     else:
-        said = "label " + (" and ".join(label_text(task, o) for o in offered) or "?")
+        said = f"{label_word(task)} " + (" and ".join(label_text(task, o) for o in offered) or "?")
         canvas.text(x, y + 6, said, 12)
         x += canvas.text_width(said, 12) + 8
         canvas.arrow(x, x + 18, y + 6)
@@ -152,7 +188,7 @@ def _label_gauge(canvas: Canvas, task: Task, offered: list[Array], given: Array 
     if task.pool.n_classes == 0:
         return y + 22
     bar = Rect(_LEFT + 8, y + 21, _RIGHT - 8, y + 29)
-    low, high = task.learner.output.label_low or 0.0, task.learner.output.label_high or 1.0
+    low, high = label_scale(task)
     scale = mixed_colours(task, np.linspace(low, high, 64)[:, None])
     canvas.paste(Image.fromarray(scale[None]), bar, smooth=True)
 

@@ -23,13 +23,13 @@ from teach_gym.core.state import Example, Task, TeachState, Transition
 from teach_gym.files import write_text
 from teach_gym.render.canvas import class_colour
 from teach_gym.render.film import curve_title, curve_value
-from teach_gym.render.panels import class_name, label_text
+from teach_gym.render.origin import origin
+from teach_gym.render.panels import class_name, label_text, label_word, mixture_text
 from teach_gym.render.views import (
     PlaneView,
     label_colour,
     logits,
     mixed_colours,
-    origin,
     view_of,
 )
 
@@ -180,8 +180,11 @@ def shown_row(task: Task, state: TeachState, example: Example, i: int) -> Record
         "colour": label_colour(task, y),
         "given": " and ".join(offered) or "outside the pool",
         "taught": label_text(task, y),
+        "word": label_word(task),
         "moved": came.moved,
     }
+    if came.share is not None:
+        found["mixture"] = mixture_text(came.share)
     if isinstance(view, PlaneView):
         found["at"] = _round(view.project(x))
         found["from"] = _round(view.project(task.x[list(came.rows)])) if came.moved else []

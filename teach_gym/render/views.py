@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from teach_gym.core.backend import Array
 from teach_gym.core.learner import MLPLearner
-from teach_gym.core.medium import Mixup, Perturb
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.render.canvas import (
     ACCENT,
@@ -33,6 +31,7 @@ from teach_gym.render.canvas import (
     ticks,
 )
 from teach_gym.render.film import Film
+from teach_gym.render.origin import origin
 
 PLOT = Rect(16, 36, 306, 326)
 """Position of the large plot in the frame."""
@@ -42,33 +41,6 @@ _SCATTER_POINTS = 200
 _GRID = 64
 _SHOWN_ROWS = 16
 """Maximum number of rows of a mini-batch that are drawn."""
-
-
-class Origin(NamedTuple):
-    """Where a teaching example came from.
-
-    Attributes:
-        rows: train rows it was made from; empty if unknown.
-        moved: whether its features differ from those of the rows.
-    """
-
-    rows: tuple[int, ...]
-    moved: bool
-
-
-def origin(task: Task, state: TeachState, example: Example, i: int = 0) -> Origin:
-    """The train rows that row i of the example shown last was made from (state after the step, B = 1)."""
-    step = min(max(int(state.t[0]) - 1, 0), state.schedule.shape[1] - 1)
-    offered = state.schedule[0, step, :, i]
-    x = example.x[0, i]
-    for rows in (offered, np.arange(len(task.x))):
-        gap = np.abs(task.x[rows] - x).max(axis=1)
-        best = int(gap.argmin())
-        if gap[best] <= 1e-6:
-            return Origin((int(rows[best]),), False)
-    if isinstance(task.medium, Mixup | Perturb):
-        return Origin(tuple(int(r) for r in offered), True)
-    return Origin((), False)
 
 
 def mixed_colours(task: Task, y: Array) -> Array:

@@ -248,13 +248,17 @@ def test_write_report(rows: list[Row], tmp_path: Path) -> None:
     first = write_report(rows, tmp_path / "new" / "folder", command="c")
     assert {path.name for path in (tmp_path / "new" / "folder").iterdir()} == {
         "summary.csv",
+        "scores.csv",
+        "scores.npz",
         "report.md",
         "report.html",
     }
     text = first["html"].read_text(encoding="utf-8")
     assert write_report(rows, tmp_path / "again", command="c")["html"].read_text(encoding="utf-8") == text
     write_report(rows, tmp_path / "bare", command="c", html=False)
-    assert {path.name for path in (tmp_path / "bare").iterdir()} == {"summary.csv", "report.md"}
+    assert {path.name for path in (tmp_path / "bare").iterdir()} == {
+        *("summary.csv", "scores.csv", "scores.npz", "report.md")
+    }
     with pytest.raises(ValueError, match="no rows"):
         write_report([], tmp_path, command="c")
 

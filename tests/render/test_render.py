@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from conftest import VARIANTS, names, streams, variant
+from PIL import Image
 
 from teach_gym.core.build import make_task
 from teach_gym.core.state import Example, Task, TeachState
@@ -17,8 +19,10 @@ from teach_gym.registration import env_id, task_kwargs
 from teach_gym.render.canvas import CLASSES, INK, TARGET
 from teach_gym.render.film import Film
 from teach_gym.render.frame import HEIGHT, WIDTH, render
+from teach_gym.render.origin import origin
+from teach_gym.render.panels import label_text
 from teach_gym.render.player import scene, step_of
-from teach_gym.render.views import PLOT, PlaneView, origin, view_of
+from teach_gym.render.views import PLOT, PlaneView, view_of
 
 
 def started(**kwargs: Any) -> tuple[Task, TeachState, Film]:
@@ -245,16 +249,69 @@ def test_origin_of_examples() -> None:
     task, state, film = started(**task_kwargs("MixupMoons"))
     rows = tuple(state.schedule[0, 0, :, 0].tolist())
     after = state._replace(t=state.t + 1)
-    for c, expected in ((1.0, (rows[:1], False)), (0.0, (rows[1:], False)), (0.5, (rows, True))):
+    for c in (1.0, 0.0, 0.5, 0.375):
         x = c * state.x[:, 0] + (1 - c) * state.x[:, 1]
-        assert tuple(origin(task, after, Example(x, state.y[:, 0]))) == expected
+        assert origin(task, after, Example(x, state.y[:, 0])) == (rows, True, pytest.approx(c))
     other = next(r for r in range(len(task.x)) if r not in rows)
-    assert tuple(origin(task, after, Example(task.x[None, other : other + 1], state.y[:, 0]))) == ((other,), False)
+    assert tuple(origin(task, after, Example(task.x[None, other : other + 1], state.y[:, 0]))) == (
+        (other,),
+        False,
+        None,
+    )
     label_task, label_state, _ = started(**task_kwargs("LabelMoons"))
     outside = Example(np.full((1, 1, 2), 9.0), label_state.y[:, 0])
     assert origin(label_task, label_state, outside).rows == ()
-    film.example = outside
-    assert "a mix of rows" in render(task, after, film, "ansi")
+    film.example = Example(0.25 * state.x[:, 0] + 0.75 * state.x[:, 1], state.y[:, 0])
+    assert f"0.25 of row {rows[0]} and 0.75 of row {rows[1]}" in render(task, after, film, "ansi")
+
+
+def test_labels_are_named_by_their_classes() -> None:
+    task = make_task("LabelDigits")
+    assert task.pool.classes == ("3", "5")
+    said = {0.0: "3", 1.0: "5", 0.25: "3 (0.75)", 0.8: "5 (0.80)", 1.5: "5 (1.50)", -2.0: "3 (3.00)"}
+    assert {y: label_text(task, np.array([y])) for y in said} == said
+    margin = make_task("LabelDigits", learner="margin_logistic")
+    assert [label_text(margin, np.array([y])) for y in (-1.0, 1.0)] == ["3", "5"]
+    assert label_text(make_task("LabelRegression"), np.array([0.5])) == "0.5"
+    env = gym.make(env_id("LabelDigits"), render_mode="ansi")
+    env.reset(seed=0)
+    env.step(env.action_space.n - 1)
+    assert re.search(r"class [35] -> 5 \|", env.render())
+
+
+@pytest.mark.parametrize("size", [[320, 180], [200, 400], [1280, 720]])
+def test_sizes_of_frames(size: list[int]) -> None:
+    env = gym.make(env_id("LabelMoons"), render_mode="rgb_array", render_size=size)
+    env.reset(seed=0)
+    vector = gym.make_vec(env_id("LabelMoons"), 1, render_mode="rgb_array", render_size=size)
+    vector.reset(seed=0)
+    frame = env.render()
+    assert frame.shape == (size[1], size[0], 3) and np.array_equal(vector.render()[0], frame)
+    plain = gym.make(env_id("LabelMoons"), render_mode="rgb_array")
+    plain.reset(seed=0)
+    if size == [1280, 720]:
+        again = Image.fromarray(frame).reduce(2)
+        assert np.abs(np.asarray(again).astype(int) - plain.render()).mean() < 2, "the same picture, larger"
+
+
+@pytest.mark.parametrize("size", [(10, 360), (640, 9999), (640,), (640.5, 360), "ab"])
+def test_bad_sizes(size: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="width"):
+        gym.make(env_id("LabelMoons"), render_size=size)
+
+
+def test_frames_name_the_task() -> None:
+    """The two tasks differ in nothing but the name; then a teacher's name is added."""
+    one, other = (gym.make(env_id("LabelMoons"), render_mode="rgb_array") for _ in range(2))
+    other.unwrapped.spec = gym.spec(env_id("SelectMoons"))
+    for env in (one, other):
+        env.reset(seed=0)
+    rows = np.flatnonzero((one.render() != other.render()).any((1, 2)))
+    assert len(rows) and rows.max() < PLOT.top
+    task, state, film = started(**task_kwargs("LabelMoons"))
+    named = [render(task, state, Film(film.values, None, "LabelMoons", teacher), "rgb_array") for teacher in "ab"]
+    rows = np.flatnonzero((named[0] != named[1]).any((1, 2)))
+    assert len(rows) and rows.max() < PLOT.top
 
 
 def test_taught_image_is_shown() -> None:
