@@ -23,17 +23,23 @@ class Measure(NamedTuple):
         words: what it is.
         references: the teachers that may mark 1: the one with the smallest mean D does.
         beside: metrics that are reported beside it.
+        rivals: further teachers that aim at this measure; suites offer them on such tasks.
     """
 
     metric: str
     words: str
     references: tuple[str, ...]
     beside: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
 
 
 OMNISCIENT = Measure("distance", "distance to the target", (REFERENCE,))
 WITHOUT_TARGET = Measure(
-    "holdout_loss", "loss on the hold-out rows", (REFERENCE, "holdout_greedy"), ("test_accuracy", "distance")
+    "holdout_loss",
+    "loss on the hold-out rows",
+    (REFERENCE, "holdout_greedy"),
+    ("test_accuracy", "distance"),
+    ("holdout_rehearsal",),
 )
 
 

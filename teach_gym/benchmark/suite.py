@@ -116,7 +116,8 @@ _EMBEDDED = (
     "LabelMomentum",
     "SelectMomentum",
 )
-_COMMON = (PASSIVE, "random", REFERENCE, "planning")
+_COMMON = (PASSIVE, "random", REFERENCE, "lqr", "planning")
+_NOISY = ("bootstrapping", "small_loss", "holdout_sgd")
 _EXTRA = {
     "label": ("label_smoothing", "distillation", "self_training", "last:constraint=soft", "last"),
     "perturb": ("dht",),
@@ -124,6 +125,8 @@ _EXTRA = {
     "mixed": ("imt", "mixed:constraint=soft", "mixed"),
     "LabelMomentum": ("anticipating",),
     "SelectMomentum": ("anticipating",),
+    "BlackBoxNoisyDigits": _NOISY,
+    "BlackBoxNoisyMNIST": _NOISY,
 }
 
 SUITES: dict[str, Suite] = {
@@ -288,5 +291,6 @@ def _offered(suite: Suite, task: str) -> tuple[str, ...]:
     fields = json.loads(spec)
     tuned = () if tuned_rate(fields) in (None, fields["learning_rate"]) else (TUNED,)
     keys = (fields["medium"], parse_call(label, "task")[0])
-    references = measure_of(fields["observation"]).references
-    return PASSIVE, *tuned, *references, *suite.teachers, *(name for key in keys for name in suite.extra.get(key, ()))
+    measure = measure_of(fields["observation"])
+    extra = (name for key in keys for name in suite.extra.get(key, ()))
+    return PASSIVE, *tuned, *measure.references, *suite.teachers, *measure.rivals, *extra
