@@ -12,6 +12,7 @@ from typing import Any
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # small arrays: threads of several workers only get in each other's way
+os.environ.setdefault("TEACH_GYM_COMPILED", "0")  # compiling takes seconds; tests/envs/test_compiled.py does it
 
 import image_cases
 import numpy as np

@@ -9,6 +9,7 @@ come from one ``numpy.random.Generator`` per environment, so seeding follows Gym
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -53,28 +54,41 @@ class Streams:
 
     def bits(self, n: int) -> npt.NDArray[np.uint64]:
         """Draw n words of 64 random bits per stream: (B, n), batch axis fastest in memory."""
+        out = np.empty((n, len(self)), dtype=np.uint64)
+        for rows, words in self._blocks(n):
+            out[rows] = words
+        return out.T
+
+    def _blocks(self, n: int) -> Iterator[tuple[slice, npt.NDArray[np.uint64]]]:
+        """Draw n words per stream in blocks: consecutive words' numbers, and the words (numbers, B)."""
         counters = np.arange(self._drawn + 1, self._drawn + n + 1, dtype=np.uint64)[:, None] * _GAMMA
         self._drawn += n
-        out = np.empty((n, len(self)), dtype=np.uint64)
-        rows = max(_BLOCK // len(self), 1)
-        for start in range(0, n, rows):
-            z = out[start : start + rows]
-            _mixed(np.add(counters[start : start + rows], self.keys, out=z))
-        return out.T
+        size = max(_BLOCK // len(self), 1)
+        for start in range(0, n, size):
+            rows = slice(start, min(start + size, n))
+            yield rows, _mixed(counters[rows] + self.keys)
 
     def uniform(self, *shape: int) -> npt.NDArray[np.float64]:
         """Uniform on [0, 1) with 53 bits: (B, *shape)."""
-        bits = self.bits(math.prod(shape)) >> np.uint64(11)
-        return self._shaped(np.multiply(bits, 2.0**-53, dtype=np.float64), shape)
+        out = np.empty((math.prod(shape), len(self)))
+        for rows, words in self._blocks(len(out)):
+            words >>= np.uint64(11)
+            np.multiply(words, 2.0**-53, out=out[rows])
+        return self._shaped(out.T, shape)
 
     def normal(self, *shape: int) -> npt.NDArray[np.float64]:
         """Standard normal by the Box-Muller transform: (B, *shape)."""
         n = math.prod(shape)
         pairs = (n + 1) // 2
         u = self.uniform(2 * pairs).T
-        radius = np.sqrt(-2.0 * np.log1p(-u[:pairs]))
-        angle = 2.0 * np.pi * u[pairs:]
-        return self._shaped(np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:n].T, shape)
+        radius, angle = u[:pairs], u[pairs:]  # computed in place: fresh arrays cost more than the arithmetic
+        np.sqrt(np.multiply(-2.0, np.log1p(np.negative(radius, out=radius), out=radius), out=radius), out=radius)
+        angle *= 2.0 * np.pi
+        cosine = np.cos(angle)
+        np.sin(angle, out=angle)
+        angle *= radius
+        radius *= cosine
+        return self._shaped(u[:n].T, shape)
 
     def integers(self, high: int, *shape: int) -> npt.NDArray[np.int32]:
         """Uniform integers in [0, high): (B, *shape); the bias is below high / 2^32.
@@ -85,12 +99,12 @@ class Streams:
         if not 1 <= high <= 2**31:
             raise ValueError(f"high must lie in [1, 2**31], got {high}")
         n = math.prod(shape)
-        words = self.bits((n + 1) // 2).T
-        out = np.empty((2, *words.shape), dtype=np.int32)
-        for half, word in ((0, words >> np.uint64(32)), (1, words & np.uint64(0xFFFFFFFF))):
-            word *= np.uint64(high)
-            word >>= np.uint64(32)
-            out[half] = word
+        out = np.empty((2, (n + 1) // 2, len(self)), dtype=np.int32)
+        for rows, words in self._blocks(out.shape[1]):
+            for half, word in ((0, words >> np.uint64(32)), (1, words & np.uint64(0xFFFFFFFF))):
+                word *= np.uint64(high)
+                word >>= np.uint64(32)
+                out[half, rows] = word
         return self._shaped(out.reshape(-1, len(self))[:n].T, shape)
 
     def _shaped(self, flat: npt.NDArray[N], shape: tuple[int, ...]) -> npt.NDArray[N]:

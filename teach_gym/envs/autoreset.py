@@ -104,6 +104,10 @@ class AutoresetVectorEnv(VectorEnv[Floats, Any, Any]):
     def _observe(self) -> Floats:
         """The observations (B, O), a fresh array."""
 
+    def _last(self, rows: Ints) -> Floats:
+        """The observations of the sub-environments ``rows``, a fresh array."""
+        return self._observe()[rows]
+
     @abstractmethod
     def _info(self) -> dict[str, Array]:
         """The entries of ``info`` for all sub-environments, (B, ...) each; nan where nothing was shown yet."""
@@ -229,12 +233,13 @@ class AutoresetVectorEnv(VectorEnv[Floats, Any, Any]):
 
     def _finish(self, info: dict[str, Any]) -> None:
         """Mode ``same_step``: keep the last observation and info of ended episodes, then start new ones."""
-        ended, final = self._over, self._observe()
+        ended = self._over
+        rows = np.flatnonzero(ended)
         last = np.full(self.num_envs, None, dtype=object)
-        for i in np.flatnonzero(ended):
-            last[i] = final[i].copy()
+        for i, observation in zip(rows, self._last(rows), strict=True):
+            last[i] = observation.copy()
         final_info: dict[str, Any] = {}
-        self._add(final_info, ended, self._info())
+        self._add(final_info, ended, {key: value.copy() for key, value in self._info().items()})
         self._add(info, ended, {"final_obs": last, "final_info": final_info})
         self._begin(ended)
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from teach_gym.core.backend import Array
 from teach_gym.core.layout import Block
 from teach_gym.core.state import Sources, Task, TeachState
 from teach_gym.core.task import compose, conclude, over
@@ -48,18 +47,34 @@ class Program:
 OUTPUTS = ("w", "velocity", "difference", "distance", "reward", "terminated", "x", "y", "observation")
 
 
-def trace(task: Task, blocks: list[Block], limit: int = LIMIT) -> Program | None:
-    """Trace a task's step.
+@dataclass(frozen=True)
+class Record:
+    """The recorded step of one run.
 
-    Args:
-        task: the task.
-        blocks: the layout of its observation.
-        limit: maximum number of operations; tracing stops there.
-
-    Returns:
-        The program, or None if the step takes more operations (as with losses on hold-out rows), depends on values
-        other than through arithmetic and the functions of ``TEMPLATES``, or depends on fields drawn at reset.
+    Attributes:
+        tape: its operations.
+        inputs: arrays of symbols (1, ...) by name, or None where the task has none.
+        outputs: arrays of symbols and numbers (1, ...) by the names ``OUTPUTS``, or None.
     """
+
+    tape: Tape
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each output of one run."""
+        return {name: tuple(a.shape[1:]) for name, a in self.outputs.items() if a is not None}
+
+    def operations(self) -> dict[str, Symbol]:
+        """The operations that the outputs need, by their text, in the order of execution."""
+        entries = (e for a in self.outputs.values() if a is not None for e in np.ravel(a).tolist())
+        needed = _needed(e for e in entries if isinstance(e, Symbol))
+        return {text: s for text, s in self.tape.operations.items() if s.name in needed}
+
+
+def record(task: Task, blocks: list[Block], limit: int) -> Record | None:
+    """Record a task's step; the arguments are those of ``trace``, which says when there is no record."""
     if 2 * task.size > limit or task.remembers or task.spec.drawn:  # an update takes two for each parameter
         return None
     tape = Tape(limit)
@@ -71,12 +86,28 @@ def trace(task: Task, blocks: list[Block], limit: int = LIMIT) -> Program | None
         values = (after.w, after.velocity, after.difference, after.distance, reward, over(task, after), *example)
     except UntraceableError:
         return None
-    outputs: dict[str, Any] = dict(zip(OUTPUTS, (*values, observation[None]), strict=True))
-    source, operations = _write(tape, inputs, outputs)
+    return Record(tape, inputs, dict(zip(OUTPUTS, (*values, observation[None]), strict=True)))
+
+
+def trace(task: Task, blocks: list[Block], limit: int = LIMIT) -> Program | None:
+    """Trace a task's step and compile it for a single run.
+
+    Args:
+        task: the task.
+        blocks: the layout of its observation.
+        limit: maximum number of operations; tracing stops there.
+
+    Returns:
+        The program, or None if the step takes more operations (as with losses on hold-out rows), depends on values
+        other than through arithmetic and the functions of ``TEMPLATES``, or depends on fields drawn at reset.
+    """
+    step = record(task, blocks, limit)
+    if step is None:
+        return None
+    source, operations = _write(step)
     scope = dict(SCOPE)
     exec(compile(source, "<teaching step>", "exec"), scope)
-    shapes = {name: tuple(a.shape[1:]) for name, a in outputs.items() if a is not None}
-    return Program(source, operations, scope["step"], shapes)
+    return Program(source, operations, scope["step"], step.shapes)
 
 
 def _inputs(task: Task, tape: Tape) -> tuple[dict[str, Any], TeachState, Any, Sources]:
@@ -117,18 +148,18 @@ def value_shape(task: Task) -> tuple[int, ...]:
     return tuple(task.medium.project(low[None].astype(task.spec.dtype)).shape[1:])
 
 
-def _write(tape: Tape, inputs: dict[str, Array], outputs: dict[str, Array]) -> tuple[str, int]:
+def _write(step: Record) -> tuple[str, int]:
     """Source of the program, without operations that no output needs, and the number of operations kept."""
-    entries = {name: [] if a is None else np.ravel(a).tolist() for name, a in outputs.items()}
-    needed = _needed(e for listed in entries.values() for e in listed if isinstance(e, Symbol))
-    unpack = [f"    {', '.join(s.name for s in np.ravel(a))}, = {n}" for n, a in inputs.items() if a is not None]
-    lines = [f"    {s.name} = {text}" for text, s in tape.operations.items() if s.name in needed]
+    operations = step.operations()
+    unpack = [f"    {', '.join(s.name for s in np.ravel(a))}, = {n}" for n, a in step.inputs.items() if a is not None]
+    lines = [f"    {s.name} = {text}" for text, s in operations.items()]
     returned = []
-    for name, listed in entries.items():
+    for a in step.outputs.values():
+        listed = [] if a is None else np.ravel(a).tolist()
         names = [e.name if isinstance(e, Symbol) else repr(float(e)) for e in listed]
-        scalar = listed and outputs[name].ndim == 1
+        scalar = listed and a.ndim == 1
         returned.append(names[0] if scalar else f"({', '.join(names)}{',' if names else ''})")
-    head = f"def step({', '.join(inputs)}):"
+    head = f"def step({', '.join(step.inputs)}):"
     return "\n".join([head, *unpack, *lines, f"    return {', '.join(returned)}", ""]), len(lines)
 
 
@@ -140,5 +171,5 @@ def _needed(outputs: Iterable[Symbol]) -> set[str]:
         symbol = waiting.pop()
         if symbol.name not in found:
             found.add(symbol.name)
-            waiting += symbol.operands
+            waiting += (o for o in symbol.operands if isinstance(o, Symbol))
     return found

@@ -57,8 +57,7 @@ class Tape:
         if known is None:
             if len(self.operations) == self.limit:
                 raise UntraceableError(f"the step has more than {self.limit} operations")
-            known = Symbol(self, f"v{len(self.operations)}", tuple(o for o in operands if isinstance(o, Symbol)))
-            self.operations[text] = known
+            known = self.operations[text] = Symbol(self, f"v{len(self.operations)}", template, operands)
         return known
 
     def inputs(self, name: str, shape: tuple[int, ...]) -> Symbols:
@@ -69,12 +68,12 @@ class Tape:
 
 
 class Symbol:
-    """A number that a program computes: an input, or an operation on other symbols."""
+    """A number that a program computes: an input, or an operation on other symbols and on numbers."""
 
-    __slots__ = ("name", "operands", "tape")
+    __slots__ = ("name", "operands", "tape", "template")
 
-    def __init__(self, tape: Tape, name: str, operands: tuple[Symbol, ...] = ()) -> None:
-        self.tape, self.name, self.operands = tape, name, operands
+    def __init__(self, tape: Tape, name: str, template: str = "", operands: tuple[Any, ...] = ()) -> None:
+        self.tape, self.name, self.template, self.operands = tape, name, template, operands
 
     def __add__(self, other: Any) -> Symbol:
         return self if _is(other, 0) else self.tape.record("{} + {}", self, other)

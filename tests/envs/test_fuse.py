@@ -130,7 +130,9 @@ def test_equal_operations_are_recorded_once_and_unused_ones_left_out() -> None:
     total = (x * y + 1.0) / (x * y)
     assert len(tape.operations) == 3
     _ = np.tanh(tape.inputs("z", (1,)))
-    source, operations = fuse._write(tape, {"x": tape.inputs("x", (2,))}, {"out": np.array([total], dtype=object)})
+    source, operations = fuse._write(
+        fuse.Record(tape, {"x": tape.inputs("x", (2,))}, {"out": np.array([total], dtype=object)})
+    )
     assert operations == 3 and "tanh" not in source
     scope: dict[str, Any] = {}
     exec(source, scope)
@@ -225,7 +227,7 @@ def test_traced_functions_have_numpys_values(function: Any) -> None:
     traced = tape.inputs("x", (4,))
     out = function(traced)
     out = np.reshape(out, (1, -1)) if isinstance(out, np.ndarray) else np.array([[out]], dtype=object)
-    source, _ = fuse._write(tape, {"x": traced}, {"out": out})
+    source, _ = fuse._write(fuse.Record(tape, {"x": traced}, {"out": out}))
     scope = dict(SCOPE)
     exec(source, scope)
     np.testing.assert_allclose(scope["step"](values[0].tolist()), np.ravel(function(values)))
