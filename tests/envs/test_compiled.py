@@ -130,7 +130,7 @@ def test_loops_of_every_flavour_are_the_array_step(which: str, continuous: bool)
 
 @pytest.mark.usefixtures("no_numba")
 def test_loops_of_registered_tasks_are_the_array_step(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "LOOP_LIMIT", OPERATIONS // 100)
+    monkeypatch.setattr(runs, "LOOP_LIMIT", OPERATIONS // 100)  # compiled=True allows 100 times as many
     compare(*pair(5, **{**task_kwargs(name), "budget": 3}), steps=4)
 
 
