@@ -33,13 +33,14 @@ FIG8 = (
     Map("MNIST 3/5", "MNIST 3/5", (_DIGITS, _NEAR_TO_FAR)),
 )
 FIG9 = (Map("half moons", "learning rate 0.7", (_rates(0.001, 0.005, 0.014, 0.05, 0.14, 0.7), _NEAR_TO_FAR)),)
-_PERCEPTRON = _rates(0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+_PERCEPTRON = _rates(0.001, 0.005, 0.02, 0.05)
+_NEAR_PERCEPTRON = _starts(0.01, 0.02, 0.05)
 FIG10 = (
-    Map("start", "MNIST 3/5", (_PERCEPTRON, _starts(0.01, 0.02, 0.05, 0.1))),
+    Map("start", "MNIST 3/5", (_PERCEPTRON, _NEAR_PERCEPTRON)),
     Map("width", "MNIST 3/5", (_PERCEPTRON, Axis("hidden units", "task.learner_options.hidden", (4, 16, 64)))),
 )
 FIG11 = (
-    Map("perceptron", "perceptron", (_PERCEPTRON, _starts(0.01, 0.02, 0.05, 0.1))),
+    Map("perceptron", "perceptron", (_PERCEPTRON, _NEAR_PERCEPTRON)),
     Map("logistic", "logistic", (_DIGITS, _NEAR_TO_FAR)),
 )
 GIT = (
@@ -47,5 +48,5 @@ GIT = (
     Map("interval", "teacher every v steps", (_DIGITS, _NEAR_TO_FAR)),
     Map("momentum", "momentum", (_rates(0.0005, 0.001, 0.002, 0.005, 0.01), _NEAR_TO_FAR)),
     Map("weight decay", "weight decay", (_DIGITS, Axis("weight decay", "task.weight_decay", (0.001, 0.01, 0.1)))),
-    Map("perceptron", "perceptron", (_PERCEPTRON, _starts(0.01, 0.02, 0.05, 0.1))),
+    Map("perceptron", "perceptron", (_PERCEPTRON, _NEAR_PERCEPTRON)),
 )

@@ -94,7 +94,7 @@ def _section(folder: Path, settings: Content, claims: list[Content], images: str
     table = [(folder / TABLE).read_text("utf-8").rstrip()] if (folder / TABLE).is_file() else []
     parts = [
         f"## {found.name}: {found.title}",
-        f"*{found.source}; {len(settings['seeds'])} seeds.* {found.notes}",
+        f"*{found.source}; {len(settings['seeds'])} seeds.* {found.notes}{_only(settings)}",
         *table,
         *(f"![{found.name}: {path.stem}]({images}/{found.name}-{path.name})" for path in pictures),
         "\n".join(f"- **{claim['verdict']}**: {claim['statement']}" for claim in claims),
@@ -104,6 +104,26 @@ def _section(folder: Path, settings: Content, claims: list[Content], images: str
         *maps,
     ]
     return "\n\n".join(parts)
+
+
+def _only(settings: Content) -> str:
+    """A sentence about the panels that were run, if not all were."""
+    panels = settings.get("panels")
+    return f" **Only these panels were run: {', '.join(panels)}.**" if panels else ""
+
+
+def _not_run(names: Sequence[str]) -> list[str]:
+    """The part of the page about experiments without results."""
+    if not names:
+        return []
+    lines = [f"| {found.name} | {found.title} | {found.source} |" for found in map(experiment, names)]
+    return [
+        "## Not run\n",
+        "There are no results of these experiments here; `teach-gym reproduce NAME` runs one.\n",
+        "| experiment | title | source |\n| --- | --- | --- |",
+        *lines,
+        "",
+    ]
 
 
 def _maps(results: Path, names: Sequence[str]) -> dict[str, tuple[Path, list[Content]]]:
@@ -191,7 +211,8 @@ def write_report(
         FileNotFoundError: the folder holds no results.
         DamagedDataError: a file is not what ``teach-gym reproduce`` writes.
     """
-    folders = [results / name for name in names if (results / name / "claims.json").is_file()]
+    asked = list(names)
+    folders = [results / name for name in asked if (results / name / "claims.json").is_file()]
     if not folders:
         raise FileNotFoundError(f"no results in {str(results)!r}; `teach-gym reproduce all` writes some")
     contents = [(folder, *read_folder(folder)) for folder in folders]
@@ -213,7 +234,8 @@ def write_report(
     first = contents[0][1]
     scales = ", ".join(dict.fromkeys(settings["scale"] for _, settings, _ in contents))
     head = _INTRODUCTION.format(title=title, command=command, scale=scales, version=first["versions"]["teach_gym"])
-    write_text(page, "\n".join([head, _map_table(maps), *summary, "", *sections]))
+    missing = [name for name in asked if results / name not in folders]
+    write_text(page, "\n".join([head, _map_table(maps), *summary, "", *_not_run(missing), *sections]))
 
 
 def main() -> None:
