@@ -57,6 +57,7 @@ def cnn(
     bias: bool = True,
     filters: Sequence[int] = _FILTERS,
     features: int = _FEATURES,
+    batch_norm: bool = True,
 ) -> Network:
     """A CNN of DHT Table 3: three blocks of 3x3 convolutions (64, 128, 256 filters), then a 256-d feature layer.
 
@@ -70,12 +71,14 @@ def cnn(
         bias: whether the two linear layers have a bias.
         filters: filters of the three blocks.
         features: units of the feature layer.
+        batch_norm: False leaves batch norm out; the convolutions then have a bias.
     """
     layers: list[nn.Module] = []
     channels = image[0]
     for width in filters:
         for _ in range(depth):
-            layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+            layers.append(nn.Conv2d(channels, width, 3, padding=1, bias=not batch_norm))
+            layers += [nn.BatchNorm2d(width), nn.ReLU()] if batch_norm else [nn.ReLU()]
             channels = width
         layers.append(nn.MaxPool2d(2))
     flat = channels * (image[1] // 8) * (image[2] // 8)

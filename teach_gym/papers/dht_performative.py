@@ -87,9 +87,9 @@ def rows_from(unit: Unit, curve: Sequence[Mapping[str, Any]]) -> list[Row]:
     return found
 
 
-def final(curves: Curves, panel: str, method: str) -> Any:
-    """The accuracies at the end, one per seed."""
-    return curves.get(panel, method, ACCURACY).values[:, -1]
+def final(curves: Curves, panel: str, method: str, metric: str = ACCURACY) -> Any:
+    """The accuracies (or another metric) at the end, one per seed."""
+    return curves.get(panel, method, metric).values[:, -1]
 
 
 def mean_and_spread(values: Any) -> str:

@@ -217,8 +217,9 @@ def test_the_page_opens_with_the_table_of_maps(tmp_path: Path, monkeypatch: pyte
     found = experiment("last-fig9")
     run_experiment(found, tmp_path / "last-fig9", scale="smoke", progress=False)
     run_maps(found, experiment_maps("last-fig9"), tmp_path / "last-fig9-map", scale="smoke", progress=False)
-    write_report(tmp_path, tmp_path / "page.md", "command", names=["last-fig9"])
+    write_report(tmp_path, tmp_path / "page.md", "command", names=["last-fig9", "last-git"])
     text = (tmp_path / "page.md").read_text()
+    assert "## Not run" in text and "| last-git | Generalized iterative teaching" in text
     head, _, rest = text.partition("## The claims at one setting")
     assert "| last-fig9 | The synthesised labels are always linearly separable. | half moons | 0 of 2 (0%) |" in head
     assert "![last-fig9: map-half-moons](page/last-fig9-map-half-moons.png)" in rest

@@ -12,13 +12,15 @@ import pytest
 pytest.importorskip("torch")
 
 from teach_gym.neural import train as training_module
+from teach_gym.neural.networks import make_network
 from teach_gym.neural.settings import ImageTrainingSettings
-from teach_gym.papers import dht_performative, performative_panels, performative_search
+from teach_gym.papers import dht_performative, performative_panels, performative_search, performative_tuned
 from teach_gym.papers.curves import Curves, rows_of
 from teach_gym.papers.dht_performative import TABLE2, run
 from teach_gym.papers.engine import Experiment, Unit
 from teach_gym.papers.performative_panels import ACCURACY, MNIST, SAMPLE, SGD
 from teach_gym.papers.performative_search import CHOSEN, SEARCH, TEST, VALIDATION, at_rate, best_rate, training
+from teach_gym.papers.performative_tuned import TUNED
 
 SMALL = {"pool": "patterns", "pool_options": {"n": 120, "size": 8}, "batch_size": 20, "learning_rate": 0.02}
 BOTH = pytest.mark.parametrize("experiment", [TABLE2, SEARCH], ids=lambda e: e.name)
@@ -130,3 +132,28 @@ def test_the_search_takes_the_best_validation_rate_and_never_a_diverged_one() ->
     text = performative_search.table(curves)
     assert f"| {SGD} | 80.50 | **81.50** | diverged | diverged | +0.00 [+0.00, +0.00] |" in text
     assert "| SGD, tuned | 70.50 ± 0.71 |" in text
+
+
+def test_each_method_takes_the_rate_that_is_best_on_held_out_images(tmp_path: Path) -> None:
+    smoke = TUNED.scales["smoke"]
+    content = {**next(iter(smoke["panels"].values())), "iterations": 12, "milestones": [], "eval_every": 12}
+    chosen = {**smoke, "rates": [1e-6, 0.3], "panels": {"p": content}}
+    [unit] = [unit for unit in performative_tuned.units("e", chosen, (7, 8)) if unit.method == SGD]
+    found = Curves(performative_tuned.run(unit, tmp_path / "unit").rows)
+
+    def accuracies(rate: float, seeds: tuple[int, ...], validation: int = 0) -> Any:
+        made = {**unit.settings["training"], "learning_rate": rate, "seeds": seeds, "validation": validation}
+        folder = tmp_path / f"{rate}-{validation}"
+        return training_module.train(ImageTrainingSettings(**made), folder, progress=False)["accuracy"]
+
+    held = {rate: np.mean(accuracies(rate, (0, 1, 2), 60)) for rate in (1e-6, 0.3)}
+    assert held[0.3] > held[1e-6] and found.get("p", SGD, "chosen_rate").values.tolist() == [[0.3], [0.3]]
+    assert found.get("p", SGD, ACCURACY).values[:, -1] == pytest.approx(accuracies(0.3, (7, 8)))
+    assert "| p | SGD | 0.3 |" in performative_tuned.table(found)
+
+
+def test_a_cnn_without_batch_norm_has_biases_instead() -> None:
+    found = make_network("cnn3", (3, 8, 8), 10, filters=[4, 4, 4], features=8, batch_norm=False).encoder
+    kinds = [type(module).__name__ for module in found.modules()]
+    assert "BatchNorm2d" not in kinds and sum(kind == "Conv2d" for kind in kinds) == 3
+    assert all(module.bias is not None for module in found.modules() if type(module).__name__ == "Conv2d")

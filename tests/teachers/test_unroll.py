@@ -19,11 +19,12 @@ from teach_gym.core.state import Example, Task  # noqa: E402
 from teach_gym.core.task import learn, reset  # noqa: E402
 from teach_gym.teachers import example_of, follow, make_teacher  # noqa: E402
 from teach_gym.teachers.learned.architecture import Architecture, architecture, default_hidden  # noqa: E402
+from teach_gym.teachers.learned.detached import unroll_detached  # noqa: E402
 from teach_gym.teachers.learned.fit import TrainingSettings  # noqa: E402
 from teach_gym.teachers.learned.networks import BatchedNorm, deferred, generators, mlp, pick  # noqa: E402
 from teach_gym.teachers.learned.objective import Training  # noqa: E402
 from teach_gym.teachers.learned.policy import NetworkPolicy  # noqa: E402
-from teach_gym.teachers.learned.unroll import draw_episodes, unroll, unroll_detached  # noqa: E402
+from teach_gym.teachers.learned.unroll import draw_episodes, unroll  # noqa: E402
 from teach_gym.teachers.learned.unrolled import Unrolled, train_unrolled  # noqa: E402
 
 # -------------------------------------------------------------------------------------------------------- networks

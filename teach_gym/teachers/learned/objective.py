@@ -16,6 +16,7 @@ except ImportError as error:
 
 from teach_gym.core.backend import to_torch
 from teach_gym.core.state import Task
+from teach_gym.teachers.learned.detached import unroll_detached
 from teach_gym.teachers.learned.fit import DivergedError, TrainingSettings
 from teach_gym.teachers.learned.networks import BatchedNorm, TeachingNetworks, deferred
 from teach_gym.teachers.learned.unroll import (
@@ -24,7 +25,6 @@ from teach_gym.teachers.learned.unroll import (
     Window,
     first_divergence,
     unroll,
-    unroll_detached,
 )
 
 Values = dict[str, torch.Tensor]
