@@ -25,6 +25,7 @@ from teach_gym.benchmark.suite import PASSIVE, REFERENCE, cached_task, task_spec
 from teach_gym.benchmark.tables import markdown_table
 from teach_gym.calls import format_call
 from teach_gym.core.backend import Array
+from teach_gym.core.learner import MLPLearner
 from teach_gym.files import write_text
 from teach_gym.registration import TASKS, env_id
 from teach_gym.teachers import make_teacher, teach_episodes
@@ -32,8 +33,9 @@ from teach_gym.teachers.agent import Agent, publish
 
 HERE = Path(__file__).parent
 POLICY = "policy.safetensors"
-FIRST_SEED = 20_000
+FIRST_SEED = 3_000_000
 """The scoreboard's evaluation seeds start here."""
+ORACLE = "lqr"
 SMALL = 8
 """Learners with at most this many parameters get four times as many evaluation episodes."""
 HELD_OUT = (100, 101, 102, 103, 104)
@@ -55,9 +57,9 @@ class Board:
         """Final distances of an oracle: (S,)."""
         return teach_episodes(cached_task(spec), make_teacher(teacher), self.seeds(spec))[1]
 
-    def runs(self, algo: str, task: str, varied: bool = False) -> list[Training]:
+    def runs(self, algo: str, task: str, kind: str = "") -> list[Training]:
         """The trainings of an algorithm on a task."""
-        return [t for t in self.trainings if (t.algo, t.task, t.varied) == (algo, task, varied)]
+        return [t for t in self.trainings if (t.algo, t.task, t.kind) == (algo, task, kind)]
 
     def agents(self, runs: Iterable[Training]) -> list[Agent]:
         """Their agents."""
@@ -69,10 +71,13 @@ class Board:
         taught = np.stack([teach_episodes(cached_task(spec), agent, self.seeds(spec))[1] for agent in agents])
         return training_score(Paired(self.ends(spec, PASSIVE), self.ends(spec, REFERENCE), taught))
 
-    def oracle(self, teacher: str, task: str) -> Estimate:
-        """The score of an oracle."""
-        spec = task_spec(task)[1]
-        taught = self.ends(spec, teacher)[None]
+    @functools.cache  # noqa: B019
+    def oracle(self, task: str, continuous: bool = False) -> Estimate | None:
+        """The score of the far-sighted oracle, None for learners with a hidden layer."""
+        spec = task_spec(format_call(task, {"continuous": True} if continuous else {}))[1]
+        if isinstance(cached_task(spec).learner, MLPLearner):
+            return None
+        taught = self.ends(spec, ORACLE)[None]
         return training_score(Paired(self.ends(spec, PASSIVE), self.ends(spec, REFERENCE), taught))
 
     def cost(self, runs: Sequence[Training]) -> str:
@@ -90,33 +95,34 @@ def words(estimate: Estimate | None) -> str:
     return f"**{text}**" if estimate.low > 1 else text
 
 
-def discrete_rows(board: Board, scores: dict[tuple[str, str], Estimate]) -> Iterable[list[str]]:
-    """One row per task: the score of every algorithm and its cost."""
-    for task in dict.fromkeys(t.task for t in board.trainings):
-        cells, costs = [], []
-        for algo in ("ppo", "dqn", "reinforce"):
-            runs = board.runs(algo, task)
-            if runs:
-                scores[algo, task] = board.score(board.agents(runs), task)
-            cells.append(words(scores.get((algo, task))))
-            costs.append(board.cost(runs) if runs else "")
-        momentum = words(board.oracle("anticipating", task)) if TASKS[task].get("momentum") else ""
-        yield [task, *cells, momentum, *costs]
+def discrete_rows(board: Board, scores: dict[str, Estimate]) -> Iterable[list[str]]:
+    """One row per task: the score of every algorithm, and PPO's cost."""
+    for task in dict.fromkeys(t.task for t in board.trainings if not t.kind):
+        cells = []
+        for algo, kind in (("ppo", ""), ("dqn", ""), ("reinforce", ""), ("ppo", "blind")):
+            runs = board.runs(algo, task, kind)
+            found = board.score(board.agents(runs), task) if runs else None
+            if found is not None and (algo, kind) == ("ppo", ""):
+                scores[task] = found
+            cells.append(words(found))
+        runs = board.runs("ppo", task)
+        yield [task, cells[0], words(board.oracle(task)), *cells[1:], board.cost(runs) if runs else ""]
 
 
 def continuous_rows(board: Board) -> Iterable[list[str]]:
     """One row per task of the continuous flavour."""
     for task in dict.fromkeys(t.task for t in board.trainings):
-        runs = board.runs("sac", task)
+        runs = board.runs("ppo", task, "continuous")
         if runs:
-            yield [task, words(board.score(board.agents(runs), task, continuous=True)), board.cost(runs)]
+            score = board.score(board.agents(runs), task, continuous=True)
+            yield [task, words(score), words(board.oracle(task, continuous=True)), board.cost(runs)]
 
 
 def generalisation_rows(board: Board) -> Iterable[list[str]]:
     """Two rows per headline task: agents trained on the task itself, and on many pools and learning rates."""
     for task in HEADLINE:
-        for varied in (False, True):
-            runs = board.runs("ppo", task, varied)
+        for kind in ("", "varied"):
+            runs = board.runs("ppo", task, kind)[:1]
             if not runs:
                 continue
             agents, rate = board.agents(runs), TASKS[task]["learning_rate"]
@@ -124,13 +130,13 @@ def generalisation_rows(board: Board) -> Iterable[list[str]]:
             spread = f"{np.mean([p.value for p in pools]):.3f} ({min(p.value for p in pools):.3f} to "
             spread += f"{max(p.value for p in pools):.3f})"
             rates = [words(board.score(agents, task, learning_rate=factor * rate)) for factor in (0.5, 2.0)]
-            yield [task, "many" if varied else "its own", words(board.score(agents, task)), spread, *rates]
+            yield [task, "many" if kind else "its own", words(board.score(agents, task)), spread, *rates]
 
 
 def publish_headline(board: Board) -> None:
     """Publish PPO's first agent on every headline task in the package, with its score and command."""
     for training in (
-        t for t in board.trainings if t.algo == "ppo" and t.task in HEADLINE and t.seed == 1 and not t.varied
+        t for t in board.trainings if t.algo == "ppo" and t.task in HEADLINE and t.seed == 1 and not t.kind
     ):
         found = board.score(board.agents([training]), training.task)
         command = " ".join(["teach-gym", *training.command(Path("runs/agents"))])
@@ -143,30 +149,31 @@ def publish_headline(board: Board) -> None:
 
 def page(board: Board, args: Args) -> str:
     """The page in Markdown."""
-    scores: dict[tuple[str, str], Estimate] = {}
-    rows = list(discrete_rows(board, scores))
-    ppo = {task: score for (algo, task), score in scores.items() if algo == "ppo"}
+    ppo: dict[str, Estimate] = {}
+    rows = list(discrete_rows(board, ppo))
+    oracles = {task: board.oracle(task) for task in ppo}
+    at_oracle = [task for task, o in oracles.items() if o is not None and ppo[task].high >= o.value]
     above = [task for task, score in ppo.items() if score.low > 1]
-    below = [task for task, score in ppo.items() if score.value < 0.95]
-    intro = (
-        (HERE / "scoreboard.md")
-        .read_text(encoding="utf-8")
-        .format(
-            episodes=args.episodes,
-            first=FIRST_SEED,
-            above=len(above),
-            tasks=len(ppo),
-            which=", ".join(above) or "none",
-            below=", ".join(below) or "none",
-        )
-    )
-    costs = ["PPO: trainings, steps, CPU", "DQN", "REINFORCE"]
+    below = [task for task, score in ppo.items() if score.value < 0.97]
+    fill = {
+        "episodes": f"{args.episodes:,}",
+        "first": f"{FIRST_SEED:,}",
+        "tasks": len(ppo),
+        "linear": sum(o is not None for o in oracles.values()),
+        "n_at_oracle": len(at_oracle),
+        "not_at_oracle": ", ".join(t for t, o in oracles.items() if o is not None and t not in at_oracle) or "none",
+        "above": len(above),
+        "not_above": ", ".join(task for task in ppo if task not in above) or "none",
+        "below": ", ".join(below) or "none",
+    }
     parts = [
-        intro,
+        (HERE / "scoreboard.md").read_text(encoding="utf-8").format(**fill),
         "## Discrete actions",
-        markdown_table(["Task", "PPO", "DQN", "REINFORCE", "anticipating oracle", *costs], rows),
-        "## Continuous actions (SAC)",
-        markdown_table(["Task", "SAC", "trainings, steps, CPU"], continuous_rows(board)),
+        markdown_table(
+            ["Task", "PPO", "`lqr`", "DQN", "REINFORCE", "PPO, omniscient", "PPO: trainings, steps, CPU"], rows
+        ),
+        "## Continuous actions",
+        markdown_table(["Task", "PPO", "`lqr`", "trainings, steps, CPU"], continuous_rows(board)),
         "## Other pools and learning rates (PPO)",
         markdown_table(
             ["Task", "Trained on", "the task", "five held-out pools", "half the learning rate", "twice"],

@@ -20,37 +20,57 @@ from teach_gym.calls import format_call
 from teach_gym.registration import TASKS
 
 HEADLINE = ("LabelMoons", "LabelDigits", "LabelMNIST", "SelectMoons", "PerturbMoons", "LabelMomentum", "SelectMomentum")
-"""The tasks with several training seeds, and those on which generalisation is tested."""
+"""The tasks on which generalisation is tested, and whose teachers come with the package."""
 DISCRETE = tuple(name for name, kwargs in TASKS.items() if kwargs.get("observation", "omniscient") == "omniscient")
 CONTINUOUS = tuple(name for name in DISCRETE if TASKS[name]["medium"] in ("label", "mixup", "perturb"))
 POOLS = list(range(1, 9))
 """Pool seeds of the trainings over many pools; they exclude the task's own seed, 0, and the held-out seeds."""
 
 
+BLIND = {"observation": "omniscient", "reward": "log_progress"}
+"""The changes of trainings whose agents see only w, w* and the examples, not what actions lead to."""
+BLIND_SETTINGS = ("callback=None", "n_timesteps=200000", "learning_rate=lin_0.001", "n_epochs=10", "gamma=0.9")
+KINDS = ("", "varied", "blind", "continuous")
+
+
 class Training(NamedTuple):
-    """One training: algorithm, task and seed; ``varied`` trainings draw pool and learning rate for every learner."""
+    """One training.
+
+    Attributes:
+        algo: the algorithm.
+        task: the task's short name.
+        seed: the training's seed.
+        kind: "" for the task as registered; ``varied`` draws pool and learning rate for every learner, ``blind`` shows
+            only the omniscient observation, ``continuous`` has the continuous flavour.
+    """
 
     algo: str
     task: str
     seed: int
-    varied: bool = False
+    kind: str = ""
 
     def folder(self, out: Path) -> Path:
         """The folder of the run."""
-        return out / self.algo / f"{self.task}{'-varied' if self.varied else ''}-{self.seed}"
+        return out / self.algo / f"{self.task}{'-' if self.kind else ''}{self.kind}-{self.seed}"
 
     def changes(self) -> dict[str, Any]:
         """The fields of the task that differ from the registered ones."""
-        if not self.varied:
-            return {}
-        rate = TASKS[self.task]["learning_rate"]
-        return {"learning_rate": [round(rate / 2, 6), round(rate * 2, 6)], "pool_seed": POOLS}
+        if self.kind == "varied":
+            rate = TASKS[self.task]["learning_rate"]
+            return {"learning_rate": [round(rate / 2, 6), round(rate * 2, 6)], "pool_seed": POOLS}
+        return {"": {}, "blind": BLIND, "continuous": {"continuous": True}}[self.kind]
 
     def command(self, out: Path, quick: bool = False) -> list[str]:
-        """Arguments of teach-gym; a quick training only checks that everything works."""
+        """Arguments of teach-gym; a quick training only checks that everything works.
+
+        Agents are evaluated once, at the end; their scores on the page are others.
+        """
         words = ["train", format_call(self.task, self.changes()), "--algo", self.algo, "--seed", str(self.seed)]
+        words += ["--eval-every", "100000000", "--eval-episodes", "10" if quick else "50"]
+        if self.kind == "blind":
+            words += ["--set", *BLIND_SETTINGS]
         if quick:
-            words += ["--steps", "4000", "--num-envs", "16", "--eval-episodes", "10"]
+            words += ["--steps", "4000", "--num-envs", "16"]
         return [*words, "--out", str(self.folder(out))]
 
 
@@ -63,15 +83,17 @@ class Args:
     page: Path | None = None
     """The page to write; printed if not given."""
     seeds: int = 5
-    """Training seeds of the headline tasks."""
+    """Training seeds of PPO."""
     other_seeds: int = 1
-    """Training seeds of the other tasks."""
-    episodes: int = 5000
+    """Training seeds of the other algorithms and kinds."""
+    episodes: int = 1000
     """Evaluation episodes per agent; four times as many for learners with few parameters, which are cheap."""
     tasks: tuple[str, ...] = ()
     """Only these tasks."""
-    algos: tuple[str, ...] = ("ppo", "dqn", "reinforce", "sac")
+    algos: tuple[str, ...] = ("ppo", "dqn", "reinforce")
     """Only these algorithms."""
+    kinds: tuple[str, ...] = KINDS
+    """Only these kinds of trainings (see ``Training``); all but "" are trained with PPO."""
     workers: int = 2
     """Number of parallel trainings."""
     quick: bool = False
@@ -83,19 +105,22 @@ class Args:
 
 
 def plan(args: Args) -> list[Training]:
-    """All trainings, the headline tasks first."""
-    found = []
-    for task in (*HEADLINE, *(name for name in DISCRETE if name not in HEADLINE)):
-        if args.tasks and task not in args.tasks:
-            continue
-        for algo in args.algos:
-            if algo == "sac" and task not in CONTINUOUS:
-                continue
-            many = task in HEADLINE and algo != "sac"
-            found += [Training(algo, task, seed) for seed in range(1, 1 + (args.seeds if many else args.other_seeds))]
-        if task in HEADLINE and "ppo" in args.algos:
-            found.append(Training("ppo", task, 1, varied=True))
-    return found
+    """All trainings: the registered tasks first, then PPO's other kinds."""
+    found = [
+        Training(algo, task, seed)
+        for algo in args.algos
+        for task in DISCRETE
+        for seed in range(1, 1 + (args.seeds if algo == "ppo" else args.other_seeds))
+    ]
+    tasks = {"continuous": CONTINUOUS, "blind": DISCRETE, "varied": HEADLINE}
+    if "ppo" in args.algos:
+        found += [
+            Training("ppo", task, seed, kind)
+            for kind, names in tasks.items()
+            for task in names
+            for seed in range(1, 1 + (1 if kind == "varied" else args.other_seeds))
+        ]
+    return [t for t in found if t.kind in args.kinds and (not args.tasks or t.task in args.tasks)]
 
 
 def done(training: Training, out: Path) -> bool:

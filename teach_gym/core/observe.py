@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from teach_gym.core import queries, trial
+from teach_gym.core.aim import best_action
 from teach_gym.core.backend import Array, namespace, norm
 from teach_gym.core.batch import needed
 from teach_gym.core.farsighted import check_linear
@@ -143,7 +144,8 @@ def farsighted(task: Task) -> list[Entry]:
     """``lookahead``, and what each action leads to at the end of the budget, as the far-sighted oracle sees it.
 
     The cost-to-go is that of free labels (``teach_gym.core.farsighted``), in closed form, so the learner needs to be
-    linear. The costs of all actions follow from one product with its matrix.
+    linear. The costs of all actions follow from one product with its matrix. The continuous flavour also shows the
+    action that they point to.
 
     Raises:
         ValueError: a learner with a hidden layer.
@@ -151,9 +153,17 @@ def farsighted(task: Task) -> list[Entry]:
     check_linear(task, "the observation 'farsighted'")
     text = "log of the distance to be expected at the end if this step teaches nothing, as a share of the initial one; "
     text += "what the best action gains of it; how much farther each action ends than the best, in units of their mean"
-    entry: Entry = ("farsight", 2 + task.n_actions, -float("inf"), float("inf"), text, _farsight)
+    entries: list[Entry] = [("farsight", 2 + task.n_actions, -float("inf"), float("inf"), text, _farsight)]
+    if task.spec.continuous:
+        low, high = task.medium.box
+        text = "the continuous action of least cost, as far as the costs of the discrete actions tell"
+        entries.append(("aim", low.size, float(low.min()), float(high.max()), text, _aim))
     last = len(_end(task))
-    return [*lookahead(task)[:-last], entry, *_end(task)]
+    return [*lookahead(task)[:-last], *entries, *_end(task)]
+
+
+def _aim(task: Task, state: TeachState) -> Array:
+    return best_action(task, state, foresight(task).outcomes(state, relative=True))
 
 
 def _farsight(task: Task, state: TeachState) -> Array:

@@ -2,114 +2,147 @@
 
 With ``observation="farsighted"`` an agent sees by how much the cost of each action exceeds that of the best. The first
 hidden units of every layer pass these shortfalls on, and the last layer gives each action a score that falls with its
-own. The best action's score is therefore the highest from the start, whatever the other weights are. All weights are
-then trained as usual.
+own. The best action's score is therefore the highest from the start. In the continuous flavour an agent sees the action
+that the oracle aims at, which is passed on likewise. All weights are then trained as usual.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
+from teach_gym.core.backend import Array
 from teach_gym.core.layout import layout, observe
 from teach_gym.core.randomness import Streams, draw_keys
 from teach_gym.core.state import Task
 from teach_gym.core.task import reset, step
 from teach_gym.teachers.perceptron import Floats
 
-BLOCK = "farsight"
+Doubles = npt.NDArray[np.float64]
+
 EPISODES = 128
 """Lessons of the oracle whose observations give the statistics for normalising."""
 SHARPNESS = 8.0
 """How fast scores fall with the shortfall, which is in units of the mean shortfall of a step."""
+ADVANTAGE = 0.3
+"""The same for scores that are expected rewards: about what a mean shortfall costs with ``farsighted_progress``."""
 LESSONS = 1e9
 """Weight of the statistics of these lessons, against one for each observation of the training."""
 _WORD = 0x57A27
 _SLOPES = {"Tanh": 0.5, "ReLU": 1.0}
 """Slope of the units that pass shortfalls on, for each activation; those of tanh saturate at large shortfalls."""
+_STRAIGHT = 0.05
+"""Slope of units of tanh that pass continuous actions on, so small that they are almost linear."""
 
 
-def shortfalls(task: Task) -> slice:
-    """The entries of the observation that hold the shortfall of each action.
+class Shown(NamedTuple):
+    """What an agent is shown of the oracle's choice.
+
+    Attributes:
+        entries: the observation's entries: each action's shortfall, or each coordinate of a continuous action.
+        lowest: their least value.
+        slope: an output's slope in its entry.
+    """
+
+    entries: slice
+    lowest: float
+    slope: float
+
+
+def shown(task: Task, sharpness: float = SHARPNESS) -> Shown:
+    """What the observation shows of the oracle's choice.
+
+    Args:
+        task: the task.
+        sharpness: how fast the scores of discrete actions fall with their shortfall.
 
     Raises:
-        ValueError: the task does not show them, or its actions are continuous.
+        ValueError: the task is not shown with ``observation="farsighted"``.
     """
-    found = next((block for block in layout(task) if block.name == BLOCK), None)
-    if found is None or task.spec.continuous:
-        kind = "continuous" if task.spec.continuous else task.spec.observation
-        raise ValueError(f"a start at the oracle needs discrete actions and observation='farsighted', got {kind}")
-    return slice(found.start + found.size - task.n_actions, found.start + found.size)
+    name = "aim" if task.spec.continuous else "farsight"
+    found = next((block for block in layout(task) if block.name == name), None)
+    if found is None:
+        raise ValueError(f"a start at the oracle needs observation='farsighted', got {task.spec.observation!r}")
+    end = found.start + found.size
+    if task.spec.continuous:
+        return Shown(slice(found.start, end), found.low, 1.0)
+    return Shown(slice(end - task.n_actions, end), 0.0, -sharpness)
 
 
 def oracle_observations(task: Task, seed: int, episodes: int = EPISODES) -> Floats:
     """What the far-sighted oracle sees while it teaches: (N, O).
 
     Args:
-        task: a task with ``observation="farsighted"`` and discrete actions.
+        task: a task with ``observation="farsighted"``.
         seed: determines the lessons.
         episodes: number of lessons.
     """
-    blocks, entries, seen = layout(task), shortfalls(task), []
+    blocks, entries, seen = layout(task), shown(task).entries, []
     state = reset(task, Streams(draw_keys(np.random.default_rng([_WORD, seed]), episodes)))
     running = np.ones(episodes, dtype=np.bool_)
     for _ in range(task.spec.budget):
         observation = observe(task, state, blocks)
         seen.append(observation[running])
-        taken = step(task, state, observation[:, entries].argmin(1))
+        action: Array = observation[:, entries].argmin(1)
+        if task.spec.continuous:
+            action = observation[:, entries].reshape(-1, *task.medium.box[0].shape).astype(task.spec.dtype)
+        taken = step(task, state, action)
         state, running = taken.state, running & ~taken.terminated
     return np.concatenate(seen)
 
 
-def statistics(seen: Floats, entries: slice) -> tuple[Floats, Floats]:
-    """Mean and variance by which to normalise observations: (O,) each.
+def statistics(task: Task, seed: int) -> tuple[Doubles, Doubles]:
+    """Mean and variance of what the oracle sees, by which to normalise observations: (O,) each.
 
-    Shortfalls keep their zero, the best action, and have one scale.
-
-    Args:
-        seen: (N, O) observations.
-        entries: the shortfalls among them.
+    The entries that show its choice keep their zero and have one scale.
     """
+    seen, entries = oracle_observations(task, seed), shown(task).entries
     mean, var = seen.mean(0, dtype=np.float64), seen.var(0, dtype=np.float64)
     mean[entries], var[entries] = 0.0, np.mean(seen[:, entries] ** 2, dtype=np.float64)
     return mean, var
 
 
-def begin_at_oracle(layers: Sequence[Any], entries: slice, unit: float) -> None:
-    """Set the weights of a perceptron over normalised observations so that its best action is the oracle's.
+def begin_at_oracle(layers: Sequence[Any], choice: Shown, unit: float) -> None:
+    """Set the weights of a perceptron over normalised observations so that it chooses as the oracle does.
+
+    Its outputs are ``slope`` times the entries that are shown. Units of tanh bend the scores of discrete actions, which
+    keeps their order, and continuous actions by about one per cent.
 
     Args:
-        layers: its linear layers and the activations between them, ``nn.Tanh`` or ``nn.ReLU``.
-        entries: the shortfalls in the observation, one for each output.
-        unit: what shortfalls are divided by.
+        layers: its linear layers and the activations between them, ``nn.ReLU`` or ``nn.Tanh``.
+        choice: what the observation shows, one entry for each output.
+        unit: what these entries are divided by.
 
     Raises:
-        ValueError: another activation, or layers with fewer units than there are actions.
+        ValueError: another activation, or hidden layers with fewer units than there are entries.
     """
     linear, between = layers[::2], layers[1::2]
-    n, kinds = entries.stop - entries.start, {type(layer).__name__ for layer in between}
+    n, kinds = choice.entries.stop - choice.entries.start, {type(layer).__name__ for layer in between}
     least = min(layer.out_features for layer in linear)
     if not kinds <= set(_SLOPES) or len(kinds) > 1 or least < n:
         raise ValueError(
-            f"a start at the oracle needs at least {n} units in every layer and activations "
-            f"{' or '.join(_SLOPES)}, got layers with {least} or more units and {', '.join(sorted(kinds)) or 'none'}"
+            f"a start at the oracle needs at least {n} units in every layer and activations {' or '.join(_SLOPES)}, "
+            f"got layers with {least} or more units and {', '.join(sorted(kinds)) or 'none'}"
         )
-    slope = _SLOPES[next(iter(kinds), "ReLU")]
+    slope, lowest = _SLOPES[next(iter(kinds), "ReLU")], choice.lowest
+    if kinds == {"Tanh"} and choice.slope > 0:
+        slope, lowest = _STRAIGHT, 0.0
     with torch.no_grad():
         linear[-1].weight.zero_()
         linear[-1].bias.zero_()
         for i, layer in enumerate(linear[:-1]):
             layer.weight[:n] = 0.0
-            layer.bias[:n] = 0.0
-            layer.weight[:n, entries if i == 0 else slice(n)] = torch.eye(n) * (1.0 if i else slope)
-        last = len(linear) == 1
-        linear[-1].weight[:, entries if last else slice(n)] = torch.eye(n) * (
-            -SHARPNESS * unit / (1.0 if last else slope)
-        )
+            layer.bias[:n] = 0.0 if i else -slope * lowest / unit
+            layer.weight[:n, slice(n) if i else choice.entries] = torch.eye(n) * (1.0 if i else slope)
+        hidden = len(linear) > 1
+        place, gain = (slice(n), unit / slope) if hidden else (choice.entries, unit)
+        linear[-1].weight[:, place] = torch.eye(n) * (choice.slope * gain)
+        linear[-1].bias += choice.slope * lowest if hidden else 0.0
 
 
 def linear_and_between(*parts: nn.Module) -> list[nn.Module]:

@@ -1,9 +1,9 @@
 """The YAML files of RL Baselines3 Zoo, read without running code.
 
 A file maps ids of environments, and ``default``, to the arguments of an algorithm and those of RL-Zoo itself:
-``n_envs``, ``n_timesteps``, ``normalize``, ``env_kwargs``, ``noise_type`` and ``noise_std``. RL-Zoo evaluates texts
-such as ``dict(net_arch=[64, 64], activation_fn=nn.ReLU)`` as Python; here they may hold literals, ``dict(...)`` and the
-names of known activations, and nothing else.
+``n_envs``, ``n_timesteps``, ``normalize``, ``env_kwargs``, ``noise_type``, ``noise_std`` and ``callback``. RL-Zoo
+evaluates texts such as ``dict(net_arch=[64, 64], activation_fn=nn.ReLU)`` as Python; here they may hold literals,
+``dict(...)`` and the names of known activations, and nothing else.
 """
 
 from __future__ import annotations

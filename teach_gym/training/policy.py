@@ -12,7 +12,7 @@ from torch import nn
 from teach_gym.core.state import Task
 from teach_gym.envs.vector import TeachVectorEnv
 from teach_gym.integrations.perceptrons import network_of_modules
-from teach_gym.integrations.start import LESSONS, begin_at_oracle, oracle_observations, shortfalls, statistics
+from teach_gym.integrations.start import LESSONS, begin_at_oracle, shown, statistics
 from teach_gym.teachers.perceptron import Network, Normalization
 
 CLIP, EPSILON = 10.0, 1e-8
@@ -52,12 +52,12 @@ class Policy(nn.Module):
         Raises:
             ValueError: a task without ``observation="farsighted"``, or layers with fewer units than there are actions.
         """
-        entries = shortfalls(task)
-        mean, var = statistics(oracle_observations(task, seed), entries)
+        choice = shown(task)
+        mean, var = statistics(task, seed)
         self.mean.copy_(torch.from_numpy(mean))
         self.var.copy_(torch.from_numpy(var))
         self.count.fill_(LESSONS)
-        begin_at_oracle(list(self.logits), entries, math.sqrt(var[entries.start] + EPSILON))
+        begin_at_oracle(list(self.logits), choice, math.sqrt(var[choice.entries.start] + EPSILON))
 
     def see(self, observations: torch.Tensor) -> None:
         """Add observations (n, O) to the running statistics."""

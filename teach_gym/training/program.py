@@ -89,9 +89,16 @@ class Plan(NamedTuple):
     make: Callable[[], Trainer]
 
 
-def hyperparams_file(algo: str) -> Path:
-    """The package's file of hyper-parameters of an algorithm, in the format of RL Baselines3 Zoo."""
-    return Path(str(resources.files("teach_gym.training") / "hyperparams" / f"{algo}.yml"))
+def hyperparams_file(algo: str, continuous: bool = False) -> Path:
+    """The package's file of hyper-parameters of an algorithm, in the format of RL Baselines3 Zoo.
+
+    Args:
+        algo: the algorithm.
+        continuous: for the continuous flavour, where an algorithm that takes both has a file of its own for it.
+    """
+    folder = Path(str(resources.files("teach_gym.training") / "hyperparams"))
+    own = folder / f"{algo}-continuous.yml"
+    return own if continuous and own.is_file() else folder / f"{algo}.yml"
 
 
 def chosen_hyperparams(args: TrainArgs) -> dict[str, Any]:
@@ -101,10 +108,10 @@ def chosen_hyperparams(args: TrainArgs) -> dict[str, Any]:
         FileNotFoundError: no such file.
         ValueError: not a file of that format, or a change that cannot be read.
     """
-    short = parse_call(task_spec(args.task)[0], "task")[0]
+    short, changes = parse_call(task_spec(args.task)[0], "task")
     given = {"n_timesteps": args.steps, "n_envs": args.num_envs}
     given = {name: value for name, value in given.items() if value is not None}
-    found = read_hyperparams(args.hyperparams or hyperparams_file(args.algo), short)
+    found = read_hyperparams(args.hyperparams or hyperparams_file(args.algo, bool(changes.get("continuous"))), short)
     return {**found, **parse_overrides(args.overrides), **given}
 
 

@@ -23,22 +23,43 @@ from teach_gym.benchmark.suite import cached_task, task_spec
 from teach_gym.registration import TASKS
 from teach_gym.teachers import make_teacher, teach_episodes
 from teach_gym.teachers.agent import Agent
+from teach_gym.training.args import TrainArgs
+from teach_gym.training.program import chosen_hyperparams, chosen_task
 
 
-def test_the_plan_has_every_task_and_several_seeds_of_the_headline_ones() -> None:
+def test_the_plan_has_every_task_and_several_seeds_of_ppo() -> None:
     found = plan(Args())
     assert len(found) == len(set(found)) == len({t.folder(Path()) for t in found})
     for algo in ("ppo", "dqn", "reinforce"):
         for task in DISCRETE:
-            seeds = [t.seed for t in found if (t.algo, t.task, t.varied) == (algo, task, False)]
-            assert seeds == list(range(1, 6 if task in HEADLINE else 2))
-    assert {t.task for t in found if t.algo == "sac"} == set(CONTINUOUS)
-    assert {t.task for t in found if t.varied} == set(HEADLINE)
+            seeds = [t.seed for t in found if (t.algo, t.task, t.kind) == (algo, task, "")]
+            assert seeds == list(range(1, 6 if algo == "ppo" else 2))
+    assert {t.task for t in found if t.kind == "continuous"} == set(CONTINUOUS)
+    assert {t.task for t in found if t.kind == "varied"} == set(HEADLINE)
+    assert {t.task for t in found if t.kind == "blind"} == set(DISCRETE)
     assert not any(TASKS[t.task].get("observation") == "black_box" for t in found)
 
 
+def test_what_the_kinds_show_and_how_they_begin() -> None:
+    """The settings that each command leads to: the oracle's start only with what it needs."""
+    for training in plan(Args()):
+        words = training.command(Path())
+        over = words[words.index("--set") + 1 : words.index("--out")] if "--set" in words else []
+        args = TrainArgs(words[1], algo=training.algo, overrides=tuple(over))
+        values = chosen_hyperparams(args)
+        spec = chosen_task(training.algo, args.task, values.get("env_kwargs", {}))[1]
+        linear = not spec.learner.startswith("mlp")
+        wanted = "omniscient" if training.kind == "blind" else "farsighted" if linear else "lookahead"
+        assert spec.observation == wanted and spec.continuous == (training.kind == "continuous")
+        assert (spec.reward == "farsighted_progress") == (wanted == "farsighted")
+        begins = values.get("begin") == "oracle" or values.get("callback") is not None
+        assert begins == (wanted == "farsighted")
+
+
 def test_trainings_are_carried_out_once_and_scored_on_seeds_of_their_own(tmp_path: Path) -> None:
-    args = Args(out=tmp_path, tasks=("LabelMoons",), algos=("reinforce",), seeds=2, episodes=20, quick=True, workers=2)
+    args = Args(
+        out=tmp_path, tasks=("LabelMoons",), algos=("reinforce",), other_seeds=2, episodes=20, quick=True, workers=2
+    )
     carry_out(plan(args), args)
     scores = sorted(tmp_path.glob("*/*/score.json"))
     assert [path.parent.name for path in scores] == ["LabelMoons-1", "LabelMoons-2"]
@@ -48,7 +69,7 @@ def test_trainings_are_carried_out_once_and_scored_on_seeds_of_their_own(tmp_pat
     board = Board(args)
     task, seeds = (
         cached_task(task_spec("LabelMoons")[1]),
-        range(20_000, 20_080),
+        range(3_000_000, 3_000_080),
     )  # four times the episodes, as the learner is small
     ends = {name: teach_episodes(task, make_teacher(name), seeds)[1] for name in ("passive", "greedy")}
     each = []

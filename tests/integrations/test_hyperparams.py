@@ -11,8 +11,10 @@ pytest.importorskip("stable_baselines3")
 pytest.importorskip("yaml")
 
 import yaml
+from conftest import names
 from stable_baselines3.common.noise import NormalActionNoise
 
+from teach_gym.core.media import CONTINUOUS_MEDIA
 from teach_gym.integrations.sb3 import hyperparams
 from teach_gym.integrations.sb3.hyperparams import ALGORITHMS, MAPPINGS, RULES, parameters, sb3_hyperparams
 from teach_gym.integrations.zoo import read_hyperparams
@@ -27,7 +29,7 @@ BASE = {"policy": "MlpPolicy", "n_timesteps": 1000}
 def test_the_shipped_files(algo: str) -> None:
     path = hyperparams_file(algo)
     entries = yaml.safe_load(path.read_text())
-    assert set(entries) <= {"default", "lookahead", "long", "full", *map(env_id, TASKS)}  # the words are merged from
+    assert set(entries) <= {"default", "lookahead", "farsighted", "long", "careful", *map(env_id, TASKS)}  # merged
     for name in TASKS:
         chosen = sb3_hyperparams(algo, read_hyperparams(path, name))
         if "n_steps" in chosen.arguments and algo == "ppo":  # no short mini-batch at the end of a rollout
@@ -38,9 +40,19 @@ def test_the_shipped_files(algo: str) -> None:
 def test_the_shipped_file_of_reinforce() -> None:
     path = hyperparams_file("reinforce")
     entries = yaml.safe_load(path.read_text())
-    assert set(entries) <= {"default", "lookahead", "long", *map(env_id, TASKS)}
+    assert set(entries) <= {"default", "lookahead", "farsighted", "long", *map(env_id, TASKS)}
     updates = {name: reinforce_settings(read_hyperparams(path, name), TASKS[name]["budget"]).updates for name in TASKS}
-    assert updates["LabelMoons"] == updates["SelectMomentum"] == updates["LabelDigits"] == 150
+    assert updates["LabelMoons"] == updates["LabelDigits"] == 8
+
+
+def test_the_shipped_file_for_continuous_actions() -> None:
+    path = hyperparams_file("ppo", continuous=True)
+    assert path != hyperparams_file("ppo") and hyperparams_file("sac", continuous=True) == hyperparams_file("sac")
+    for name in names(medium=CONTINUOUS_MEDIA):
+        chosen = sb3_hyperparams("ppo", read_hyperparams(path, name))
+        assert chosen.env_kwargs["continuous"]
+        assert chosen.at_oracle == (chosen.env_kwargs["observation"] == "farsighted")
+        assert chosen.n_envs * chosen.arguments["n_steps"] % chosen.arguments["batch_size"] == 0
 
 
 @pytest.mark.parametrize("algo", ALGORITHMS)

@@ -16,7 +16,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
 from teach_gym.calls import format_call
+from teach_gym.core.aim import best_action
 from teach_gym.core.build import make_task
+from teach_gym.core.foresight import foresight
 from teach_gym.core.state import Task
 from teach_gym.core.task import reset
 from teach_gym.envs.vector import TeachVectorEnv
@@ -24,7 +26,7 @@ from teach_gym.integrations.perceptrons import network_of_modules
 from teach_gym.integrations.sb3.export import network_of
 from teach_gym.integrations.sb3.hyperparams import CALLBACK, sb3_hyperparams
 from teach_gym.integrations.sb3.trainer import Sb3Trainer, make_model
-from teach_gym.integrations.start import begin_at_oracle, oracle_observations, shortfalls
+from teach_gym.integrations.start import Shown, begin_at_oracle, oracle_observations, shown
 from teach_gym.sb3 import OracleStart, make_vec_env
 from teach_gym.teachers import make_teacher
 from teach_gym.teachers.agent import Agent
@@ -53,7 +55,7 @@ def test_the_best_action_has_the_highest_score(kind: type[torch.nn.Module], hidd
     for n, m in itertools.pairwise(sizes):
         layers += [torch.nn.Linear(n, m), kind()]
     net = torch.nn.Sequential(*layers[:-1])
-    begin_at_oracle(list(net), slice(6, 11), unit=0.5)
+    begin_at_oracle(list(net), Shown(slice(6, 11), 0.0, -8.0), unit=0.5)
     x = torch.randn(400, 20)
     x[:, 6:11] = torch.rand(400, 5) * 4
     x[torch.arange(400), 6 + torch.randint(5, (400,))] = 0.0  # the best action has no shortfall
@@ -74,6 +76,17 @@ def test_models_choose_as_the_oracle_until_they_are_trained(algo: str, name: str
     if algo == "dqn":
         for ours, target in zip(model.q_net.parameters(), model.q_net_target.parameters(), strict=True):
             assert torch.equal(ours, target)
+
+
+@pytest.mark.parametrize("name", ["LabelMoons", "LabelRegression", "MixupMoons", "PerturbMoons", "LabelDigits10"])
+@pytest.mark.parametrize(("kind", "error"), [(torch.nn.ReLU, 1e-4), (torch.nn.Tanh, 0.03)])
+def test_continuous_models_take_the_action_that_is_aimed_at(name: str, kind: Any, error: float) -> None:
+    seen = {**SEEN, "continuous": True}
+    task, kwargs = make_task(name, **seen), {"net_arch": [32, 32], "activation_fn": kind}
+    network = network_of(make_model(format_call(name, seen), chosen("ppo", policy_kwargs=kwargs), seed=1))
+    state = reset(task, streams(300, seed=900))
+    aim = best_action(task, state, foresight(task).outcomes(state, relative=True))
+    np.testing.assert_allclose(Agent(policy=network, spec=task.spec)(task, state), aim, atol=error * np.abs(aim).max())
 
 
 def test_reinforce_chooses_as_the_oracle_until_it_is_trained() -> None:
@@ -104,7 +117,7 @@ def test_statistics_stay_those_of_the_oracles_lessons() -> None:
     trainer = Sb3Trainer(text, hyperparams, seed=3)
     env = trainer.model.get_vec_normalize_env()
     task, mean = make_task("LabelMoons", **SEEN), env.obs_rms.mean.copy()
-    seen, entries = oracle_observations(task, 3), shortfalls(task)
+    seen, entries = oracle_observations(task, 3), shown(task).entries
     others = [i for i in range(len(mean)) if not entries.start <= i < entries.stop]
     np.testing.assert_allclose(mean[others], seen.mean(0, dtype=float)[others], rtol=1e-6)
     assert not mean[entries].any() and (seen[:, entries].min(1) == 0).all()
@@ -115,8 +128,9 @@ def test_statistics_stay_those_of_the_oracles_lessons() -> None:
 @pytest.mark.parametrize(
     ("algo", "task", "changes", "words"),
     [
-        ("ppo", "LabelMoons", {}, "observation='farsighted', got omniscient"),
-        ("sac", format_call("LabelMoons", {**SEEN, "continuous": True}), {}, "discrete actions .* got continuous"),
+        ("ppo", "LabelMoons", {}, "observation='farsighted', got 'omniscient'"),
+        ("sac", format_call("LabelMoons", {**SEEN, "continuous": True}), {}, "not squashed, got SAC"),
+        ("ppo", format_call("LabelMoons", SEEN), {"policy_kwargs": {"activation_fn": torch.nn.ELU}}, "got .* ELU"),
         ("ppo", format_call("LabelMoons", SEEN), {"normalize": False}, "VecNormalize"),
         ("ppo", format_call("LabelMoons", SEEN), {"policy_kwargs": {"net_arch": [64, 4]}}, "at least 5 units"),
     ],

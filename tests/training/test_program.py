@@ -117,7 +117,9 @@ def score_of(folder: Path, episodes: int) -> dict[str, float]:
     ],
 )
 def test_every_algorithm_trains_and_is_scored(algo: str, task: str, continuous: bool, tmp_path: Path) -> None:
-    result = program.train(args_for(algo, tmp_path, task=task))
+    wide = "policy_kwargs=dict(net_arch=[20])"  # a start at the oracle takes a unit for each action
+    overrides = tuple(wide if "Mixed" in task and text == NETS else text for text in OVERRIDES[algo])
+    result = program.train(args_for(algo, tmp_path, task=task, overrides=overrides))
     about = json.loads((tmp_path / "score.json").read_text())
     assert about["steps"] >= 240 and about["seconds"] >= 0 and about["algo"] == algo
     assert {name: about[name] for name in result} == result
@@ -160,7 +162,7 @@ def test_both_flavours_of_a_task_have_the_same_references(task: str) -> None:
 def test_training_episodes_are_not_those_of_the_evaluation(tmp_path: Path) -> None:
     seeds: list[int] = []
     chosen = sb3_hyperparams("ppo", program.chosen_hyperparams(args_for("ppo", tmp_path)))
-    model = sb3_trainer.make_model("LabelMoons:budget=6", chosen, seed=3)
+    model = sb3_trainer.make_model("LabelMoons:budget=6,observation=farsighted", chosen, seed=3)
     model.set_random_seed = lambda seed: seeds.append(seed)
     for step in range(50):
         sb3_state.restart(model, 3, step)

@@ -11,11 +11,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from teach_gym.core.state import Task
 from teach_gym.integrations.sb3.export import actor_of
 from teach_gym.integrations.start import (
+    ADVANTAGE,
     LESSONS,
+    SHARPNESS,
     begin_at_oracle,
     linear_and_between,
-    oracle_observations,
-    shortfalls,
+    shown,
     statistics,
 )
 
@@ -27,8 +28,8 @@ class OracleStart(BaseCallback):  # type: ignore[misc]
     oracle's lessons, and stay nearly as they are. RL-Zoo takes it as ``callback: teach_gym.sb3.OracleStart``.
 
     Raises:
-        ValueError: when a training starts: a task without this observation or with continuous actions, no
-            ``VecNormalize``, or a network with too few units.
+        ValueError: when a training starts: a task without this observation, an algorithm with squashed actions (SAC,
+            TD3), no ``VecNormalize``, or a network with too few units or another activation.
     """
 
     def _on_training_start(self) -> None:
@@ -45,10 +46,13 @@ def start_at_oracle(model: BaseAlgorithm) -> None:
     if env is None or not env.norm_obs:
         raise ValueError("a start at the oracle needs VecNormalize with norm_obs=True")
     task: Task = env.get_attr("task")[0]
-    entries = shortfalls(task)
-    env.obs_rms.mean, env.obs_rms.var = statistics(oracle_observations(task, model.seed or 0), entries)
+    layers, form = actor_of(model.policy)
+    if form == "squashed":
+        raise ValueError(f"a start at the oracle needs actions that are not squashed, got {type(model).__name__}")
+    choice = shown(task, ADVANTAGE if hasattr(model, "q_net") else SHARPNESS)
+    env.obs_rms.mean, env.obs_rms.var = statistics(task, model.seed or 0)
     env.obs_rms.count = LESSONS
-    unit = float(np.sqrt(env.obs_rms.var[entries.start] + env.epsilon))
-    begin_at_oracle(linear_and_between(*actor_of(model.policy)[0]), entries, unit)
+    unit = float(np.sqrt(env.obs_rms.var[choice.entries.start] + env.epsilon))
+    begin_at_oracle(linear_and_between(*layers), choice, unit)
     if hasattr(model, "q_net_target"):
         model.q_net_target.load_state_dict(model.q_net.state_dict())
