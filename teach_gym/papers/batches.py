@@ -91,7 +91,8 @@ def run_batch(run: Callable[[Unit], Result], unit: Unit) -> Result:
     def named(row: Row) -> Row:
         seed, member = divmod(row.seed, len(batch))
         own = dataclasses.replace(unit, panel=batch[member]["panel"], method=batch[member]["method"])
-        return row._replace(seed=unit.seeds[seed], experiment=own.label, method=own.method)
+        method = own.method if row.method == unit.method else row.method  # a run may name parts of its method
+        return row._replace(seed=unit.seeds[seed], experiment=own.label, method=method)
 
     return Result([named(row) for row in result.rows], {})
 

@@ -37,7 +37,7 @@ _PERCEPTRON = _rates(0.001, 0.005, 0.02, 0.05)
 _NEAR_PERCEPTRON = _starts(0.01, 0.02, 0.05)
 FIG10 = (
     Map("start", "MNIST 3/5", (_PERCEPTRON, _NEAR_PERCEPTRON)),
-    Map("width", "MNIST 3/5", (_PERCEPTRON, Axis("hidden units", "task.learner_options.hidden", (4, 16, 64)))),
+    Map("width", "MNIST 3/5", (_PERCEPTRON, Axis("number of hidden units", "task.learner_options.hidden", (4, 16, 64)))),
 )
 FIG11 = (
     Map("perceptron", "perceptron", (_PERCEPTRON, _NEAR_PERCEPTRON)),

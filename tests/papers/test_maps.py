@@ -163,6 +163,7 @@ BATCHES = {
     "last-fig10": ("MNIST 3/5", DIGITS, {"task.learning_rate": (0.001, 0.05), "task.init_scale": (0.01, 0.1)}),
     "last-fig9": ("learning rate 0.7", SMALL, {"task.learning_rate": (0.01, 0.7), "task.init_scale": (0.3, 3.0)}),
     "last-git": ("momentum", {**DIGITS, "task.target_options": {"l2": 0.1}}, {"task.learning_rate": (0.001, 0.01)}),
+    "last-fig11": ("logistic", {**DIGITS, "task.target_options": {"l2": 0.1}}, {"task.learning_rate": (0.001, 0.1)}),
     "dht-fig3": (
         "half moons",
         {**SMALL, "task.pool_options.n": 50},
