@@ -35,9 +35,10 @@ FIG8 = (
 FIG9 = (Map("half moons", "learning rate 0.7", (_rates(0.001, 0.005, 0.014, 0.05, 0.14, 0.7), _NEAR_TO_FAR)),)
 _PERCEPTRON = _rates(0.001, 0.005, 0.02, 0.05)
 _NEAR_PERCEPTRON = _starts(0.01, 0.02, 0.05)
+_WIDTH = Axis("number of hidden units", "task.learner_options.hidden", (4, 16, 64))
 FIG10 = (
     Map("start", "MNIST 3/5", (_PERCEPTRON, _NEAR_PERCEPTRON)),
-    Map("width", "MNIST 3/5", (_PERCEPTRON, Axis("number of hidden units", "task.learner_options.hidden", (4, 16, 64)))),
+    Map("width", "MNIST 3/5", (_PERCEPTRON, _WIDTH)),
 )
 FIG11 = (
     Map("perceptron", "perceptron", (_PERCEPTRON, _NEAR_PERCEPTRON)),
