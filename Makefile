@@ -11,7 +11,7 @@ export PYTHONUNBUFFERED = 1
 
 COMMA := ,
 
-.PHONY: help agents bench demo tune test test-slow lint docs site results papers speed calibrate clean
+.PHONY: help agents bench demo leaderboard tune test test-slow lint docs site results papers speed calibrate clean
 
 help:  ## the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | awk -F '\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -70,7 +70,7 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/mypy
 
 docs: $(VENV)/.test calibrate  ## the environments' pages and the README's tables (the MNIST tasks need the data)
-	$(BIN)/python -m tools.docs --images docs/environments
+	$(BIN)/python -m tools.docs docs/environments --images
 	$(BIN)/python -m tools.readme
 
 site: $(VENV)/.site  ## the documentation site, in site/
@@ -96,6 +96,10 @@ tune: $(VENV)/.bench  ## plain SGD's best learning rate of every omniscient task
 calibrate: $(VENV)/.bench  ## docs/results/calibration.json: what passive and greedy remove of the distance
 	$(BIN)/python -m tools.calibrate --out docs/results/calibration.json
 	$(BIN)/python -m tools.thresholds
+
+leaderboard: $(VENV)/.bench  ## leaderboard/*.json of the oracles and the pretrained agents, and the site's table
+	$(BIN)/python -m tools.leaderboard
+	$(BIN)/python -m tools.site
 
 agents: $(VENV)/.test  ## docs/results/agents.md: trains all agents (hours; a second call resumes; MNIST needs the data)
 	$(BIN)/python agents/scoreboard.py --out runs/agents --page docs/results/agents.md

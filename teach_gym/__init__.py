@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from teach_gym.errors import closest
 from teach_gym.registration import TASKS, env_id, register_all
 from teach_gym.versions import __version__
 
@@ -67,7 +68,7 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     """Load a public name on first use."""
     if name not in _LAZY:
-        raise AttributeError(f"module 'teach_gym' has no attribute {name!r}")
+        raise AttributeError(f"module 'teach_gym' has no attribute {name!r}{closest(name, _LAZY)}")
     return getattr(importlib.import_module(_LAZY[name]), name)
 
 

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import pytest
 
 import teach_gym
@@ -263,3 +265,53 @@ def test_rows_of_the_command_line_are_those_of_the_library(tmp_path: Path) -> No
     expected = json.loads(json.dumps(execute(plan("LabelMoons:budget=5", "random", parse_seeds("2"))[1])))
     found = next(row for row in read_rows(tmp_path / "runs.jsonl") if row["id"] == expected["id"])
     assert found["curves"] == expected["curves"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        (lambda: gym.make("teach_gym/LabelMoon-v0"), "LabelMoons"),
+        (lambda: gym.make("teach_gym/LabelMoons-v0", budgte=1), "budget"),
+        (lambda: gym.make("teach_gym/LabelMoons-v0", medium_options={"kidn": "mix"}), "kind"),
+        (lambda: gym.make("teach_gym/LabelMoons-v0", learner="logistc"), "logistic"),
+        (lambda: gym.make("teach_gym/LabelMoons-v0", pool="half_moon"), "half_moons"),
+        (lambda: gym.make("teach_gym/LabelMoons-v0", reward="progres"), "progress"),
+        (lambda: gym.make("teach_gym/LabelMoons-v0", observation="omnicient"), "omniscient"),
+        (lambda: gym.make("teach_gym/LabelMoons-v0", init="zeross"), "zeros"),
+        (lambda: gym.make("teach_gym/LabelMoons-v0", render_mode="rgb_aray"), "rgb_array"),
+        (lambda: gym.make_vec("teach_gym/LabelMoons-v0", 2, autoreset_mode="nextstep"), "next_step"),
+        (lambda: teach_gym.make_task("LabelMoon"), "LabelMoons"),
+        (lambda: teach_gym.make_teacher("gredy"), "greedy"),
+        (lambda: teach_gym.make_teacher("last", constrant="soft"), "constraint"),
+        (lambda: teach_gym.make_teacher("last", constraint="sofd"), "soft"),
+        (lambda: teach_gym.load_teacher("ppo/LabelMoon-v0"), "ppo/LabelMoons-v0"),
+        (lambda: teach_gym.evaluate("ppo/LabelMoon-v0", "LabelMoons"), "ppo/LabelMoons-v0"),
+        (lambda: teach_gym.evaluat, "evaluate"),
+    ],
+)
+def test_mistyped_names_get_the_nearest_one(wrong: Any, right: str) -> None:
+    with pytest.raises(Exception, match=rf"[Dd]id you mean:? ['`]{right}['`]"):
+        wrong()
+
+
+@pytest.mark.parametrize(
+    ("argv", "right"),
+    [
+        (["bnech"], "bench"),
+        (["bench", "smok"], "smoke"),
+        (["bench", "smoke", "--tasks", "LabelMoon"], "LabelMoons"),
+        (["bench", "smoke", "--teachers", "gredy"], "greedy"),
+        (["bench", "smoke", "--executor", "procces"], "process"),
+        (["bench", "smoke", "--score", "fnal"], "final"),
+        (["render", "LabelMoon"], "LabelMoons"),
+        (["render", "LabelMoons", "gredy"], "greedy"),
+        (["data", "mnsit"], "mnist"),
+        (["reproduce", "last-fig-7"], "last-fig7"),
+        (["play", "LabelMoon", "--no-browser"], "LabelMoons"),
+        (["record", "LabelMoon"], "LabelMoons"),
+        (["submit", "gredy", "LabelMoons"], "greedy"),
+    ],
+)
+def test_mistyped_arguments_get_the_nearest_name(argv: list[str], right: str, capsys: Any) -> None:
+    assert main(argv) == 2
+    assert f"did you mean '{right}'?" in capsys.readouterr().err

@@ -14,9 +14,9 @@ from teach_gym.core.build import make_task
 from teach_gym.core.media import CONTINUOUS_MEDIA
 from teach_gym.core.spec import TaskSpec
 from teach_gym.errors import DataNotFoundError
-from teach_gym.files import write_text
+from teach_gym.files import write_text, writing
 from teach_gym.registration import NEURAL_TASKS, TASKS, spec_kwargs
-from tools.pages import PICTURED, Calibration, neural_page, page, removed, table
+from tools.pages import Calibration, neural_page, page, removed, shown_teacher, still_step, table
 
 FOLDER = Path("docs/environments")
 
@@ -94,17 +94,40 @@ def check_all(folder: str | Path = FOLDER, names: Iterable[str] | None = None) -
     return [file for file, text in _pages(folder, names).items() if stale(Path(folder) / file, text)]
 
 
-def write_images(folder: str | Path) -> list[Path]:
-    """Draw the pages' pictures: the greedy teacher at the steps given in ``PICTURED``, seed 0."""
+IMAGE_SIZE = (448, 252)
+"""Width and height of the moving pictures, in pixels."""
+
+_FRAMES = 20
+_FPS = 5.0
+_COLOURS = 128
+
+
+def write_images(folder: str | Path, names: Iterable[str] | None = None) -> list[Path]:
+    """Draw the pages' pictures: a still and a moving one of seed 0, taught by ``shown_teacher``.
+
+    Args:
+        folder: where NAME.png and NAME.webp go.
+        names: the tasks (default: all that have the state which pictures show).
+    """
+    from PIL import Image
+
     from teach_gym.render.frame import animate, save_animation
     from teach_gym.teachers import lesson, make_teacher
 
     paths = []
-    for name, steps in PICTURED.items():
+    for name in TASKS if names is None else names:
         task = make_task(name)
-        frames = animate(task, *lesson(task, make_teacher("greedy"), [0], steps=steps))
-        paths.append(Path(folder) / f"{name}.png")
-        save_animation(frames, paths[-1])
+        label = shown_teacher(task)
+        teacher, every = make_teacher(label), max(1, round(task.spec.budget / _FRAMES))
+        frames = animate(task, *lesson(task, teacher, [0]), name=name, teacher=label, size=IMAGE_SIZE, every=every)
+        still = animate(
+            task, *lesson(task, teacher, [0], steps=still_step(task)), name=name, teacher=label, every=task.spec.budget
+        )
+        paths += [Path(folder) / f"{name}.{kind}" for kind in ("webp", "png")]
+        save_animation(frames, paths[-2], _FPS)
+        with writing(paths[-1]) as file:
+            Image.fromarray(still[-1]).quantize(_COLOURS, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+        print(f"{name}: {len(frames)} frames", flush=True)
     return paths
 
 
@@ -113,7 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.docs", description=main.__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help=f"folder of the pages ({FOLDER})")
     parser.add_argument("--check", action="store_true", help="write nothing, list the stale pages")
-    parser.add_argument("--images", action="store_true", help="draw the pictures in ../images too")
+    parser.add_argument(
+        "--images", nargs="*", metavar="TASK", help="draw the pictures in ../images too (of some tasks)"
+    )
     given = parser.parse_args(arguments)
     try:
         if given.check:
@@ -123,8 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         written = write_all(given.folder)
     except DataNotFoundError as error:
         parser.exit(2, f"{error}\n")
-    if given.images:
-        written += write_images(given.folder.resolve().parent / "images")
+    if given.images is not None:
+        written += write_images(given.folder.resolve().parent / "images", given.images or None)
     print(f"wrote {len(written)} files under {given.folder.parent}")
     return 0
 

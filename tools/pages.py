@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from teach_gym.core.build import make_task
+from teach_gym.core.describe import sentence
 from teach_gym.core.layout import layout
 from teach_gym.core.observe import OBSERVATIONS
 from teach_gym.core.state import Task
 from teach_gym.envs.base import action_space, observation_space
-from teach_gym.registration import NEURAL_TASKS, NOTES, env_id
+from teach_gym.registration import NEURAL_TASKS, NOTES, VERSION, env_id
 
 HEADINGS = (
     "Description",
@@ -31,15 +32,22 @@ HEADINGS = (
 )
 """Headings of every environment's docstring, in order."""
 
-PICTURED: dict[str, int] = {
-    "LabelRegression": 8,
-    "LabelMoons": 12,
-    "LabelDigits10": 30,
-    "MixupMoons": 8,
-    "PerturbDigits": 10,
-    "MixedMoons": 8,
-}
-"""Tasks with a picture on their page, and the step it shows."""
+HISTORY = f"- {VERSION}: the first version."
+"""What changed from one version of an environment to the next."""
+
+STILL = 0.2
+"""The share of the budget after which the still picture of a page is taken."""
+
+
+def shown_teacher(task: Task) -> str:
+    """The teacher of a page's pictures."""
+    return "holdout_greedy" if task.black_box else "greedy"
+
+
+def still_step(task: Task) -> int:
+    """The step of a page's still picture."""
+    return max(round(STILL * task.spec.budget), 1)
+
 
 _BLACK_BOX = """\
 Black-box: the agent knows neither the learner's parameters nor the target's, and what it earns is measured on
@@ -75,8 +83,8 @@ def page(name: str, calibration: Calibration | None = None) -> str:
     }
     parts = [
         f"# {name}",
-        summary,
-        *_picture(name),
+        f"{summary} {sentence(task.spec)}",
+        *_pictures(name, task),
         _facts(name, task),
         "## Use",
         _use(name, continuous=task.medium.low is not None),
@@ -88,6 +96,7 @@ def page(name: str, calibration: Calibration | None = None) -> str:
     for heading in HEADINGS:
         parts += [f"## {heading}", sections[heading], *extra.get(heading, [])]
     parts += _room((calibration or {}).get(name), NOTES.get(name))
+    parts += ["## Version history", HISTORY]
     return "\n\n".join(parts) + "\n"
 
 
@@ -113,7 +122,7 @@ def neural_page(name: str) -> str:
     parts = [f"# {name}", summary.strip(), table(["", ""], facts), "## Use", _use(name, continuous=True)]
     for heading in HEADINGS:
         parts += [f"## {heading}", sections[heading]]
-    return "\n\n".join([*parts, _fields(spec)]) + "\n"
+    return "\n\n".join([*parts, _fields(spec), "## Version history", HISTORY]) + "\n"
 
 
 # ------------------------------------------------------------------------------------------------- parts of a page
@@ -147,10 +156,12 @@ def _sections(text: str) -> tuple[str, dict[str, str]]:
     return summary, {title.strip(): body.strip() for title, _, body in (c.partition("\n") for c in chunks)}
 
 
-def _picture(name: str) -> list[str]:
-    if name not in PICTURED:
-        return []
-    return [f"![{name} under the greedy teacher, step {PICTURED[name]}](../images/{name}.png)"]
+def _pictures(name: str, task: Task) -> list[str]:
+    teacher, step = shown_teacher(task), still_step(task)
+    return [
+        f"![A lesson of {name}, taught by {teacher}](../images/{name}.webp)",
+        f"![{name} taught by {teacher}, step {step}](../images/{name}.png)",
+    ]
 
 
 def _facts(name: str, task: Task) -> str:

@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from teach_gym.benchmark.leaderboard import SEEDS, table
+from teach_gym.core.describe import sentence
+from teach_gym.core.spec import TaskSpec
 from teach_gym.files import write_text
-from teach_gym.registration import NEURAL_TASKS, TASKS, task_kwargs
+from teach_gym.registration import NEURAL_TASKS, TASKS, spec_kwargs
 from teach_gym.teachers import TEACHERS, teacher_class
 
 DOCS = Path("docs")
@@ -40,10 +42,12 @@ is plain SGD, 1 is the greedy oracle.
 ```bash
 teach-gym submit policy.safetensors LabelMomentum --name my-agent   # writes leaderboard/my-agent.json
 teach-gym submit my_module:MyTeacher LabelMoons                     # a teacher in Python, by its source's hash
+teach-gym submit last:constraint=soft LabelMoons                    # a teacher of the package
 teach-gym verify leaderboard/my-agent.json                          # teaches the episodes again
 ```
 
-To enter, open a pull request with the entry and the teacher's file.
+To enter, open a pull request with the entry and the teacher's file. The entries of the package's own oracles and agents
+are renewed by `make leaderboard`.
 
 {table}"""
 
@@ -64,20 +68,20 @@ def gallery(docs: Path) -> str:
         lines += [f"## {title}", "", sentence, "", "::::{grid} 1 2 2 3", ":gutter: 3", ""]
         for name in names:
             lines += [f":::{{grid-item-card}} {name}", f":link: environments/{name}", ":link-type: doc"]
-            for suffix in (".gif", ".png"):
-                if (docs / "images" / f"{name}{suffix}").is_file():
-                    lines.append(f":img-bottom: images/{name}{suffix}")
-                    break
-            lines += ["", _facts(name), ":::", ""]
+            if (docs / "images" / f"{name}.webp").is_file():
+                lines.append(f":img-bottom: images/{name}.webp")
+            lines += ["", _about(name), ":::", ""]
         lines += ["::::", ""]
     lines += ["```{toctree}", ":hidden:", ":glob:", "", "environments/*", "```", ""]
     return "\n".join(lines)
 
 
-def _facts(name: str) -> str:
-    kwargs = task_kwargs(name)
-    parts = [str(kwargs[key]).replace("_", " ") for key in ("learner", "pool") if key in kwargs]
-    return " on ".join(parts) + (", black-box" if name.startswith("BlackBox") else "")
+def _about(name: str) -> str:
+    if name in NEURAL_TASKS:
+        return (
+            "A convolutional network learns the images of CIFAR-10; the teacher chooses how two mini-batches are mixed."
+        )
+    return sentence(TaskSpec(**spec_kwargs(name)))
 
 
 def teachers() -> str:

@@ -122,6 +122,8 @@ def read_entry(path: str | Path) -> Entry:
         FileNotFoundError: no such file.
         DamagedDataError: it is no entry; the message says what is wrong.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no entry of the leaderboard at {str(path)!r}; `teach-gym submit` writes one")
     try:
         entry = json.loads(Path(path).read_text(encoding="utf-8"))
         missing = [key for key in _NEEDED if key not in entry]

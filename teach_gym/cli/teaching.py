@@ -125,12 +125,12 @@ def record(
 
     from teach_gym.calls import parse_call
     from teach_gym.integrations.minari import record_dataset
-    from teach_gym.registration import env_id
+    from teach_gym.registration import env_id, short_name
     from teach_gym.teachers import make_teacher
 
     set_data_dir(data_dir)
     short, changes = parse_call(task, "task")
-    chosen = make_teacher(teacher)
+    short, chosen = short_name(short), make_teacher(teacher)
     flavour = "-continuous" if changes.get("continuous") else ""
     found = name or f"teach_gym/{short}{flavour}-{chosen.name}-v0"
     data = record_dataset(gym.make(env_id(short), **changes), chosen, found, episodes=episodes, seed=seed, folder=out)

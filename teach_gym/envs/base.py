@@ -17,6 +17,7 @@ from teach_gym.core.layout import bounds, layout
 from teach_gym.core.randomness import Streams, draw_keys
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.envs.stepper import make_stepper
+from teach_gym.errors import closest
 from teach_gym.render.film import SIZE, Film, checked_size
 
 RENDER_MODES = ("rgb_array", "ansi")
@@ -121,7 +122,9 @@ def shown_name(spec: EnvSpec | None) -> str:
 def check_render_mode(render_mode: str | None, known: Sequence[str] = RENDER_MODES) -> None:
     """Raise a ``ValueError`` for an unknown render mode."""
     if render_mode is not None and render_mode not in known:
-        raise ValueError(f"render_mode must be None or one of {', '.join(known)}, got {render_mode!r}")
+        raise ValueError(
+            f"render_mode must be None or one of {', '.join(known)}, got {render_mode!r}{closest(render_mode, known)}"
+        )
 
 
 def check_options(options: dict[str, Any] | None) -> None:

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from teach_gym.errors import DamagedDataError
+from teach_gym.errors import DamagedDataError, closest
 
 FOLDER = Path(__file__).parent
 SUFFIX = ".safetensors"
@@ -61,7 +61,9 @@ def find(name: str | Path) -> Path:
         return Path(name)
     card = index().get(str(name))
     if card is None:
-        raise FileNotFoundError(f"no teacher at {str(name)!r}; pretrained ones: {', '.join(index()) or 'none'}")
+        raise FileNotFoundError(
+            f"no teacher at {str(name)!r}; pretrained ones: {', '.join(index()) or 'none'}{closest(name, index())}"
+        )
     path = place(str(name))
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != card["sha256"]:
         raise DamagedDataError(f"{path} is missing or its SHA-256 is not that of its card; install the package again")

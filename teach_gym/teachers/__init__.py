@@ -103,7 +103,7 @@ def parse_teacher(text: str) -> tuple[str, dict[str, Any]]:
 
 def _is_file(text: str) -> bool:
     """Whether a text stands for a teacher's file, be it there or not."""
-    return text in index() or text.endswith(SUFFIX)
+    return text in index() or text.endswith(SUFFIX) or "/" in text.partition(":")[0]
 
 
 def canonical_teacher(text: str) -> str:

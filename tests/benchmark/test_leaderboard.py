@@ -16,7 +16,9 @@ from teach_gym.benchmark.leaderboard import SEEDS, read_entry, submit, table, ve
 from teach_gym.cli import main
 from teach_gym.core.build import make_task
 from teach_gym.errors import DamagedDataError
+from teach_gym.registration import TASKS
 from teach_gym.teachers import make_teacher, teach_episodes
+from tools import leaderboard as tool
 
 CODE = """
 import numpy as np
@@ -135,3 +137,58 @@ def test_the_table_orders_entries_by_task_and_score(entry: Path) -> None:
     entry.with_name("other.json").write_text(json.dumps({**about, "name": "other", "score": 99.0}))
     lines = table(entry.parent).splitlines()
     assert lines[2].split(" | ")[1] == "other" and lines[3].split(" | ")[1] == "mine"
+
+
+@pytest.mark.parametrize("teacher", ["last:constraint=soft", "greedy", AGENT])
+def test_teachers_of_the_package_enter_by_their_names(teacher: str, tmp_path: Path) -> None:
+    task = task_of(teacher) if "/" in teacher else "LabelMoons"
+    assert main(["submit", teacher, task, "--folder", str(tmp_path)]) == 0
+    (path,) = tmp_path.iterdir()
+    about = read_entry(path)
+    assert about["teacher"]["builtin"] == teacher and path.stem == about["name"]
+    ends = teach_episodes(make_task(task), make_teacher(teacher), SEEDS[:12])[1]
+    np.testing.assert_array_equal([float.fromhex(d) for d in about["ends"]], ends)
+    assert verify(path) == [] and f"`{teacher}`" in table(tmp_path)
+    about["teacher"]["builtin"] = "passive"
+    path.write_text(json.dumps(about))
+    assert any("final values differ" in problem for problem in verify(path))
+
+
+def test_an_unknown_teacher_gets_the_nearest_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="did you mean 'greedy'"):
+        submit("gredy", "LabelMoons", "x", tmp_path)
+
+
+def test_entries_of_the_package_are_written_renewed_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tool, "SEEDS", SEEDS[:12])
+    monkeypatch.setattr(tool, "ORACLES", ("greedy", "imt", "last"))
+    assert len(tool.renew(tmp_path, ["LabelMoons"])) == 3 + ("ppo/LabelMoons-v0" in pretrained.index())
+    assert {path.stem for path in tmp_path.iterdir()} >= {"LabelMoons-greedy", "LabelMoons-last"}
+    assert tool.renew(tmp_path, ["LabelMoons"]) == []
+    path = tmp_path / "LabelMoons-last.json"
+    whole = path.read_text()
+    path.write_text(json.dumps({**json.loads(whole), "score": 7.0}))
+    assert tool.renew(tmp_path, ["LabelMoons"]) == [path] and path.read_text() == whole
+    monkeypatch.setattr(tool, "ORACLES", ("greedy",))
+    assert tool.renew(tmp_path, ["LabelMoons"]) == [] and not path.exists()
+
+
+BOARD = sorted((Path(__file__).parents[2] / "leaderboard").glob("*.json"))
+
+
+def test_the_committed_entries_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaderboard, "SEEDS", SEEDS)
+    entries = [read_entry(path) for path in BOARD]
+    assert [entry["name"] for entry in entries] == [path.stem for path in BOARD]
+    assert {entry["task"].partition(":")[0] for entry in entries} <= set(TASKS)
+    trained = {entry["teacher"]["sha256"] for entry in entries if "/" in entry["teacher"].get("builtin", "")}
+    assert trained <= {card["sha256"] for card in pretrained.index().values()}, "run: make leaderboard"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", BOARD, ids=lambda path: path.stem)
+def test_the_committed_entries_are_confirmed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaderboard, "SEEDS", SEEDS)
+    assert verify(path) == []

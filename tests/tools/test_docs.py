@@ -12,13 +12,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from conftest import names
+from PIL import Image
 
 from teach_gym.core.build import make_task
 from teach_gym.core.media import CONTINUOUS_MEDIA, MEDIA
 from teach_gym.errors import DataNotFoundError
 from teach_gym.registration import NEURAL_TASKS, NOTES, TASKS, env_id
 from tools import docs
-from tools.pages import HEADINGS, PICTURED, neural_page, page
+from tools.pages import HEADINGS, neural_page, page
 
 FOLDER = Path(__file__).parents[2] / "docs" / "environments"
 HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -135,9 +136,26 @@ def test_descriptions_list_no_actions(medium: str) -> None:
     assert not re.search(r"\{[\d., ]+\}", described)
 
 
-def test_every_pictured_task_has_its_picture() -> None:
-    for name in PICTURED:
-        assert (FOLDER.parent / "images" / f"{name}.png").is_file()
+def test_every_task_has_a_picture_and_a_moving_lesson_and_they_are_small() -> None:
+    images = FOLDER.parent / "images"
+    for name in TASKS:
+        text = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+        for file, least in ((f"{name}.png", 1), (f"{name}.webp", 5)):
+            assert f"(../images/{file})" in text
+            with Image.open(images / file) as image:
+                assert getattr(image, "n_frames", 1) >= least
+    assert sum(path.stat().st_size for path in images.rglob("*") if path.is_file()) < 6_500_000
+
+
+def test_pictures_are_drawn_from_the_task(tmp_path: Path) -> None:
+    still, moving = None, None
+    for path in docs.write_images(tmp_path, ["SelectMoons"]):
+        with Image.open(path) as image:
+            if path.suffix == ".png":
+                still = image.size
+            else:
+                moving = (image.size, image.n_frames)
+    assert still == (640, 360) and moving == (docs.IMAGE_SIZE, 21)
 
 
 def test_check_names_missing_and_changed_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

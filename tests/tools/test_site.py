@@ -51,6 +51,6 @@ def test_sphinx_builds_the_site_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert "LabelMoons.gif" in html
+    assert "LabelMoons.webp" in html
     outside = re.findall(r"(?:src|href)=\"(https?://[^\"]+\.(?:js|css|woff2?))", html)
     assert not outside, "scripts, styles and fonts come with the site"
