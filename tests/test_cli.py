@@ -116,7 +116,7 @@ def test_render(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["bench", "smoke", "--out", "a\0b"], "must not hold the character NUL"),
         (["bench", "smoke", "--tasks", "LabelMoons:colour=1"], "has no option colour"),
         (["report", "nowhere.jsonl"], "'nowhere.jsonl' not found"),
-        (["render", "LabelMoons", "--steps", "1", "--out", "film.mp4"], ".gif or .png"),
+        (["render", "LabelMoons", "--steps", "1", "--out", "film.avi"], ".mp4 or .png"),
         (["render", "LabelMoons", "gready"], "did you mean 'greedy'"),
         (["data", "mnsit"], "did you mean 'mnist'"),
         (["bench", "smoke", "--tasks", "LabelMNIST", "--data-dir", "nowhere"], "data mnist --data-dir nowhere"),

@@ -17,7 +17,8 @@ from teach_gym.core.layout import layout
 from teach_gym.core.observe import OBSERVATIONS
 from teach_gym.core.state import Task
 from teach_gym.envs.base import action_space, observation_space
-from teach_gym.registration import NEURAL_TASKS, NOTES, VERSION, env_id
+from teach_gym.registration import NEURAL_TASKS, VERSION, env_id
+from tools.notes import NOTES
 
 HEADINGS = (
     "Description",

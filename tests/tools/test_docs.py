@@ -17,8 +17,9 @@ from PIL import Image
 from teach_gym.core.build import make_task
 from teach_gym.core.media import CONTINUOUS_MEDIA, MEDIA
 from teach_gym.errors import DataNotFoundError
-from teach_gym.registration import NEURAL_TASKS, NOTES, TASKS, env_id
+from teach_gym.registration import NEURAL_TASKS, TASKS, env_id
 from tools import docs
+from tools.notes import NOTES
 from tools.pages import HEADINGS, neural_page, page
 
 FOLDER = Path(__file__).parents[2] / "docs" / "environments"
