@@ -11,7 +11,7 @@ export PYTHONUNBUFFERED = 1
 
 COMMA := ,
 
-.PHONY: help agents bench demo leaderboard tune test test-slow lint docs site results papers speed calibrate clean
+.PHONY: help agents agents-blackbox bench demo leaderboard tune test test-slow lint docs site results papers speed calibrate clean
 
 help:  ## the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | awk -F '\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -103,6 +103,10 @@ leaderboard: $(VENV)/.bench  ## leaderboard/*.json of the oracles and the pretra
 
 agents: $(VENV)/.test  ## docs/results/agents.md: trains all agents (hours; a second call resumes; MNIST needs the data)
 	$(BIN)/python agents/scoreboard.py --out runs/agents --page docs/results/agents.md
+
+agents-blackbox: $(VENV)/.test  ## docs/results/agents-blackbox.md and label-noise.md: the agents without w* (an hour)
+	$(BIN)/python agents/blackbox.py --out runs/agents --page docs/results/agents-blackbox.md
+	$(BIN)/python agents/label_noise.py --out runs/agents --page docs/results/label-noise.md
 
 speed: $(VENV)/.test  ## docs/results/speed.md: speed as ratios, measured on this machine
 	$(BIN)/python -m tools.speed --out docs/results/speed.md

@@ -29,7 +29,8 @@ BASE = {"policy": "MlpPolicy", "n_timesteps": 1000}
 def test_the_shipped_files(algo: str) -> None:
     path = hyperparams_file(algo)
     entries = yaml.safe_load(path.read_text())
-    assert set(entries) <= {"default", "lookahead", "farsighted", "long", "careful", *map(env_id, TASKS)}  # merged
+    merged = {"default", "lookahead", "farsighted", "long", "careful", "black_box"}  # the words entries are merged from
+    assert set(entries) <= {*merged, *map(env_id, TASKS)}
     for name in TASKS:
         chosen = sb3_hyperparams(algo, read_hyperparams(path, name))
         if "n_steps" in chosen.arguments and algo == "ppo":  # no short mini-batch at the end of a rollout
@@ -40,7 +41,7 @@ def test_the_shipped_files(algo: str) -> None:
 def test_the_shipped_file_of_reinforce() -> None:
     path = hyperparams_file("reinforce")
     entries = yaml.safe_load(path.read_text())
-    assert set(entries) <= {"default", "lookahead", "farsighted", "long", *map(env_id, TASKS)}
+    assert set(entries) <= {"default", "lookahead", "farsighted", "long", "black_box", *map(env_id, TASKS)}
     updates = {name: reinforce_settings(read_hyperparams(path, name), TASKS[name]["budget"]).updates for name in TASKS}
     assert updates["LabelMoons"] == updates["LabelDigits"] == 8
 

@@ -1,0 +1,231 @@
+"""The scoreboard of the agents without w*: train them, score them, and write docs/results/agents-blackbox.md.
+
+    python agents/blackbox.py --out runs/agents --page docs/results/agents-blackbox.md
+
+Trainings are those of ``trainings.py``: separate processes, finished ones are not repeated. They use the seeds 1, 2,
+...; settings are chosen with seed 0.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tyro
+from trainings import Args, Training, carry_out, done
+
+from teach_gym.benchmark.evaluation import Evaluation
+from teach_gym.benchmark.measure import best_reference
+from teach_gym.benchmark.score import Estimate, Paired, training_score
+from teach_gym.benchmark.suite import PASSIVE, cached_task, task_spec
+from teach_gym.benchmark.tables import markdown_table
+from teach_gym.files import write_text
+from teach_gym.registration import TASKS, env_id
+from teach_gym.teachers import make_teacher
+from teach_gym.teachers.agent import Agent, publish
+
+NOISY = ("BlackBoxNoisyDigits", "BlackBoxNoisyMNIST")
+"""The tasks with wrong labels, which have a page of their own (``label_noise.py``); left out unless asked for."""
+BLACK_BOX = tuple(name for name, kwargs in TASKS.items() if kwargs.get("observation") == "black_box")
+ALGOS = ("ppo", "dqn", "reinforce")
+ORACLES = ("holdout_greedy", "holdout_rehearsal", "greedy")
+FIRST_SEED = 3_500_000
+"""The evaluation seeds start here."""
+POLICY = "policy.safetensors"
+Floats = npt.NDArray[np.float64]
+
+
+class Row(NamedTuple):
+    """What a teacher, or all trainings of an algorithm, reached on a task.
+
+    Attributes:
+        score: the teaching score by the hold-out loss.
+        loss: (T, S) hold-out loss at the end of each episode; oracles have T = 1.
+        accuracy: mean test accuracy.
+        distance: mean distance to w*.
+    """
+
+    score: Estimate
+    loss: Floats
+    accuracy: float
+    distance: float
+
+
+def plan(args: Args) -> list[Training]:
+    """All trainings, the first seed of every task and algorithm first."""
+    wanted = [task for task in BLACK_BOX if (task in args.tasks if args.tasks else task not in NOISY)]
+    seeds = {"ppo": args.seeds}
+    return sorted(
+        (
+            Training(algo, task, seed)
+            for task in wanted
+            for algo in ALGOS
+            if algo in args.algos
+            for seed in range(1, 1 + seeds.get(algo, args.other_seeds))
+        ),
+        key=lambda training: training.seed,
+    )
+
+
+class Board:
+    """The scores of the agents trained so far."""
+
+    def __init__(self, args: Args) -> None:
+        self.args = args
+        self.trainings = [training for training in plan(args) if done(training, args.out)]
+        self.tasks = [task for task in BLACK_BOX if any(training.task == task for training in self.trainings)]
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019  # one board lives as long as the program
+    def evaluation(self, task: str) -> Evaluation:
+        """The evaluation of a task on this page's seeds."""
+        return Evaluation(cached_task(task_spec(task)[1]), range(FIRST_SEED, FIRST_SEED + self.args.episodes))
+
+    def runs(self, algo: str, task: str) -> list[Training]:
+        """The trainings of an algorithm on a task."""
+        return [training for training in self.trainings if (training.algo, training.task) == (algo, task)]
+
+    @functools.cache  # noqa: B019
+    def row(self, teacher: str, task: str) -> Row | None:
+        """What an algorithm's agents, or an oracle, reach on a task; None without trainings."""
+        if teacher in ALGOS:
+            paths = [training.folder(self.args.out) / POLICY for training in self.runs(teacher, task)]
+            return self.measured(task, [Agent(path=path) for path in paths]) if paths else None
+        return self.measured(task, [make_teacher(teacher)])
+
+    def measured(self, task: str, teachers: Sequence[object]) -> Row:
+        """What teachers reach on a task."""
+        evaluation = self.evaluation(task)
+        ends = [evaluation.ends(teacher) for teacher in teachers]  # type: ignore[arg-type]
+        loss = np.stack([end[evaluation.measure.metric] for end in ends])
+        references = evaluation.references
+        reference = references[best_reference(references, evaluation.measure)]
+        score = training_score(Paired(references[PASSIVE], reference, loss))
+        accuracy, distance = (float(np.mean([end[name] for end in ends])) for name in evaluation.measure.beside)
+        return Row(score, loss, accuracy, distance)
+
+    def cost(self, algo: str, task: str) -> str:
+        """Number of trainings, steps of each, and their median time in seconds."""
+        runs = self.runs(algo, task)
+        if not runs:
+            return ""
+        found = [json.loads((training.folder(self.args.out) / "score.json").read_text()) for training in runs]
+        seconds = np.median([entry["seconds"] for entry in found])
+        return f"{len(runs)} x {found[0]['steps'] / 1e6:.2g} M, {seconds:.0f} s"
+
+
+def words(row: Row | None) -> str:
+    """A score in a cell, in bold where its interval lies above that of plain SGD."""
+    if row is None:
+        return ""
+    text = f"{row.score.value:.2f} [{row.score.low:.2f}, {row.score.high:.2f}]"
+    return f"**{text}**" if row.score.low > 0 else text
+
+
+def tables(board: Board) -> tuple[list[list[str]], list[list[str]], list[list[str]]]:
+    """Rows of the tables of scores, of test accuracy with the distance, and of costs."""
+    scores, beside, costs = [], [], []
+    for task in board.tasks:
+        rows = [board.row(name, task) for name in (*ALGOS, *ORACLES)]
+        plain = board.row(PASSIVE, task)
+        scores.append([task, *map(words, rows)])
+        shown = (f"{row.accuracy:.3f}, {row.distance:.2f}" if row else "" for row in (plain, *rows))
+        beside.append([task, *shown])
+        costs.append([task, *(board.cost(algo, task) for algo in ALGOS)])
+    return scores, beside, costs
+
+
+def best_agents(board: Board) -> dict[str, Row]:
+    """The best algorithm's row of every task."""
+    found = {}
+    for task in board.tasks:
+        rows = [row for algo in ALGOS if (row := board.row(algo, task)) is not None]
+        found[task] = max(rows, key=lambda row: row.score.value)
+    return found
+
+
+def beats(board: Board, task: str, row: Row, oracle: str = "holdout_greedy") -> bool:
+    """Whether the agents' mean hold-out loss is below an oracle's."""
+    other = board.row(oracle, task)
+    assert other is not None
+    return bool(row.loss.mean() < other.loss.mean())
+
+
+def publish_first(board: Board) -> Iterable[str]:
+    """Publish the first training of PPO on every task in the package, with its score and command."""
+    for task in board.tasks:
+        for training in board.runs("ppo", task)[:1]:
+            path = training.folder(board.args.out) / POLICY
+            score = board.measured(task, [Agent(path=path)]).score
+            name = f"ppo/{env_id(task).partition('/')[2]}"
+            card = {"score": score.value, "low": score.low, "high": score.high, "episodes": board.args.episodes}
+            publish(path, name, **card, first_seed=FIRST_SEED, command=command(training, board.args.out))
+            yield name
+
+
+def command(training: Training, out: Path) -> str:
+    """The command of a finished training: new episodes start at each evaluation, so their interval matters."""
+    config = json.loads((training.folder(out) / "config.json").read_text(encoding="utf-8"))
+    *words, option, folder = training.command(Path("runs/agents"))
+    return " ".join(["teach-gym", *words, "--eval-every", str(config["config"]["eval_every"]), option, folder])
+
+
+def page(board: Board) -> str:
+    """The page in Markdown."""
+    scores, beside, costs = tables(board)
+    best = best_agents(board)
+    better = [task for task, row in best.items() if beats(board, task, row)]
+    intro = (Path(__file__).parent / "blackbox.md").read_text(encoding="utf-8")
+    intro = intro.format(
+        episodes=board.args.episodes,
+        first=FIRST_SEED,
+        above_sgd=sum(row.score.low > 0 for row in best.values()),
+        above_greedy=len(better),
+        which=f": {', '.join(better)}" if better else "",
+        tasks=len(best),
+    )
+    heads = ["PPO", "DQN", "REINFORCE"]
+    oracles = [f"`{name}`" for name in ORACLES]
+    parts = [
+        intro.rstrip(),
+        "## Score by the loss on hold-out rows",
+        markdown_table(["Task", *heads, *oracles], scores),
+        "## Test accuracy, and distance to w\\*",
+        markdown_table(["Task", "plain SGD", *heads, *oracles], beside),
+        "## Costs",
+        markdown_table(["Task", *(f"{name}: trainings, steps, CPU" for name in heads)], costs),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> int:
+    """Train, score, write; the exit code is 2 after a user error and 1 if trainings failed."""
+    args = tyro.cli(Args, default=Args(episodes=1000, seeds=3))
+    args.out = args.out.resolve()
+    try:
+        if args.train:
+            carry_out(plan(args), args)
+        board = Board(args)
+        text = page(board)
+        if args.publish:
+            print("\n".join(publish_first(board)))
+        if args.page is None:
+            print(text)
+        else:
+            write_text(args.page, text)
+    except (ValueError, TypeError, OSError) as error:
+        print(f"blackbox: error: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        print(f"blackbox: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
