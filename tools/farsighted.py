@@ -1,7 +1,7 @@
 """The far-sighted oracle's settings, and the page about it.
 
 ``python -m tools.farsighted tune`` looks for the settings of every registered task on tuning episodes and writes the
-teacher's record. ``python -m tools.farsighted page`` renews the table and the figure of ``docs/far-sighted.md``.
+teacher's record. ``python -m tools.farsighted page`` renews the tables and the figure of ``docs/far-sighted.md``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from teach_gym.core.state import Task
 from teach_gym.files import write_text
 from teach_gym.registration import TASKS
 from teach_gym.teachers import make_teacher, teach_episodes
+from tools import farsighted_page
 
 RECORD = Path(foresight.__file__).with_name(foresight.RECORD)
 FIRST_SEED = 2_000_000
@@ -82,7 +82,7 @@ def tune(names: Sequence[str], out: Path) -> None:
     found: dict[str, dict[str, Any]] = {}
     for name in names:
         spec = TaskSpec(**TASKS[name])
-        if spec.observation == "black_box" or spec.learner.startswith("mlp"):
+        if spec.observation.startswith("black_box") or spec.learner.startswith("mlp"):
             continue
         if known.get(name, {}).get("digest") == digest(spec):
             found[name] = known[name]
@@ -94,8 +94,7 @@ def tune(names: Sequence[str], out: Path) -> None:
         table = [entry["coarse"] for name, entry in found.items() if TASKS[name]["medium"] == medium]
         media[medium] = {"settings": GRID[int(np.mean(table, axis=0).argmax())]._asdict()}
     record = {"seeds": [FIRST_SEED, FIRST_SEED + COARSE + FINE], "media": media, "tasks": found, "grid": grid}
-    innermost = re.compile(r"[\[{][^\[\]{}]*[\]}]")
-    write_text(out, innermost.sub(lambda match: " ".join(match[0].split()), json.dumps(record, indent=1)) + "\n")
+    write_text(out, farsighted_page.compact(record))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,9 +103,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     tuning = commands.add_parser("tune", help="look for the settings of all registered tasks")
     tuning.add_argument("--out", type=Path, default=RECORD)
+    paging = commands.add_parser("page", help="measure what the page's record lacks, and write its tables and figure")
+    paging.add_argument("--docs", type=Path, default=farsighted_page.DOCS)
+    paging.add_argument("--again", action="store_true", help="measure everything, whatever the record holds")
     options = parser.parse_args(arguments)
     if options.command == "tune":
         tune(tuple(TASKS), options.out)
+    else:
+        record = options.docs / farsighted_page.RECORD
+        farsighted_page.write(options.docs, farsighted_page.measured(record, again=options.again))
     return 0
 
 

@@ -90,7 +90,8 @@ def teachers() -> str:
         "# Teachers",
         "",
         "A teacher is a callable on (task, state). `teach_gym.make_teacher(name, **options)` makes one; on the command "
-        "line its options follow a colon: `last:constraint=soft`.",
+        "line its options follow a colon: `last:constraint=soft`. [Far-sighted teaching](far-sighted.md) derives `lqr` "
+        "and `last:horizon=budget`.",
         "",
     ]
     for name in TEACHERS:

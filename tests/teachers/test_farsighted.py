@@ -282,6 +282,7 @@ def test_tasks_without_a_closed_form_are_refused() -> None:
     for name, options in (("lqr", {}), ("last", {"horizon": 3})):
         with pytest.raises(ValueError, match="without a hidden layer, this one is 'mlp_logistic'"):
             make_teacher(name, **options).check(hidden)
+    make_teacher("lqr", fitted=1).check(hidden)
     drawn = make_task(**{**CASES["decay"], "learning_rate": [0.1, 0.2]})
     with pytest.raises(ValueError, match="draws learning_rate"):
         make_teacher("last", horizon="budget").check(drawn)

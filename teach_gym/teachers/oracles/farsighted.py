@@ -10,6 +10,7 @@ import numpy as np
 from teach_gym.core.backend import Array
 from teach_gym.core.farsighted import Farsight, check_linear, farsight
 from teach_gym.core.foresight import Settings, settings
+from teach_gym.core.learner import MLPLearner
 from teach_gym.core.medium import LabelOffset
 from teach_gym.core.outputs import SOFTMAX
 from teach_gym.core.state import Example, Task, TeachState
@@ -19,6 +20,7 @@ from teach_gym.teachers.actions import nearest_action
 from teach_gym.teachers.base import Choice, Teacher, check_settled
 from teach_gym.teachers.oracles.fitted import fit
 from teach_gym.teachers.oracles.labels import Constraint, greedy_labels
+from teach_gym.teachers.oracles.tangent import Measured, iterate
 
 _GRID = 17
 _ZOOMS = 4
@@ -28,6 +30,11 @@ _MOST_COORDINATES = 16
 @functools.lru_cache(maxsize=8)
 def _fitted(task: Task, chosen: Settings, rounds: int) -> Farsight:
     return fit(farsight(task, *chosen), rounds)
+
+
+@functools.lru_cache(maxsize=8)
+def _measured(task: Task, rounds: int) -> Measured:
+    return iterate(task, rounds)
 
 
 @dataclass
@@ -48,7 +55,9 @@ class FarSighted(Teacher):
         drift: share in [0, 1] of the gradient at w* on given labels that is counted on.
         curvature: share in [0, 1] of the loss's curvature at w* that is counted on.
         fitted: rounds of fitted value iteration on simulated episodes (``teach_gym.teachers.oracles.fitted``), once for
-            each task, seconds to minutes; 0 for none.
+            each task, seconds to minutes; 0 for none. Learners with a hidden layer have no closed form and need at
+            least one round, which measures the cost-to-go of the policy before it
+            (``teach_gym.teachers.oracles.tangent``).
 
     Raises:
         ValueError: a number out of its range.
@@ -68,13 +77,19 @@ class FarSighted(Teacher):
         within("fitted", self.fitted, "[0, inf)", integer=True)
 
     def check(self, task: Task) -> None:
-        """Raise a ``ValueError`` for a learner with a hidden layer; fitting also needs one pool and learning rate."""
-        check_linear(task, f"teacher {self.name!r}")
-        if self.fitted:
+        """Raise a ``ValueError`` for a learner with a hidden layer without ``fitted``.
+
+        Fitting needs one pool and learning rate.
+        """
+        if not self.fitted:
+            check_linear(task, f"teacher {self.name!r} without fitted=1")
+        else:
             check_settled(task, self.name, "learning_rate", "pool_seed")
 
-    def farsight(self, task: Task) -> Farsight:
+    def farsight(self, task: Task) -> Farsight | Measured:
         """The cost-to-go this teacher goes by."""
+        if isinstance(task.learner, MLPLearner) and self.fitted:
+            return _measured(task, self.fitted)
         found = settings(task.spec)
         own = {what: getattr(self, what) for what in Settings._fields if getattr(self, what) is not None}
         chosen = found._replace(**own)
@@ -91,11 +106,11 @@ class FarSighted(Teacher):
         return task.n_actions * task.spec.batch_size
 
 
-def _continuous(far: Farsight, state: TeachState, best: Array) -> Array:
+def _continuous(far: Farsight | Measured, state: TeachState, best: Array) -> Array:
     """Continuous actions (B, *Box shape) at least as good as discrete ones (B,)."""
     task, x = far.task, state.x[:, 0]
     action = nearest_action(task, state, compose(task, state, task.medium.decode(best)))
-    if task.spec.medium == "label":
+    if task.spec.medium == "label" and isinstance(far, Farsight):
         left = np.maximum(task.spec.budget - state.t - 1, 0)
         free = greedy_labels(task, state, x, state.y[:, 0], Constraint(), pull=far.pull(state, x, left))
         nearest = nearest_action(task, state, Example(x, free))
@@ -106,17 +121,17 @@ def _continuous(far: Farsight, state: TeachState, best: Array) -> Array:
     return _searched(far, state, action)
 
 
-def _cost(far: Farsight, state: TeachState, action: Array) -> Array:
+def _cost(far: Farsight | Measured, state: TeachState, action: Array) -> Array:
     """Cost-to-go after continuous actions (..., B, *Box shape), relative: (..., B)."""
     return far.after(state, compose(far.task, state, decode(far.task, action)), relative=True)
 
 
-def _better(far: Farsight, state: TeachState, first: Array, second: Array) -> Array:
+def _better(far: Farsight | Measured, state: TeachState, first: Array, second: Array) -> Array:
     wins = _cost(far, state, second) < _cost(far, state, first)
     return np.where(wins.reshape(-1, *(1,) * (first.ndim - 1)), second, first)
 
 
-def _searched(far: Farsight, state: TeachState, action: Array) -> Array:
+def _searched(far: Farsight | Measured, state: TeachState, action: Array) -> Array:
     """Cyclic search along the coordinates of the Box on ever finer grids, never to a higher cost: (B, *Box shape)."""
     low, high = far.task.medium.low, far.task.medium.high
     assert low is not None and high is not None

@@ -19,10 +19,10 @@ import numpy as np
 
 from teach_gym.core.costtogo import CostToGo, Floats, Form
 from teach_gym.core.farsighted import Farsight, Outlook
-from teach_gym.core.randomness import Streams
 from teach_gym.core.resting import blocks_of, resting
 from teach_gym.core.state import TeachState
-from teach_gym.core.task import reset, sources, step
+from teach_gym.core.task import sources
+from teach_gym.teachers.oracles.tangent import episodes_of
 
 EPISODES = 1000
 """Simulated episodes of a round; a sweep uses those of the last ``MEMORY`` rounds."""
@@ -46,24 +46,15 @@ def fit(far: Farsight, rounds: int, episodes: int = EPISODES) -> Farsight:
         episodes: number of simulated episodes for each, and for validation.
     """
     closed, validation = far.outlooks[0][0], range(FIRST_SEED - episodes, FIRST_SEED)
-    best, least = far, _episodes(far, validation)[-1].distance.mean()
+    best, least = far, episodes_of(far, validation)[-1].distance.mean()
     seen: list[list[TeachState]] = []
     for first in range(FIRST_SEED, FIRST_SEED + rounds * episodes, episodes):
-        seen = [*seen, _episodes(far, range(first, first + episodes))][-MEMORY:]
+        seen = [*seen, episodes_of(far, range(first, first + episodes))][-MEMORY:]
         far = dataclasses.replace(far, outlooks=((_swept(far, closed, seen),),))
-        end = _episodes(far, validation)[-1].distance.mean()
+        end = episodes_of(far, validation)[-1].distance.mean()
         if end < least:
             best, least = far, end
     return best
-
-
-def _episodes(far: Farsight, seeds: range) -> list[TeachState]:
-    """The states at t = 0 .. H of episodes of the policy of least cost-to-go."""
-    states = [reset(far.task, Streams.from_seeds(seeds))]
-    for _ in range(far.task.spec.budget):
-        with np.errstate(over="ignore", invalid="ignore"):
-            states.append(step(far.task, states[-1], far.outcomes(states[-1], relative=True).argmin(0)).state)
-    return states
 
 
 def _swept(far: Farsight, closed: Outlook, seen: list[list[TeachState]]) -> Outlook:
