@@ -118,9 +118,9 @@ def _built(spec: TaskSpec) -> Task:
         holdout=_holdout(spec, learner, pool, remembers),
         remembers=remembers,
     )
-    for field, name in FARSIGHTED.items():
-        if getattr(spec, field) == name:
-            check_linear(task, f"{field} {name!r}")
+    for field, values in FARSIGHTED.items():
+        if getattr(spec, field) in values:
+            check_linear(task, f"{field} {getattr(spec, field)!r}")
     return task
 
 

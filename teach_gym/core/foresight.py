@@ -18,7 +18,7 @@ from teach_gym.core.state import Task
 
 RECORD = "farsighted.json"
 """The settings found on tuning episodes, beside this module; written by ``python -m tools.farsighted tune``."""
-FARSIGHTED = {"observation": "farsighted", "reward": "farsighted_progress"}
+FARSIGHTED = {"observation": ("farsighted", "universal"), "reward": ("farsighted_progress",)}
 """The values of a task's fields that need a cost-to-go."""
 DECIDING = (
     *("learner", "pool", "medium", "target", "budget", "learning_rate", "momentum", "nesterov", "weight_decay"),

@@ -15,6 +15,7 @@ from teach_gym.core.foresight import foresight
 from teach_gym.core.spec import is_drawn
 from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import coast, teach
+from teach_gym.core.views import LEAST_SHARE, VIEWS, judged, viewed
 
 
 def _w(task: Task, state: TeachState) -> Array:
@@ -79,7 +80,7 @@ def _gap(task: Task, state: TeachState) -> Array:
 
 
 def _log_distance(task: Task, state: TeachState) -> Array:
-    return namespace(state.w).log(state.distance / state.initial_distance + _LEAST_SHARE)
+    return namespace(state.w).log(state.distance / state.initial_distance + LEAST_SHARE)
 
 
 def _outlook(task: Task, state: TeachState) -> Array:
@@ -101,13 +102,9 @@ def _compared(now: Array, initial: Array, after: Array) -> Array:
         (1 + A, B).
     """
     best = after.min(0)
-    gain = (now - best) / (now + _LEAST_SHARE * initial)
+    gain = (now - best) / (now + LEAST_SHARE * initial)
     unit = after.mean(0) - best + 1e-9 * initial
     return np.concatenate([gain[None], (after - best) / unit])
-
-
-_LEAST_SHARE = 1e-4
-"""Shares of the initial distance far below this look the same to an agent."""
 
 
 def lookahead(task: Task) -> list[Entry]:
@@ -167,14 +164,30 @@ def _aim(task: Task, state: TeachState) -> Array:
 
 
 def _farsight(task: Task, state: TeachState) -> Array:
-    found = foresight(task).prospects(state)
-    alone, after = (np.sqrt(np.maximum(costs, 0.0)) for costs in (found.alone, found.relative))
-    expected = np.sqrt(np.exp(found.log_scale) * alone**2 + found.untaught)
-    best = after.min(0)
-    gain = (alone - best) / (alone + best + 1e-300)
-    shortfall = (after - best) / (after.mean(0) - best + 1e-9 * alone + 1e-300)
-    rows = [np.log(expected / state.initial_distance + _LEAST_SHARE), gain, *shortfall]
-    return np.stack(rows, axis=1)
+    found = judged(foresight(task), state)
+    return np.stack([found.expected, found.gain, *found.shortfalls], axis=1)
+
+
+def universal(task: Task) -> list[Entry]:
+    """What an agent needs that is to teach tasks it never saw: numbers that mean the same in every task.
+
+    The costs of all actions under several assumptions about later control (``teach_gym.core.views``). The first entries
+    are the same for all actions; the last ones are those of each action, which an agent may judge one by one
+    (``teach_gym.teachers.perceptron.Network``, form ``each``), whatever their number.
+
+    Raises:
+        ValueError: a learner with a hidden layer.
+    """
+    check_linear(task, "the observation 'universal'")
+    inf, views = float("inf"), len(VIEWS)
+    text = f"for each of {views} assumptions about later control the log of the distance to be expected at the end if "
+    text += "this step teaches nothing, as a share of the initial one, and what the best action gains of it; then for "
+    text += "each assumption how much farther each action ends than the best, in units of their mean"
+    return [
+        ("log_distance", 1, -inf, inf, "log of the distance as a share of the initial distance", _log_distance),
+        ("budget", 1, 0.0, 1.0, "share of the teaching budget that remains", _budget),
+        ("views", views * (2 + task.n_actions), -inf, inf, text, viewed),
+    ]
 
 
 def _end(task: Task) -> list[Entry]:
@@ -274,6 +287,7 @@ OBSERVATIONS: dict[str, Callable[[Task], list[Entry]]] = {
     "omniscient": omniscient,
     "lookahead": lookahead,
     "farsighted": farsighted,
+    "universal": universal,
     "full": full,
     "black_box": black_box,
     "black_box_trial": black_box_trial,

@@ -10,7 +10,9 @@ from torch import nn
 from teach_gym.teachers.perceptron import ACTIVATIONS, Floats, Network, Normalization
 
 
-def network_of_modules(parts: Sequence[nn.Module], form: str, normalization: Normalization | None = None) -> Network:
+def network_of_modules(
+    parts: Sequence[nn.Module], form: str, normalization: Normalization | None = None, shared: int = 0
+) -> Network:
     """The network that applies torch modules one after the other.
 
     Args:
@@ -18,6 +20,7 @@ def network_of_modules(parts: Sequence[nn.Module], form: str, normalization: Nor
             ``nn.Identity`` are skipped.
         form: what the last layer gives, a key of ``teach_gym.teachers.perceptron.FORMS``.
         normalization: applied to observations first, or None.
+        shared: number of shared entries, with the form ``each``.
 
     Raises:
         TypeError: other layers.
@@ -34,7 +37,7 @@ def network_of_modules(parts: Sequence[nn.Module], form: str, normalization: Nor
             f"cannot save these layers: {found}; they must be linear with one kind of activation between them, "
             f"one of {', '.join(ACTIVATIONS)} with torch's default arguments"
         )
-    return Network([_arrays(m) for m in linear], next(iter(kinds), "Tanh"), form, normalization)
+    return Network([_arrays(m) for m in linear], next(iter(kinds), "Tanh"), form, normalization, shared)
 
 
 def _arrays(layer: Any) -> tuple[Floats, Floats]:

@@ -65,7 +65,8 @@ class Agent(FromFile):
             layers = list(zip(weights, biases, strict=True))
             statistics = about["normalization"]
             normalization = None if statistics is None else Normalization(**statistics)
-            return Loaded(Network(layers, about["activation"], about["form"], normalization), saved.spec, saved.card)
+            network = Network(layers, about["activation"], about["form"], normalization, about.get("shared", 0))
+            return Loaded(network, saved.spec, saved.card)
 
     @property
     def network(self) -> Network:
@@ -76,10 +77,14 @@ class Agent(FromFile):
     def facts(self, task: Task) -> tuple[Facts, Facts]:
         """The observation and the actions, with their sizes."""
         kind, shown = (self.spec or task.spec).observation, sum(block.size for block in layout(task, self.spec))
-        ours = _actions(self.network.n_outputs, continuous=self.network.form != "scores")
+        entries = self.network.observation_size(task.n_actions)
+        if self.network.form == "each":
+            ours = "any discrete actions" if task.spec.continuous else _actions(task.n_actions, continuous=False)
+        else:
+            ours = _actions(self.network.n_outputs, continuous=self.network.form != "scores")
         theirs = _actions(np.size(task.medium.box[0]) if task.spec.continuous else task.n_actions, task.spec.continuous)
         return (
-            {"observation": f"{kind} of {self.network.n_inputs} numbers", "actions": ours},
+            {"observation": f"{kind} of {entries} numbers", "actions": ours},
             {"observation": f"{kind} of {shown} numbers", "actions": theirs},
         )
 
@@ -99,7 +104,7 @@ class Agent(FromFile):
             self.check(task)
             self._layout = task, layout(task, self.spec)
         found = self.network(observe(task, state, self._layout[1]))
-        if self.network.form == "scores":
+        if self.network.form in ("scores", "each"):
             return sampled_actions(found, draws(state)) if self.sampled else found.argmax(-1)
         low, high = (bound.ravel().astype(np.float32) for bound in task.medium.box)
         if self.network.form == "squashed":
@@ -136,7 +141,9 @@ def save_agent(path: str | Path, network: Network, spec: TaskSpec, **card: Any) 
         f"{i}.{name}": a for i, layer in enumerate(network.layers) for name, a in zip(_PARTS, layer, strict=True)
     }
     normalization = None if network.normalization is None else asdict(network.normalization)
-    about = {"activation": network.activation, "form": network.form, "normalization": normalization}
+    about: dict[str, Any] = {"activation": network.activation, "form": network.form, "normalization": normalization}
+    if network.shared:
+        about["shared"] = network.shared
     write_teacher(path, KIND, tensors, spec, network=about, **card)
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from teach_gym.core.backend import Array
+from teach_gym.core.backend import A, Array, namespace
 from teach_gym.errors import lookup_name, positive
 
 Floats = npt.NDArray[np.float32]
-FORMS = dict.fromkeys(("scores", "box", "squashed"))
-"""What the last layer gives: a score of each action, a continuous action, or one before tanh and scaling to the box."""
+FORMS = dict.fromkeys(("scores", "box", "squashed", "each"))
+"""What the last layer gives: a score of each action, a continuous action, one before tanh and scaling to the box, or
+the score of one action, to which the perceptron is applied one by one."""
 
 
 def _sigmoid(x: Floats) -> Floats:
@@ -87,6 +88,9 @@ class Network:
         activation: a key of ``ACTIVATIONS``, between the layers.
         form: a key of ``FORMS``.
         normalization: what observations go through first, or None.
+        shared: with the form ``each``, how many entries an observation begins with that are the same for all actions.
+            It ends with F numbers for each of A actions, (F, A), and an action's score is that of the shared entries
+            and its own F numbers. So the network fits any number of actions.
 
     Raises:
         ValueError: an unknown activation or form, or layers that do not fit each other.
@@ -96,11 +100,17 @@ class Network:
     activation: str
     form: str
     normalization: Normalization | None = None
+    shared: int = 0
 
     def __post_init__(self) -> None:
         lookup_name("activation", self.activation, ACTIVATIONS)
         lookup_name("form", self.form, FORMS)
         size = self.n_inputs
+        if self.form == "each" and (self.n_outputs != 1 or not 0 <= self.shared < size):
+            raise ValueError(
+                f"a network for each action has one output and fewer shared entries than inputs, got {self.n_outputs} "
+                f"outputs, {self.shared} shared entries and {size} inputs"
+            )
         if self.normalization is not None and len(self.normalization.mean) != size:
             raise ValueError(f"{len(self.normalization.mean)} entries are normalised, the first layer takes {size}")
         for i, (weight, bias) in enumerate(self.layers):
@@ -110,8 +120,12 @@ class Network:
 
     @property
     def n_inputs(self) -> int:
-        """Entries of an observation."""
+        """Inputs of the first layer."""
         return int(self.layers[0][0].shape[-1])
+
+    def observation_size(self, n_actions: int) -> int:
+        """Entries of an observation in a task with so many actions."""
+        return self.shared + (self.n_inputs - self.shared) * n_actions if self.form == "each" else self.n_inputs
 
     @property
     def n_outputs(self) -> int:
@@ -119,10 +133,30 @@ class Network:
         return len(self.layers[-1][1])
 
     def __call__(self, observation: Floats) -> Floats:
-        """What the last layer gives: (B, O) -> (B, n)."""
+        """What the last layer gives: (B, O) -> (B, n); with the form ``each`` the scores of all actions, (B, A)."""
+        if self.form == "each":
+            return self._perceptron(one_by_one(observation, self.shared, self.n_inputs))[..., 0]
+        return self._perceptron(observation)
+
+    def _perceptron(self, found: Floats) -> Floats:
         act = ACTIVATIONS[self.activation]
-        found = observation if self.normalization is None else self.normalization(observation)
+        if self.normalization is not None:
+            found = self.normalization(found)
         for weight, bias in self.layers[:-1]:
             found = act(found @ weight.T + bias)
         weight, bias = self.layers[-1]
         return np.asarray(found @ weight.T + bias)
+
+
+def one_by_one(observation: A, shared: int, size: int) -> A:
+    """An observation (B, O) taken apart into what concerns each action: (B, A, size).
+
+    Args:
+        observation: shared entries, then (size - shared, A) numbers of the actions.
+        shared: number of entries that are the same for all actions.
+        size: numbers that concern an action, the shared ones included.
+    """
+    xp, n = namespace(observation), observation.shape[0]
+    own = xp.matrix_transpose(observation[:, shared:].reshape((n, size - shared, -1)))
+    same = xp.broadcast_to(observation[:, None, :shared], (n, own.shape[1], shared))
+    return xp.concat([same, own], axis=-1)

@@ -17,6 +17,7 @@ from stable_baselines3.td3.policies import TD3Policy
 
 from teach_gym.core.spec import TaskSpec
 from teach_gym.integrations.perceptrons import network_of_modules
+from teach_gym.integrations.sb3.each import EachActionPolicy
 from teach_gym.integrations.sb3.policies import PolicyTeacher
 from teach_gym.teachers.agent import save_agent
 from teach_gym.teachers.perceptron import Network, Normalization
@@ -52,7 +53,8 @@ def network_of(model: Any, normalize: VecNormalize | Normalization | None = None
     """The deterministic policy, for ``teach_gym.teachers.agent.Agent``; see ``save_policy``."""
     if not isinstance(model, torch.nn.Sequential):
         teacher = PolicyTeacher(model, normalize=normalize)
-        return network_of_modules(*actor_of(teacher.policy), teacher.normalization)
+        shared = getattr(teacher.policy, "shared", 0)
+        return network_of_modules(*actor_of(teacher.policy), teacher.normalization, shared)
     if isinstance(normalize, VecNormalize):
         normalize = Normalization.of(normalize)
     return network_of_modules([model], "scores", normalize)
@@ -69,6 +71,8 @@ def actor_of(policy: Any) -> tuple[list[Any], str]:
             raise TypeError("cannot save a policy with squash_output=True")
         discrete = hasattr(policy.action_space, "n")
         return [policy.mlp_extractor.policy_net, policy.action_net], "scores" if discrete else "box"
+    if type(policy) is EachActionPolicy:
+        return [policy.mlp_extractor.scorer], "each"
     if type(policy) is DQNPolicy:
         return [policy.q_net.q_net], "scores"
     if type(policy) is SACPolicy:
