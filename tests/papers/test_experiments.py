@@ -77,7 +77,7 @@ def test_experiment_at_smoke_scale(name: str, smoke: Path) -> None:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_settings_of_all_scales_describe_what_can_be_run(name: str) -> None:
     found = experiment(name)
-    assert set(found.scales) == {"smoke", "laptop", "paper"} and found.scales["laptop"]["seeds"] >= 10
+    assert set(found.scales) >= {"smoke", "laptop", "paper"} and found.scales["laptop"]["seeds"] >= 10
     told = set()
     for settings in found.scales.values():
         units = found.units(name, settings, range(3))
