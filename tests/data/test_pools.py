@@ -268,3 +268,11 @@ def test_every_pool_option_is_documented() -> None:
     for function in POOLS.values():
         for option in inspect.signature(function).parameters:
             assert f"{option}:" in (function.__doc__ or ""), (function.__name__, option)
+
+
+@pytest.mark.parametrize(("n", "noise", "seed"), [(300, 0.1, 0), (301, 0.3, 7), (60, 0.0, 123)])
+def test_half_moons_are_those_of_scikit_learn(n: int, noise: float, seed: int) -> None:
+    from teach_gym.data.generated import _moons
+
+    for ours, theirs in zip(_moons(n, noise, seed), make_moons(n, noise=noise or None, random_state=seed), strict=True):
+        np.testing.assert_array_equal(ours, theirs)

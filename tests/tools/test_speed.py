@@ -143,3 +143,16 @@ def test_promised_ratios_with_slack_for_noise() -> None:
         if figure.what.startswith("LAST"):
             n = 1024 if "1,024" in figure.what else 1
             assert figure.microseconds / n < (0.5 if n > 1 else 25.0)
+
+
+def test_missed_aims_are_named_with_their_factor() -> None:
+    group, what = "single environment", "LabelDigits"
+    imt = "IMT over 1,000 rows of 24 features (LabelMNIST), 1 learner"
+    figures = [speed.Figure(group, what, 1.0, "", 0.25), speed.Figure(imt, "IMT", 1.0, "", 2.9)]
+    missed = to_markdown(figures).partition("## Aims that were missed")[2]
+    assert "LabelDigits: 0.25 instead of 0.5, a factor of 2.00" in missed and "IMT" not in missed
+    assert "Aims" not in to_markdown([speed.Figure(group, what, 1.0, "", 0.5)])
+
+
+def test_every_aim_belongs_to_a_table_that_has_a_reason() -> None:
+    assert {group.split()[0] for group, _ in speed.WANTED} == set(speed.REASONS)
