@@ -6,12 +6,14 @@ OUT ?= runs/bench
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 SEEDS ?= 10
+CALLS ?= 15000
+KILLS ?= 200
 
 export PYTHONUNBUFFERED = 1
 
 COMMA := ,
 
-.PHONY: help agents agents-blackbox bench demo leaderboard tune test test-slow lint docs site results papers speed calibrate clean
+.PHONY: help agents agents-blackbox bench chaos demo fuzz leaderboard tune test test-slow lint docs site results papers speed calibrate clean
 
 help:  ## the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | awk -F '\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -63,6 +65,14 @@ test: $(VENV)/.test  ## the default tests
 test-slow: $(VENV)/.test  ## the long ones
 	@echo "running the tests marked slow, one after the other: half an hour or more"
 	$(BIN)/python -m pytest -m slow
+
+fuzz: $(VENV)/.test  ## random calls with bad input: 15,000 of them (CALLS, SEED), the findings at the end
+	@echo "calling everything with random values: half an hour on one CPU"
+	$(BIN)/python tests/fuzz --calls $(CALLS) $(if $(SEED),--seed $(SEED))
+
+chaos: $(VENV)/.test  ## 200 kills of everything that writes results (KILLS, SEED), full disks, two at a time
+	@echo "killing benchmarks, trainings, experiments and reports: half an hour on one CPU"
+	$(BIN)/python tests/chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -15,12 +15,11 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 
-from teach_gym.errors import check_known, closest, lookup_name
+from teach_gym.errors import check_known, closest, is_number, lookup_name, shown
 
 R = TypeVar("R")
 
@@ -113,6 +112,26 @@ def checked_fields(instance: Any) -> None:
             raise ValueError(f"{name} must not be nested so deeply") from error
 
 
+def checked_values(what: str, owner: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values for some fields of a dataclass, checked against their annotations; those annotated ``Any`` as they are.
+
+    Args:
+        what: what is made of them, for messages.
+        owner: the class.
+        values: by the fields' names.
+
+    Raises:
+        ValueError: a value that is not allowed.
+        TypeError: an unknown field, or a value of the wrong type.
+    """
+    hints = _hints(owner)
+    check_known(what, values, hints)
+    return {
+        name: value if hints[name] is Any else conform(f"{what}: {name}", value, hints[name])
+        for name, value in values.items()
+    }
+
+
 def conform(what: str, value: Any, hint: Any) -> Any:
     """A user's value as a plain value of the annotated type.
 
@@ -129,9 +148,12 @@ def conform(what: str, value: Any, hint: Any) -> Any:
     if base is Any:
         return plain(what, value)
     if typing.get_origin(base) in (typing.Union, types.UnionType):
-        return conform(what, value, _member(what, value, hint))
+        member = _member(what, value, hint)
+        if typing.get_origin(_split(member)[0]) is Literal:
+            return _one_of(what, value, typing.get_args(member), hint)
+        return conform(what, value, member)
     if typing.get_origin(base) is Literal:
-        return _one_of(what, value, hint)
+        return _one_of(what, value, typing.get_args(base), hint)
     if typing.get_origin(base) is Sequence:
         if not _is_sequence(value):
             raise TypeError(_message(what, value, hint))
@@ -143,7 +165,7 @@ def conform(what: str, value: Any, hint: Any) -> Any:
     if not _is_a(value, base):
         raise TypeError(_message(what, value, hint))
     try:
-        found = base(value)
+        found = base(value) if base in _WORDS else value
     except OverflowError as error:
         raise ValueError(_message(what, value, hint)) from error
     if (base is float and not math.isfinite(found)) or (within is not None and found not in within):
@@ -167,7 +189,7 @@ def plain(what: str, value: Any) -> Any:
         return conform(what, value, Mapping[str, Any])
     if _is_sequence(value):
         return [plain(f"{what}[{i}]", item) for i, item in enumerate(value)]
-    raise TypeError(f"{what} must be made of plain JSON values, got {_shown(value)}")
+    raise TypeError(f"{what} must be made of plain JSON values, got {shown(value)}")
 
 
 def _is_a(value: Any, kind: type) -> bool:
@@ -176,7 +198,7 @@ def _is_a(value: Any, kind: type) -> bool:
     if kind is bool:
         return truth
     if kind in (int, float):
-        return not truth and isinstance(value, Integral if kind is int else Real)
+        return is_number(value, integer=kind is int)
     return isinstance(value, kind)
 
 
@@ -209,8 +231,7 @@ def _member(what: str, value: Any, hint: Any) -> Any:
     raise TypeError(_message(what, value, hint))
 
 
-def _one_of(what: str, value: Any, hint: Any) -> Any:
-    allowed = typing.get_args(hint)
+def _one_of(what: str, value: Any, allowed: Sequence[Any], hint: Any) -> Any:
     if isinstance(value, str) and value in allowed:
         return str(value)
     if not isinstance(value, str):
@@ -219,7 +240,7 @@ def _one_of(what: str, value: Any, hint: Any) -> Any:
 
 
 def _message(what: str, value: Any, hint: Any) -> str:
-    return f"{what} must be {_described(hint)}, got {_shown(value)}"
+    return f"{what} must be {_described(hint)}, got {shown(value)}"
 
 
 _WORDS = {bool: "True or False", int: "an integer", float: "a finite number", str: "a text", type(None): "None"}
@@ -237,16 +258,7 @@ def _described(hint: Any) -> str:
         return f"a list (each entry {_described(parts[0])})"
     if origin is Mapping:
         return "a mapping of names to values"
-    return f"{_WORDS.get(base, base)} {within or ''}".rstrip()
-
-
-def _shown(value: Any) -> str:
-    """A value in at most some hundred characters."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python refuses to write integers of thousands of digits
-        return f"an integer of {value.bit_length():,} bits" if isinstance(value, int) else f"a {type(value).__name__}"
-    return text if len(text) <= 200 else f"{text[:150]}... ({len(text):,} characters)"
+    return f"{_WORDS.get(base) or f'a {base.__name__}'} {within or ''}".rstrip()
 
 
 @functools.cache

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from keyword import iskeyword
 from typing import Any
 
+from teach_gym.errors import shown
+
 _WORD = re.compile(r"[A-Za-z_][\w-]*")
 
 
@@ -22,23 +24,26 @@ def parse_call(text: str, kind: str) -> tuple[str, dict[str, Any]]:
         kind: what it names, for messages.
 
     Raises:
+        TypeError: no text.
         ValueError: not of that form, or an option given twice.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"a {kind} must be a text, got {shown(text)}")
     name, colon, options = text.strip().partition(":")
     if not colon:
         return name, {}
-    form = f"{kind} {text!r} must be written name or name:option=value,option=value"
+    form = f"{kind} {shown(text)} must be written name or name:option=value,option=value"
     source = f"f({options})"
     try:
         call = ast.parse(source, mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        raise ValueError(f"{form}; cannot read {options!r}") from error
+        raise ValueError(f"{form}; cannot read {shown(options)}") from error
     if not isinstance(call, ast.Call) or call.args or not call.keywords or any(k.arg is None for k in call.keywords):
-        raise ValueError(f"{form}; cannot read {options!r}")
+        raise ValueError(f"{form}; cannot read {shown(options)}")
     found: dict[str, Any] = {}
     for keyword in call.keywords:
         if keyword.arg in found:
-            raise ValueError(f"{kind} {text!r} gives {keyword.arg} twice")
+            raise ValueError(f"{kind} {shown(text)} gives {keyword.arg} twice")
         found[str(keyword.arg)] = _literal(keyword.value, source, form)
     return name, found
 
@@ -51,7 +56,7 @@ def _literal(node: ast.expr, source: str, form: str) -> Any:
         word = ast.get_source_segment(source, node) or ""
         if _WORD.fullmatch(word):
             return word
-        raise ValueError(f"{form}; {word!r} is neither a Python literal nor a word") from error
+        raise ValueError(f"{form}; {shown(word)} is neither a Python literal nor a word") from error
 
 
 def format_call(name: str, options: Mapping[str, Any]) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
+import numpy as np
+
 T = TypeVar("T")
 
 
@@ -26,6 +28,8 @@ DATA_MEMORY = 4 * 1024**3
 """Maximum number of bytes for the data of a task."""
 RUN_MEMORY = 1024**3
 """Maximum number of bytes for one teaching run."""
+VECTOR_MEMORY = 16 * 1024**3
+"""Maximum number of bytes for the runs of a vector environment."""
 
 
 def affordable(what: str, needed: int, most: int) -> None:
@@ -49,6 +53,15 @@ def _in_words(size: int) -> str:
     return f"{size / 1024**unit:.3g} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB')[unit]}"
 
 
+def shown(value: Any) -> str:
+    """A value in one line of at most some hundred characters, for messages."""
+    try:
+        text = " ".join(repr(value).split())
+    except (ValueError, RecursionError):  # Python refuses to write integers of thousands of digits
+        return f"an integer of {value.bit_length():,} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:150]}... ({len(text):,} characters)"
+
+
 def lookup_name(kind: str, name: Any, table: Mapping[str, T]) -> T:
     """Return ``table[name]``.
 
@@ -57,12 +70,12 @@ def lookup_name(kind: str, name: Any, table: Mapping[str, T]) -> T:
     """
     if isinstance(name, str) and name in table:
         return table[name]
-    raise ValueError(f"unknown {kind} {name!r}; allowed: {', '.join(sorted(table))}{closest(name, table)}")
+    raise ValueError(f"unknown {kind} {shown(name)}; allowed: {', '.join(sorted(table))}{closest(name, table)}")
 
 
 def closest(name: Any, names: Iterable[str]) -> str:
     """The end of a message, suggesting the known name closest to an unknown one; empty if none is close."""
-    close = difflib.get_close_matches(str(name), list(names), n=1)
+    close = difflib.get_close_matches(name, list(names), n=1) if isinstance(name, str) else []
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
@@ -72,10 +85,15 @@ def check_known(what: str, given: Iterable[str], allowed: Collection[str]) -> No
     Raises:
         TypeError: an unknown option; the message lists the known ones and the closest.
     """
-    unknown = sorted(str(name) for name in given if name not in allowed)
+    unknown = sorted(name if isinstance(name, str) else shown(name) for name in given if name not in allowed)
     if unknown:
-        names = ", ".join(sorted(allowed)) or "none"
-        raise TypeError(f"{what} has no option {', '.join(unknown)}; allowed: {names}{closest(unknown[0], allowed)}")
+        names, listed = ", ".join(sorted(allowed)) or "none", " ".join(", ".join(unknown).split())[:200]
+        raise TypeError(f"{what} has no option {listed}; allowed: {names}{closest(unknown[0], allowed)}")
+
+
+def is_number(value: Any, *, integer: bool = False) -> bool:
+    """Whether a value is a number (an integer, if required); bools and numpy's time spans are none."""
+    return isinstance(value, Integral if integer else Real) and not isinstance(value, bool | np.bool_ | np.timedelta64)
 
 
 def number(what: str, value: Any, *, integer: bool = False) -> None:
@@ -84,20 +102,22 @@ def number(what: str, value: Any, *, integer: bool = False) -> None:
     Raises:
         TypeError: it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral if integer else Real):
-        raise TypeError(f"{what} must be {'an integer' if integer else 'a number'}, got {value!r}")
+    if not is_number(value, integer=integer):
+        raise TypeError(f"{what} must be {'an integer' if integer else 'a number'}, got {shown(value)}")
 
 
 def positive(what: str, value: Any, *, integer: bool = False) -> None:
-    """Check that a number is finite and positive (and an integer, if required).
+    """Check that a number is finite and positive (and an integer below 2**31, if required).
 
     Raises:
         TypeError: not a number (not an integer).
-        ValueError: not positive or not finite.
+        ValueError: not positive or not finite, or too large an integer.
     """
     number(what, value, integer=integer)
-    if not 0 < float(value) < float("inf"):
-        raise ValueError(f"{what} must be > 0 and finite, got {value!r}")
+    if integer and value >= 2**31:
+        raise ValueError(f"{what} must be < 2**31, got {shown(value)}")
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{what} must be > 0 and finite, got {shown(value)}")
 
 
 def within(what: str, value: Any, interval: str, *, integer: bool = False) -> None:
@@ -118,4 +138,4 @@ def within(what: str, value: Any, interval: str, *, integer: bool = False) -> No
     above = value >= low if interval[0] == "[" else value > low
     below = value <= high if interval[-1] == "]" else value < high
     if not (above and below):
-        raise ValueError(f"{what} must lie in {interval}, got {value!r}")
+        raise ValueError(f"{what} must lie in {interval}, got {shown(value)}")

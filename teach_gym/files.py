@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import tempfile
@@ -57,7 +58,8 @@ def check_target(path: str | Path) -> Path:
 def writing(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a temporary file next to ``path``; it is renamed to ``path`` when the block ends without an exception.
 
-    A process that is killed meanwhile leaves the temporary file behind; ``remove_leftovers`` finds it.
+    A process that is killed meanwhile leaves the temporary file behind; the next one to write the same file removes it,
+    and so does ``remove_leftovers``.
 
     Args:
         path: the file to write; its folder is created if it does not exist.
@@ -69,6 +71,7 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
         OSError, ValueError: see ``check_target``.
     """
     path = check_target(path)
+    remove_leftovers(path.parent, path.name)
     handle, temporary = _temporary(path)
     lock = None if fcntl is None else os.dup(handle)  # keeps the lock until the file has its name
     try:
@@ -106,9 +109,14 @@ def _lock(handle: int) -> bool:
     return os.fstat(handle).st_nlink > 0
 
 
-def remove_leftovers(folder: str | Path) -> None:
-    """Remove what processes that were killed while writing left in a folder; files still being written stay."""
-    for path in Path(folder).glob(f".*{TEMPORARY}"):
+def remove_leftovers(folder: str | Path, name: str | None = None) -> None:
+    """Remove what processes that were killed while writing left in a folder; files still being written stay.
+
+    Args:
+        folder: the folder.
+        name: only what was to become the file of this name (None: everything).
+    """
+    for path in Path(folder).glob(f".{'' if name is None else glob.escape(name) + '.'}*{TEMPORARY}"):
         if fcntl is None:
             with contextlib.suppress(FileNotFoundError, PermissionError):  # gone, or still open
                 path.unlink()

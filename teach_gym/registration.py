@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from teach_gym.errors import lookup_name
+from teach_gym.errors import lookup_name, shown
 
 NAMESPACE = "teach_gym"
 VERSION = "v0"
@@ -231,8 +231,11 @@ def short_name(name: str) -> str:
     """The short name of a task given by its short name or id, with or without namespace, module and version.
 
     Raises:
+        TypeError: no text.
         ValueError: no such task; the message names the closest one.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"a task's name must be a text, such as 'LabelMoons', got {shown(name)}")
     short = name.split(":")[-1].removeprefix(f"{NAMESPACE}/").removesuffix(f"-{VERSION}")
     lookup_name("task", short, TASKS | NEURAL_TASKS)
     return short

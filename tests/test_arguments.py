@@ -75,7 +75,7 @@ BAD: list[tuple[Any, Any, type[Exception], str]] = [
     ("gird", Kind, ValueError, "x must be one of grid, mix, got 'gird'; did you mean 'grid'"),
     (None, Kind, TypeError, "got None"),
     (["mix"], Kind, TypeError, r"got \['mix'\]"),
-    ("x", Kind | None, ValueError, "x must be one of grid, mix, got 'x'"),
+    ("x", Kind | None, ValueError, "x must be one of grid, mix or None, got 'x'"),
     ([1, 0], Rate, ValueError, r"x\[1\] must be a finite number > 0, got 0"),
     ("12", Rate, TypeError, r"x must be a finite number > 0 or a list \(each entry a finite number > 0\), got '12'"),
     ({1, 2}, Sequence[int], TypeError, "x must be a list"),

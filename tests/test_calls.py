@@ -43,7 +43,7 @@ def test_parse_call(text: str, name: str, options: dict[str, Any]) -> None:
     ],
 )
 def test_parse_call_refuses(text: str) -> None:
-    with pytest.raises(ValueError, match=r"teacher '.*' must be written name or name:option=value"):
+    with pytest.raises(ValueError, match=r"teacher '.* must be written name or name:option=value"):
         parse_call(text, "teacher")
 
 

@@ -105,7 +105,7 @@ def test_render(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["bench", "smoke", "--teachers", "last:constrain=soft"], "did you mean 'constraint'"),
         (["bench", "smoke", "--out", "/dev/null"], "'/dev/null': part of the path is a file"),
         (["bench", "smoke", "--seeds", "1000000000000"], "at most 100,000"),
-        (["render", "LabelMoons", "--seed", "-1"], "seeds must be one or more different integers >= 0, got -1"),
+        (["render", "LabelMoons", "--seed", "-1"], "seeds must be one or more different integers >= 0, got [-1]"),
         (["render", "LabelMoons", "--steps", "1", "--fps", "1e300"], "fps must lie in [0.01, 50], got 1e+300"),
         (["render", "LabelMoons", "--steps", "1", "--fps", "1e-300"], "fps must lie in [0.01, 50]"),
         (["render", "LabelMoons", "--steps", "1", "--out", "/dev/null/a.gif"], "'/dev/null': part of the path is a"),

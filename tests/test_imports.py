@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "teach_gym"
 
 FOLDERS = (
-    ("errors", "versions", "calls"),
-    ("arguments",),
+    ("errors", "versions"),
+    ("arguments", "calls"),
     ("files", "registration"),
     ("data",),
     ("core",),

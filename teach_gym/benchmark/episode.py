@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from teach_gym.core.batch import finite
+from teach_gym.core.batch import DIVERGED, diverged
 from teach_gym.core.metrics import METRICS
 from teach_gym.core.state import Task, TeachState
 from teach_gym.teachers.base import Clock, Teacher, lesson
@@ -68,7 +68,7 @@ class _Curves:
 def run_episode(task: Task, teacher: Teacher, seed: int) -> Episode:
     """Teach one learner. The learner and the examples offered depend on the seed alone.
 
-    An episode whose learner leaves the finite numbers ends there.
+    An episode whose learner diverges ends there.
 
     Raises:
         ValueError: the teacher does not fit the task.
@@ -78,8 +78,8 @@ def run_episode(task: Task, teacher: Teacher, seed: int) -> Episode:
     curves.add(first, 0)
     steps, error = 0, None
     for steps, transition in enumerate(transitions, start=1):
-        if not finite(task, transition.state):
-            error = f"the learner diverged at step {steps}: its parameters are no longer finite numbers"
+        if diverged(transition.state)[0]:
+            error = f"the learner diverged at step {steps}: its distance to the target exceeds {DIVERGED:g}"
             break
         curves.add(transition.state, steps)
     if error is None:

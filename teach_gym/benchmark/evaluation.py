@@ -14,6 +14,7 @@ import numpy.typing as npt
 from teach_gym.benchmark.measure import PASSIVE, best_reference, measure_of
 from teach_gym.benchmark.score import Paired, task_score
 from teach_gym.benchmark.suite import cached_task, evaluation_seeds, task_spec
+from teach_gym.core.batch import DIVERGED
 from teach_gym.core.metrics import METRICS
 from teach_gym.core.state import Task
 from teach_gym.files import write_text
@@ -102,11 +103,12 @@ class Evaluation:
 
         The first is +inf for a learner that diverged.
         """
-        names = (self.measure.metric, *self.measure.beside)
+        names = dict.fromkeys((self.measure.metric, *self.measure.beside, "distance"))
         found = final_values(self.task, *lesson(self.task, teacher, self.seeds), *(METRICS[name] for name in names))
         ends = {name: np.asarray(values, dtype=np.float64) for name, values in zip(names, found, strict=True)}
-        first = ends[self.measure.metric]
-        return {**ends, self.measure.metric: np.where(np.isfinite(first), first, np.inf)}
+        first, distance = ends[self.measure.metric], ends["distance"]
+        ends[self.measure.metric] = np.where(np.isfinite(first) & (distance <= DIVERGED), first, np.inf)
+        return {name: ends[name] for name in (self.measure.metric, *self.measure.beside)}
 
     def score(self, teacher: Teacher) -> TeacherScore:
         """The teacher's score with its interval, and the ends it is taken of.
@@ -158,10 +160,10 @@ def evaluate(teacher: str | Path | Teacher, task: str | Task, seeds: int | Itera
         TypeError: an option the teacher does not have, or a field the task does not have.
         FileNotFoundError: no such file, or the task's data is not there.
     """
-    made = cached_task(task_spec(task)[1]) if isinstance(task, str) else task
+    made = task if isinstance(task, Task) else cached_task(task_spec(task)[1])
     if isinstance(teacher, Path):
         teacher = make_teacher(read_kind(teacher), path=teacher)
-    elif isinstance(teacher, str):
+    elif not isinstance(teacher, Teacher):
         teacher = make_teacher(teacher)
     return Evaluation(made, seeds).score(teacher)
 

@@ -23,7 +23,7 @@ import numpy as np
 from teach_gym.benchmark.evaluation import Evaluation, TeacherScore, evaluate
 from teach_gym.benchmark.suite import cached_task, task_spec
 from teach_gym.core.spec import TaskSpec
-from teach_gym.errors import DamagedDataError, closest, number
+from teach_gym.errors import DamagedDataError, closest, number, shown
 from teach_gym.files import sha256, write_text, writing
 from teach_gym.pretrained import find, index
 from teach_gym.registration import TASKS
@@ -136,8 +136,15 @@ def read_entry(path: str | Path) -> Entry:
             number(key, entry[key])
         for text in entry["ends"]:
             float.fromhex(text)
+        about = entry["teacher"]
+        kinds = [about[kind] for kind in ("code", "builtin", "file") if kind in about]
+        texts = [entry["name"], entry["task"], about.get("sha256", ""), *kinds]
+        if not kinds or not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"name, task, the teacher and its SHA-256 must be texts, got {shown(texts)}")
+        if not isinstance(about.get("card", {}), dict) or not isinstance(entry["versions"], dict):
+            raise TypeError("the teacher's card and the versions must be tables")
         TaskSpec(**entry["spec"])
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
         raise DamagedDataError(f"{path} is no entry of the leaderboard: {error}") from error
     return dict(entry)
 
@@ -218,6 +225,8 @@ def _teacher(source: str | Path) -> tuple[Teacher, dict[str, Any]]:
     sys.path.insert(0, "")
     try:
         found = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        raise ImportError(f"cannot import the teacher {str(source)!r}: {error}") from error
     finally:
         sys.path.remove("")
     if not (inspect.isclass(found) and issubclass(found, Teacher)):

@@ -12,12 +12,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from teach_gym.benchmark.measure import PASSIVE, REFERENCE, measure_of
 from teach_gym.benchmark.rows import Digests, run_id
 from teach_gym.calls import format_call, parse_call
-from teach_gym.errors import check_known, number, positive
+from teach_gym.errors import check_known, number, positive, shown
 from teach_gym.files import sha256
 from teach_gym.pretrained import find
 from teach_gym.registration import TASKS, short_name, spec_kwargs
@@ -45,16 +45,18 @@ def evaluation_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
         TypeError: not an integer, or not integers.
         ValueError: a number that is not positive or above ``MOST_SEEDS``; no seed, a negative one, or one given twice.
     """
-    if not isinstance(seeds, Iterable):
-        positive("the number of seeds", seeds, integer=True)
-        if seeds > MOST_SEEDS:
-            raise ValueError(f"the number of seeds must be at most {MOST_SEEDS:,}, got {seeds!r}")
-        return tuple(range(FIRST_SEED, FIRST_SEED + int(seeds)))
+    if not isinstance(seeds, Iterable) or getattr(seeds, "ndim", 1) == 0:
+        count: Any = seeds
+        number("the number of seeds", count, integer=True)
+        if count > MOST_SEEDS:
+            raise ValueError(f"the number of seeds must be at most {MOST_SEEDS:,}, got {shown(count)}")
+        positive("the number of seeds", count, integer=True)
+        return tuple(range(FIRST_SEED, FIRST_SEED + int(count)))
     found = tuple(seeds)
     for seed in found:
         number("a seed", seed, integer=True)
     if not found or min(found) < 0 or len(set(found)) < len(found):
-        listed = ", ".join(map(str, found)) or "none"
+        listed = shown(list(found)) if found else "none"
         raise ValueError(f"seeds must be one or more different integers >= 0, got {listed}")
     return tuple(int(seed) for seed in found)
 

@@ -123,13 +123,14 @@ def record(
     """
     import gymnasium as gym
 
+    from teach_gym.benchmark.suite import task_spec
     from teach_gym.calls import parse_call
     from teach_gym.integrations.minari import record_dataset
     from teach_gym.registration import env_id, short_name
     from teach_gym.teachers import make_teacher
 
     set_data_dir(data_dir)
-    short, changes = parse_call(task, "task")
+    short, changes = parse_call(task_spec(task)[0], "task")
     short, chosen = short_name(short), make_teacher(teacher)
     flavour = "-continuous" if changes.get("continuous") else ""
     found = name or f"teach_gym/{short}{flavour}-{chosen.name}-v0"

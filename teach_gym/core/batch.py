@@ -6,7 +6,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from teach_gym.core.backend import Array, namespace
-from teach_gym.core.state import Task, TeachState
+from teach_gym.core.state import TeachState
+
+DIVERGED = 1e15
+"""Distance to the target above which a learner has diverged, and its episode ends."""
 
 S = TypeVar("S", bound=tuple[Any, ...])
 T = TypeVar("T")
@@ -56,7 +59,6 @@ def put(state: TeachState, rows: Array, other: TeachState) -> TeachState:
     return each(merged, state, other)
 
 
-def finite(task: Task, state: TeachState) -> bool:
-    """Whether all learners are still finite."""
-    xp = namespace(state.w)
-    return bool(xp.all(xp.isfinite(state.distance)))
+def diverged(state: TeachState) -> Array:
+    """Whether each learner has diverged: its distance to the target exceeds ``DIVERGED`` or is no number, (B,) bool."""
+    return ~(state.distance <= DIVERGED)

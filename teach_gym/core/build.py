@@ -20,7 +20,7 @@ from teach_gym.core.medium import Medium
 from teach_gym.core.observe import OBSERVATIONS
 from teach_gym.core.outputs import IDENTITY, MARGIN, SOFTMAX
 from teach_gym.core.rewards import HOLDOUT_REWARDS, REWARDS
-from teach_gym.core.spec import BLACK_BOX, TaskSpec, is_drawn
+from teach_gym.core.spec import BLACK_BOX, SCHEDULED_ROW, TaskSpec, is_drawn
 from teach_gym.core.state import Holdout, Task, Variants
 from teach_gym.core.targets import make_target
 from teach_gym.core.updates import Update
@@ -99,6 +99,8 @@ def _built(spec: TaskSpec) -> Task:
     pool = _with_offsets(pool, hidden) if hidden else pool
     setting = Setting(pool.train.x, y.shape[1], learner.output, spec.batch_size, spec.continuous, hidden)
     medium = make_medium(spec.medium, setting, **spec.medium_options)
+    shown = spec.budget * medium.n_sources * spec.batch_size
+    affordable(f"the schedule of {shown:,} rows (budget x sources x batch_size)", SCHEDULED_ROW * shown, RUN_MEMORY)
     concept, seed = encode_labels(learner, pool.train.corrected(), pool.n_classes), spec.first_pool_seed
     target, start = make_target(spec.target, learner, pool.train.x, concept, seed, **spec.target_options)
     soft = _soft_labels(medium, learner, pool, target)

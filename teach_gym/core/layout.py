@@ -63,7 +63,7 @@ def bounds(blocks: list[Block]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np
 
 
 def observe(task: Task, state: TeachState, blocks: list[Block]) -> npt.NDArray[np.float32]:
-    """The observation (B, O) float32, a fresh array with the batch axis fastest in memory."""
+    """The observation (B, O) float32, a fresh array with the batch axis fastest in memory; see ``bounded``."""
     rows = []
     for block in blocks:
         values = block.values(task, state)
@@ -73,4 +73,11 @@ def observe(task: Task, state: TeachState, blocks: list[Block]) -> npt.NDArray[n
             rows.append(values[None])
         else:
             rows.append(values.transpose(*range(1, values.ndim), 0).reshape(block.size, -1))
-    return np.concatenate(rows, dtype=np.float32, casting="same_kind").T
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = np.concatenate(rows, dtype=np.float32, casting="same_kind").T
+        return found if np.isfinite(found.sum()) else bounded(found)
+
+
+def bounded(observation: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """An observation in finite numbers: float32's largest ones for infinities, 0 for NaN. In place."""
+    return np.nan_to_num(observation, copy=False)

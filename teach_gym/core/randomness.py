@@ -9,11 +9,13 @@ come from one ``numpy.random.Generator`` per environment, so seeding follows Gym
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from teach_gym.errors import is_number, number, shown
 
 N = TypeVar("N", bound=np.generic)
 
@@ -39,8 +41,23 @@ class Streams:
 
     @classmethod
     def from_seeds(cls, seeds: npt.ArrayLike) -> Streams:
-        """One stream per integer seed, keyed by ``numpy.random.default_rng(seed)``."""
-        return cls([draw_keys(np.random.default_rng(seed), 1)[0] for seed in np.atleast_1d(seeds)])
+        """One stream per seed, an integer or a list of them, keyed by ``numpy.random.default_rng(seed)``.
+
+        Raises:
+            TypeError: seeds that are no integers.
+            ValueError: no seed, or a negative one.
+        """
+        listed: Any = [seeds] if is_number(seeds) else seeds
+        if not isinstance(listed, Sequence) and not (isinstance(listed, np.ndarray) and listed.ndim):
+            raise TypeError(f"seeds must be a list of integers >= 0, got {shown(seeds)}")
+        for seed in listed:
+            for word in seed if isinstance(seed, list | tuple) else (seed,):
+                number("a seed", word, integer=True)
+                if word < 0:
+                    raise ValueError(f"seeds must be >= 0, got {shown(seed)}")
+        if not len(listed):
+            raise ValueError("seeds must be a list of one or more integers, got an empty one")
+        return cls([draw_keys(np.random.default_rng(seed), 1)[0] for seed in listed])
 
     @classmethod
     def at(cls, keys: npt.ArrayLike, t: npt.ArrayLike) -> Streams:

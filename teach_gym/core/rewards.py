@@ -5,28 +5,39 @@ from __future__ import annotations
 import numpy as np
 
 from teach_gym.core.backend import Array, namespace
-from teach_gym.core.batch import needed
+from teach_gym.core.batch import DIVERGED, needed
 from teach_gym.core.foresight import foresight
 from teach_gym.core.holdout import accuracy
 from teach_gym.core.state import RewardFunction, Task, TeachState
+
+FARTHEST = 10.0
+"""Distances and losses above this multiple of the initial one count as that in the percentages of it."""
+
+
+def _at_most(values: Array, most: Array | float) -> Array:
+    """Values, not above a bound; it also stands for NaN."""
+    xp = namespace(values)
+    return xp.fmin(values, xp.full_like(values, most) if isinstance(most, float) else most)
 
 
 def progress(task: Task, before: TeachState, after: TeachState) -> Array:
     """Percentage of the initial distance removed by this step, 100 (d_t - d_{t+1}) / d_0: (B,).
 
-    An episode's return is the percentage of the distance removed, at most 100.
+    An episode's return is the percentage of the distance removed, at most 100. Distances above 10 d_0 count as 10 d_0,
+    so that a learner that starts near the target, or diverges, earns no less than -1000.
     """
-    return (before.distance - after.distance) * (100.0 / before.initial_distance)
+    most = FARTHEST * before.initial_distance
+    return (_at_most(before.distance, most) - _at_most(after.distance, most)) * (100.0 / before.initial_distance)
 
 
 def distance(task: Task, before: TeachState, after: TeachState) -> Array:
     """Minus the distance after the step, -||w - w*|| (LAST 3.3): (B,)."""
-    return -after.distance
+    return -_at_most(after.distance, DIVERGED)
 
 
 def decrease(task: Task, before: TeachState, after: TeachState) -> Array:
     """The decrease of the distance, d_t - d_{t+1}: (B,)."""
-    return before.distance - after.distance
+    return before.distance - _at_most(after.distance, DIVERGED)
 
 
 def log_progress(task: Task, before: TeachState, after: TeachState) -> Array:
@@ -37,7 +48,9 @@ def log_progress(task: Task, before: TeachState, after: TeachState) -> Array:
     the target from dominating the return.
     """
     floor = 0.02 * before.initial_distance
-    return 10.0 * namespace(before.distance).log((before.distance + floor) / (after.distance + floor))
+    return 10.0 * namespace(before.distance).log(
+        (before.distance + floor) / (_at_most(after.distance, DIVERGED) + floor)
+    )
 
 
 def farsighted_progress(task: Task, before: TeachState, after: TeachState) -> Array:
@@ -66,7 +79,8 @@ def holdout_progress(task: Task, before: TeachState, after: TeachState) -> Array
     The dense black-box counterpart of ``progress``; an episode's return is the percentage of the loss removed.
     """
     old, new = needed(before.memory), needed(after.memory)
-    return (old.now.loss - new.now.loss) * (100.0 / old.initial)
+    most = FARTHEST * old.initial
+    return (_at_most(old.now.loss, most) - _at_most(new.now.loss, most)) * (100.0 / old.initial)
 
 
 def holdout_log_progress(task: Task, before: TeachState, after: TeachState) -> Array:
@@ -76,7 +90,8 @@ def holdout_log_progress(task: Task, before: TeachState, after: TeachState) -> A
     """
     old, new = needed(before.memory), needed(after.memory)
     floor = 0.02 * old.initial
-    return 10.0 * namespace(after.w).log((old.now.loss + floor) / (new.now.loss + floor))
+    now, then = _at_most(old.now.loss, DIVERGED), _at_most(new.now.loss, DIVERGED)
+    return 10.0 * namespace(after.w).log((now + floor) / (then + floor))
 
 
 def holdout_accuracy(task: Task, before: TeachState, after: TeachState) -> Array:

@@ -24,7 +24,7 @@ RANGES = ("learning_rate", "init_scale")
 MOST_POOLS = 1_000
 """Maximum number of pools to draw from."""
 
-_DRAWN_ROW = 16
+SCHEDULED_ROW = 16
 """Bytes for each row of the schedule while it is drawn."""
 
 Dtype = Literal["float64", "float32"]
@@ -122,7 +122,7 @@ class TaskSpec:
             n = len(self.pool_seed)
             raise ValueError(f"pool_seed must be a seed or a list of 1 to {MOST_POOLS} seeds, got a list of {n}")
         rows = self.budget * self.batch_size
-        affordable(f"the schedule of {rows:,} rows (budget x batch_size)", _DRAWN_ROW * rows, RUN_MEMORY)
+        affordable(f"the schedule of {rows:,} rows (budget x batch_size)", SCHEDULED_ROW * rows, RUN_MEMORY)
 
     @property
     def drawn(self) -> tuple[str, ...]:

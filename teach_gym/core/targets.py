@@ -70,8 +70,9 @@ def trained(
         ValueError: training diverged.
     """
     w = start[None]
-    for _ in range(steps):
-        w = w - learning_rate * learner.gradient(w, x[None], y[None])
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(steps):
+            w = w - learning_rate * learner.gradient(w, x[None], y[None])
     if not np.isfinite(w).all():
         raise ValueError(f"training the target diverged with learning_rate={learning_rate!r}; use a smaller one")
     return np.asarray(w[0])

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from teach_gym.core.backend import Array, at_step, gather, norm
-from teach_gym.core.batch import needed
+from teach_gym.core.batch import diverged, needed
 from teach_gym.core.holdout import accuracy, begin, remember
 from teach_gym.core.learner import MLPLearner
 from teach_gym.core.randomness import Streams
@@ -189,8 +189,8 @@ def arrived(task: Task, state: TeachState) -> Array:
 
 
 def over(task: Task, state: TeachState) -> Array:
-    """Whether each run's episode has ended: its goal is reached or the budget is spent, (B,) bool."""
-    return arrived(task, state) | (state.t >= task.spec.budget)
+    """Whether each run's episode has ended: goal reached, budget spent, or the learner diverged, (B,) bool."""
+    return arrived(task, state) | (state.t >= task.spec.budget) | diverged(state)
 
 
 def step(task: Task, state: TeachState, action: Array) -> Transition:

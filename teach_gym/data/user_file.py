@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import math
 import zipfile
 import zlib
@@ -24,7 +25,17 @@ _ROWS = 5
 _ROUNDING = 1e-4
 """Tolerance for soft labels to form a probability distribution: they may have been computed in float32."""
 
-_BROKEN = (OSError, EOFError, ValueError, TypeError, SyntaxError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_BROKEN = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    SyntaxError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
 """What zipfile and numpy raise on broken files (NotImplementedError, for an unknown compression, is a RuntimeError)."""
 
 

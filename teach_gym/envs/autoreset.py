@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -15,8 +15,8 @@ from gymnasium.vector.utils import batch_space
 
 from teach_gym.core.backend import Array
 from teach_gym.core.randomness import draw_keys
-from teach_gym.envs.base import INTEGERS, check_options
-from teach_gym.errors import lookup_name, positive
+from teach_gym.envs.checks import check_options, checked_seed
+from teach_gym.errors import is_number, lookup_name, positive, shown
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -73,7 +73,7 @@ class AutoresetVectorEnv(VectorEnv[Floats, Any, Any]):
         positive("num_envs", num_envs, integer=True)
         if max_episode_steps is not None:
             positive("max_episode_steps", max_episode_steps, integer=True)
-        self.num_envs, self.max_episode_steps = num_envs, max_episode_steps
+        self.num_envs, self.max_episode_steps = int(num_envs), max_episode_steps
         self.autoreset_mode = lookup_autoreset_mode(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
         self.single_action_space, self.single_observation_space = action_space, observation_space
@@ -133,19 +133,18 @@ class AutoresetVectorEnv(VectorEnv[Floats, Any, Any]):
             options: ``reset_mask``, (B,) bool, as in Gymnasium's vector environments.
 
         Raises:
-            ValueError: a list of seeds of the wrong length, an invalid mask, or an unknown option.
+            TypeError: a seed that is no integer, or options that are no dictionary.
+            ValueError: a negative seed, a list of seeds of the wrong length, an invalid mask, or an unknown option.
             RuntimeError: a mask is given before the first reset.
         """
-        options = dict(options or {})
-        mask = options.pop("reset_mask", None)
+        chosen = self._everyone
+        if isinstance(options, Mapping):
+            mask, options = options.get("reset_mask"), {k: v for k, v in options.items() if k != "reset_mask"}
+            chosen = self._everyone if mask is None else self._mask(mask)
         check_options(options)
-        super().reset(seed=int(seed) if isinstance(seed, INTEGERS) else None)
-        chosen = self._everyone if mask is None else np.asarray(mask)
-        if chosen.shape != (self.num_envs,) or chosen.dtype != np.bool_ or not chosen.any():
-            raise ValueError(f"reset_mask must be ({self.num_envs},) bool with a True entry, got {mask!r}")
-        if mask is not None and not self._generators:
-            raise RuntimeError("call reset() without a mask first")
-        self._seed(seed, chosen)
+        seeds = self._seeds(seed)
+        super().reset(seed=seeds[0] if is_number(seed) else None)
+        self._seed(seeds, chosen)
         self._begin(chosen)
         info: dict[str, Any] = {}
         self._add(info, chosen, self._info())
@@ -169,7 +168,8 @@ class AutoresetVectorEnv(VectorEnv[Floats, Any, Any]):
             rewards = np.zeros(self.num_envs, dtype=self._reward_type)
             terminated = np.zeros(self.num_envs, dtype=np.bool_)
         else:
-            rewards, terminated = self._advance(actions)
+            with np.errstate(over="ignore", invalid="ignore"):  # learners that diverge
+                rewards, terminated = self._advance(actions)
         if n_starting:  # mode next_step: this step only starts their episodes
             self._begin(starting)
             rewards[starting], terminated[starting] = 0.0, False
@@ -196,17 +196,39 @@ class AutoresetVectorEnv(VectorEnv[Floats, Any, Any]):
 
     # ------------------------------------------------------------------------------------------------------- its parts
 
-    def _seed(self, seed: int | Sequence[int | None] | None, chosen: Bools) -> None:
-        """Give the chosen sub-environments the generators of a seed; without one they keep theirs."""
-        if seed is None and self._generators:
+    def _mask(self, mask: Any) -> Bools:
+        """The mask of the sub-environments to reset, checked.
+
+        Raises:
+            ValueError: an invalid mask.
+            RuntimeError: there was no reset yet.
+        """
+        found = mask if isinstance(mask, np.ndarray) else np.array(None)
+        if isinstance(mask, list | tuple) and all(isinstance(item, bool | np.bool_) for item in mask):
+            found = np.array(mask, dtype=np.bool_)
+        if found.shape != (self.num_envs,) or found.dtype != np.bool_ or not found.any():
+            raise ValueError(f"reset_mask must be ({self.num_envs},) bool with a True entry, got {shown(mask)}")
+        if not self._generators:
+            raise RuntimeError("call reset() without a mask first")
+        return found
+
+    def _seeds(self, seed: Any) -> list[int | None]:
+        """The seed of each sub-environment."""
+        if seed is None:
+            return [None] * self.num_envs
+        listed = seed.ndim > 0 if isinstance(seed, np.ndarray) else isinstance(seed, Sequence)
+        if not listed or isinstance(seed, str | bytes):
+            first = checked_seed(seed)
+            assert first is not None
+            return [first + i for i in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ValueError(f"a list of seeds must have {self.num_envs} entries, got {len(seed)}")
+        return [checked_seed(own) for own in seed]
+
+    def _seed(self, seeds: list[int | None], chosen: Bools) -> None:
+        """Give the chosen sub-environments the generators of their seeds; without one they keep theirs."""
+        if self._generators and all(own is None for own in seeds):
             return
-        seeds: list[int | None] = [None] * self.num_envs
-        if isinstance(seed, INTEGERS):
-            seeds = [int(seed) + i for i in range(self.num_envs)]
-        elif seed is not None:
-            seeds = list(seed)
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"a list of seeds must have {self.num_envs} entries, got {len(seeds)}")
         if not self._generators:
             self._generators = [np_random(own)[0] for own in seeds]
             return

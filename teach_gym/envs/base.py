@@ -12,20 +12,25 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Discrete
 
 from teach_gym.core.backend import Array
+from teach_gym.core.batch import DIVERGED
 from teach_gym.core.build import make_task
 from teach_gym.core.layout import bounds, layout
 from teach_gym.core.randomness import Streams, draw_keys
 from teach_gym.core.state import Example, Task, TeachState
+from teach_gym.envs.checks import (
+    INTEGERS,
+    RENDER_MODES,
+    batch_of_one,
+    check_actions,
+    check_options,
+    check_render_mode,
+    checked_seed,
+)
 from teach_gym.envs.stepper import make_stepper
-from teach_gym.errors import closest
 from teach_gym.render.film import SIZE, Film, checked_size
 
-RENDER_MODES = ("rgb_array", "ansi")
-INTEGERS = (int, np.integer)
 KEYS = "1234567890abcdefghijklmnopqrstuvwxyz"
 """The keys of the first actions, for a person who plays."""
-
-_UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 def action_space(task: Task, continuous: bool | None = None) -> Box | Discrete:
@@ -51,43 +56,6 @@ def observation_space(task: Task) -> Box:
     return Box(*bounds(layout(task)), dtype=np.float32)
 
 
-def check_actions(task: Task, action: Any, n: int, space: gym.Space[Any]) -> Array:
-    """Check a batch of actions and return it as an array of the right type.
-
-    Raises:
-        ValueError: wrong shape, an index out of range, or a number that is not finite.
-        TypeError: not integers where integers are needed.
-    """
-    if not task.spec.continuous:
-        return check_indices(action, n, task.n_actions)
-    action = np.asarray(action, dtype=task.spec.dtype)
-    wanted = (n, *(space.shape or ()))
-    if action.shape != wanted:
-        raise ValueError(f"actions must have shape {wanted}, got {action.shape}")
-    if not np.isfinite(action).all():
-        raise ValueError(f"actions must be finite numbers, got {action}")
-    return action
-
-
-def check_indices(action: Any, n: int, n_actions: int) -> Array:
-    """Check a batch of n discrete actions and return it as an array of integers.
-
-    Raises:
-        ValueError: wrong shape, or an index out of range.
-        TypeError: not integers.
-    """
-    action = np.asarray(action)
-    if action.shape != (n,):
-        raise ValueError(f"actions must have shape ({n},), got {action.shape}")
-    if action.dtype.kind not in "iu":
-        raise TypeError(f"actions must be integers in [0, {n_actions}), got dtype {action.dtype}")
-    unsigned = action.view(_UNSIGNED[action.dtype.itemsize])  # negative numbers become large ones
-    wrong = unsigned >= n_actions
-    if np.count_nonzero(wrong):
-        raise ValueError(f"actions must lie in [0, {n_actions}), got {action[wrong]}")
-    return action
-
-
 def unshown(task: Task, batch: tuple[int, ...]) -> Example:
     """The placeholder example in ``info`` at reset, filled with nan: (*batch, m, d) and (*batch, m, K)."""
     sizes, dtype = (task.d, task.k), task.spec.dtype
@@ -96,41 +64,15 @@ def unshown(task: Task, batch: tuple[int, ...]) -> Example:
 
 def told(task: Task, distance: Any, x: Array, y: Array) -> dict[str, Any]:
     """The entries of ``info``, the same at reset and step; without the distance for tasks that hide it."""
-    info = {"label": y, "features": x}
+    info = {"label": y, "features": x, "diverged": ~(distance <= DIVERGED)}
     if task.tells_distance:
         info["distance"] = distance
     return info
 
 
-def batch_of_one(action: Any, space: gym.Space[Any]) -> Array:
-    """The action of one environment as a batch, (1, *shape); it may be a single action or a batch of one.
-
-    Raises:
-        ValueError: wrong shape.
-    """
-    given, shape = np.asarray(action), space.shape or ()
-    if given.shape not in (shape, (1, *shape)):
-        raise ValueError(f"an action must have shape {shape}, or {(1, *shape)} as a batch of one, got {given.shape}")
-    return given.reshape((1, *shape))
-
-
 def shown_name(spec: EnvSpec | None) -> str:
     """The name that pictures show: the environment's, without namespace and version; empty if it has none."""
     return "" if spec is None else spec.name
-
-
-def check_render_mode(render_mode: str | None, known: Sequence[str] = RENDER_MODES) -> None:
-    """Raise a ``ValueError`` for an unknown render mode."""
-    if render_mode is not None and render_mode not in known:
-        raise ValueError(
-            f"render_mode must be None or one of {', '.join(known)}, got {render_mode!r}{closest(render_mode, known)}"
-        )
-
-
-def check_options(options: dict[str, Any] | None) -> None:
-    """Raise a ``ValueError`` for unknown reset options."""
-    if options:
-        raise ValueError(f"unknown reset options {sorted(options)}; pass the task's arguments to gym.make")
 
 
 class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
@@ -152,14 +94,17 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
     A learner drawn at random (``init``, ``init_scale``) and the pool rows of the whole episode.
 
     ## Episode end
-    Terminated when the distance falls below ``tolerance`` or the budget is spent. A black-box task
+    Terminated when the distance falls below ``tolerance`` or the budget is spent, or when the learner diverges: its
+    distance exceeds 1e15 or is no number. The last observation of such an episode shows the largest numbers of float32
+    in place of infinite ones, and 0 in place of NaN; ``info["diverged"]`` is True. A black-box task
     (observation ``black_box`` or ``black_box_trial``) never ends by the distance; with ``steps_to_accuracy`` the
     episode ends at the accuracy ``zeta``. Truncated only by the step limit of ``gym.make``, which exceeds any budget
     unless you pass a smaller ``max_episode_steps``.
 
     ## Info
     The same entries at reset and at every step, in the task's dtype: ``label`` (m, K) and ``features`` (m, d) of the
-    teaching example the learner was just shown (filled with nan at reset), and the ``distance`` ||w - w*||. In the
+    teaching example the learner was just shown (filled with nan at reset), whether the learner ``diverged``, and the
+    ``distance`` ||w - w*||. In the
     vector environment they have a leading batch axis. A black-box task omits the distance, and its pictures show the
     loss on hold-out rows instead of the distance and the target; ``debug=True`` shows both.
 
@@ -210,9 +155,13 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         Args:
             seed: seeds the environment's generator, as Gymnasium's.
             options: there are none; a non-empty dictionary is an error.
+
+        Raises:
+            TypeError: a seed that is no integer, or options that are no dictionary.
+            ValueError: a negative seed, or unknown options.
         """
-        super().reset(seed=seed)
         check_options(options)
+        super().reset(seed=checked_seed(seed))
         observation, distance = self._stepper.start(Streams(draw_keys(self.np_random, 1)))
         self._playing = True
         if self.render_mode is not None:
@@ -232,7 +181,7 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         """
         if not self._playing:
             raise RuntimeError("call reset() before step(): the episode is over or was not started")
-        if self._n_actions is None or not isinstance(action, INTEGERS) or not 0 <= action < self._n_actions:
+        if self._n_actions is None or type(action) not in INTEGERS or not 0 <= action < self._n_actions:
             action = check_actions(self.task, batch_of_one(action, self.action_space), 1, self.action_space)[0]
         observation, reward, terminated, distance, x, y = self._stepper.step(action)
         self._playing = not terminated

@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from teach_gym.core.backend import Array
 from teach_gym.core.randomness import draw_keys
 from teach_gym.envs.autoreset import AutoresetVectorEnv, Bools, Floats, Ints, Keys
-from teach_gym.envs.base import batch_of_one, check_indices, check_options, check_render_mode
+from teach_gym.envs.checks import batch_of_one, check_indices, check_options, check_render_mode, checked_seed
 from teach_gym.neural.mixup import Trainings
 from teach_gym.neural.mixup_spec import MixupSpec, load_images
 
@@ -135,8 +135,8 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
             seed: seeds the environment's generator, as Gymnasium's.
             options: there are none; a non-empty dictionary is an error.
         """
-        super().reset(seed=seed)
         check_options(options)
+        super().reset(seed=checked_seed(seed))
         self.trainings.start([0], [_seed(draw_keys(self.np_random, 1)[0])])
         self._playing = True
         return self.trainings.observation()[0], self._info()

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teach_gym.core.backend import Array, gather
-from teach_gym.core.layout import Block, observe
+from teach_gym.core.layout import Block, bounded, observe
 from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import decode, reset, step
@@ -19,6 +19,9 @@ StepResult = tuple[Observation, float, bool, Any, Array, Array]
 """Observation, reward, terminated, distance, and the teaching example's x (m, d) and y (m, K).
 
 The distance and the example have the task's dtype."""
+
+_WIDE = 1e38
+"""Up to this sum of their sizes, the entries of an observation are taken for numbers that float32 has."""
 
 
 class Stepper(Protocol):
@@ -62,7 +65,8 @@ class ArrayStepper:
 
     def step(self, action: Any) -> StepResult:
         """One step by a valid action."""
-        after, reward, terminated, example = step(self.task, self.state, np.asarray(action)[None])
+        with np.errstate(over="ignore", invalid="ignore"):  # a learner that diverges
+            after, reward, terminated, example = step(self.task, self.state, np.asarray(action)[None])
         self._state = after
         observation = observe(self.task, after, self.blocks)[0]
         return observation, float(reward[0]), bool(terminated[0]), after.distance[0], example.x[0], example.y[0]
@@ -156,13 +160,21 @@ class ProgramStepper:
         )
         self._t = t + 1
         return (
-            np.array(observation, dtype=np.float32),
+            _observed(observation),
             reward,
             terminated,
             self._dtype.type(self._distance),
             np.array(x, dtype=self._dtype).reshape(self._x_shape),
             np.array(y, dtype=self._dtype).reshape(self._y_shape),
         )
+
+
+def _observed(entries: tuple[float, ...]) -> Observation:
+    """An observation as an array of finite numbers."""
+    if sum(map(abs, entries)) < _WIDE:
+        return np.array(entries, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        return bounded(np.array(entries, dtype=np.float32))
 
 
 def _flat(array: Array) -> tuple[float, ...]:

@@ -15,8 +15,11 @@ TEMPLATES: dict[np.ufunc, str] = {
     np.exp: "exp({})",
     np.power: "power({}, {})",
     np.minimum: "min({}, {})",
+    np.fmin: "min({1}, {0})",  # the second operand where the first is NaN
     np.maximum: "max({}, {})",
     np.less: "{} < {}",
+    np.less_equal: "{} <= {}",
+    np.invert: "not {}",
     np.greater: "{} > {}",
     np.greater_equal: "{} >= {}",
     np.bitwise_or: "{} or {}",

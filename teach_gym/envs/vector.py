@@ -11,19 +11,19 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from teach_gym.core.backend import Array
 from teach_gym.core.batch import take
 from teach_gym.core.build import make_task
-from teach_gym.core.layout import layout
-from teach_gym.core.state import TeachState
+from teach_gym.core.layout import bounded, layout
+from teach_gym.core.state import Task, TeachState
 from teach_gym.envs.autoreset import AutoresetVectorEnv, Bools, Floats, Ints, Keys
 from teach_gym.envs.base import (
     TeachEnv,
     action_space,
-    check_actions,
-    check_render_mode,
     observation_space,
     shown_name,
     told,
 )
+from teach_gym.envs.checks import check_actions, check_render_mode
 from teach_gym.envs.runs import Runs, make_runs
+from teach_gym.errors import VECTOR_MEMORY, affordable, positive, shown
 from teach_gym.render.film import SIZE, Film, checked_size
 
 
@@ -42,6 +42,9 @@ class TeachVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
             float64 tasks and 1e-5 in float32 tasks. The environment variable ``TEACH_GYM_COMPILED=0`` makes None mean
             False.
         **spec: the task, see ``teach_gym.core.spec.TaskSpec``.
+
+    Raises:
+        TooLargeError: more sub-environments than fit in memory.
     """
 
     metadata: dict[str, Any] = {**TeachEnv.metadata, "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
@@ -57,13 +60,14 @@ class TeachVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
         **spec: Any,
     ) -> None:
         check_render_mode(render_mode)
-        if compiled not in (None, True, False):
-            raise TypeError(f"compiled must be None, True or False, got {compiled!r}")
+        if compiled is not None and not isinstance(compiled, bool):
+            raise TypeError(f"compiled must be None, True or False, got {shown(compiled)}")
         self.render_size = checked_size(render_size)
         self.render_mode = render_mode
         self.task = make_task(**spec)
         self.layout = layout(self.task)
         spaces = action_space(self.task), observation_space(self.task)
+        _check_memory(self.task, num_envs)
         super().__init__(num_envs, *spaces, autoreset_mode, max_episode_steps)
         self._reward_type = self.task.spec.dtype
         self._compiled = False if compiled is None and render_mode is not None else compiled
@@ -98,11 +102,11 @@ class TeachVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
 
     def _observe(self) -> Floats:
         assert self._runs is not None
-        return self._runs.observe()
+        return _finite(self._runs.observe())
 
     def _last(self, rows: Ints) -> Floats:
         assert self._runs is not None
-        return self._runs.last(rows)
+        return _finite(self._runs.last(rows))
 
     def _info(self) -> dict[str, Array]:
         assert self._runs is not None
@@ -118,3 +122,23 @@ class TeachVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
         assert self._runs is not None and self.render_mode is not None
         state = take(self._runs.state, np.array([i]))
         return render(self.task, state, self._films[i], self.render_mode, self.render_size)
+
+
+def _finite(observations: Floats) -> Floats:
+    """Observations in finite numbers, also those of learners that diverged."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return observations if np.isfinite(observations.sum()) else bounded(observations)
+
+
+def _check_memory(task: Task, num_envs: int) -> None:
+    """Check what the schedules and the learners of the sub-environments will need.
+
+    Raises:
+        TypeError: a number of sub-environments that is no integer.
+        ValueError: one that is not positive.
+        TooLargeError: more memory than is allowed.
+    """
+    positive("num_envs", num_envs, integer=True)
+    rows = task.spec.budget * task.medium.n_sources * task.spec.batch_size
+    needed = int(num_envs) * (4 * rows + 64 * task.size)
+    affordable(f"{num_envs:,} learners with their schedules", needed, VECTOR_MEMORY)

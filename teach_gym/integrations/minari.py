@@ -16,7 +16,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from teach_gym.errors import positive
+from teach_gym.errors import positive, within
 from teach_gym.teachers.base import Teacher
 
 try:
@@ -58,6 +58,7 @@ def record_dataset(
     from tqdm import trange
 
     positive("episodes", episodes, integer=True)
+    within("seed", seed, "[0, inf)", integer=True)
     if re.fullmatch(r"([\w-]+/)*[\w-]+-v\d+", dataset_id) is None:
         raise ValueError(f"a data set's id is NAME-vN or FOLDER/NAME-vN, got {dataset_id!r}")
     with _datasets_in(folder):

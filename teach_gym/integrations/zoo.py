@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from teach_gym.errors import lookup_name
+from teach_gym.errors import lookup_name, shown
 from teach_gym.registration import env_id
 from teach_gym.teachers.perceptron import ACTIVATIONS
 
@@ -38,8 +38,8 @@ def read_hyperparams(path: str | Path, task: str) -> dict[str, Any]:
     """
     try:
         found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a YAML file: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: bytes that are no text, huge integers
+        raise ValueError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} must map environments to hyper-parameters, got {type(found).__name__}")
     name = next((key for key in (env_id(task), "default") if key in found), None)
@@ -47,7 +47,7 @@ def read_hyperparams(path: str | Path, task: str) -> dict[str, Any]:
         raise ValueError(f"{path} has no entry {env_id(task)!r} and no 'default'; it has {', '.join(map(str, found))}")
     entry = found[name]
     if not isinstance(entry, dict) or not all(isinstance(key, str) for key in entry):
-        raise ValueError(f"the entry {name!r} of {path} must map names to values, got {entry!r}")
+        raise ValueError(f"the entry {name!r} of {path} must map names to values, got {shown(entry)}")
     return dict(entry)
 
 
@@ -81,7 +81,7 @@ def mapping(name: str, value: Any) -> dict[str, Any]:
     """
     found = parse_dict(value) if isinstance(value, str) else value
     if not isinstance(found, dict):
-        raise TypeError(f"{name} must be a mapping or text dict(name=value, ...), got {value!r}")
+        raise TypeError(f"{name} must be a mapping or text dict(name=value, ...), got {shown(value)}")
     return dict(found)
 
 
@@ -94,9 +94,9 @@ def parse_dict(text: str) -> dict[str, Any]:
     try:
         found = _node_value(ast.parse(text.strip(), mode="eval").body)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise ValueError(f"cannot read {text!r} as dict(name=value, ...) of plain values: {error}") from error
+        raise ValueError(f"cannot read {shown(text)} as dict(name=value, ...) of plain values: {error}") from error
     if not isinstance(found, dict):
-        raise ValueError(f"cannot read {text!r} as dict(name=value, ...): it is a {type(found).__name__}")
+        raise ValueError(f"cannot read {shown(text)} as dict(name=value, ...): it is a {type(found).__name__}")
     return found
 
 

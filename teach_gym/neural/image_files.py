@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import io
 import lzma
+import struct
 import tarfile
+import warnings
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,12 +22,16 @@ import torch
 
 from teach_gym.arguments import Count, chosen
 from teach_gym.data.datasets import cifar10_jpeg, data_dir, load_mnist
-from teach_gym.errors import DamagedDataError, DataNotFoundError
+from teach_gym.errors import DATA_MEMORY, DamagedDataError, DataNotFoundError, TooLargeError, affordable, shown
 from teach_gym.neural.images import ImagePool, Images
 from teach_gym.neural.patterns import patterns
 
 Bytes = npt.NDArray[np.uint8]
 Parts = tuple[Images, Images, tuple[str, ...]]
+LARGEST_FILE = 64 * 1024**2
+"""Maximum number of bytes of an image file."""
+LARGEST_IMAGE = 1 << 24
+"""Maximum number of pixels of an image."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm")
 
 
@@ -41,6 +48,7 @@ def load_pool(name: str, data_dir: str | Path | None = None, *, device: str = "c
 
     Raises:
         ValueError: unknown name, or images of several sizes.
+        TooLargeError: a file, an image or all of them together need more memory than is allowed.
         TypeError: an option the pool does not have.
         DataNotFoundError: files are missing; the message names the layout.
         DamagedDataError: files that cannot be read.
@@ -91,27 +99,37 @@ def _cifar10_jpeg(folder: str | Path | None) -> Parts:
 def _folder(folder: str | Path | None, *, path: str | Path | None = None, size: Sequence[Count] | None = None) -> Parts:
     """A tree of image files; ``path`` defaults to the data folder."""
     root = data_dir(folder) if path is None else Path(path)
+    if size is not None:
+        if len(size) != 2:
+            raise ValueError(f"size must be (height, width), got {shown(size)}")
+        affordable(f"an image of {size[0]:,} x {size[1]:,} pixels", *_bytes((size[0], size[1])))
     return _tree(str(root), _tree_files(root), size)
 
 
 def _tree_files(root: Path) -> Iterator[tuple[str, str, bytes]]:
     """(part, class, content) of every image file under a folder, in order."""
     for path in sorted(root.glob("*/*/*")):
-        if path.suffix.lower() in SUFFIXES:
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            affordable(f"the image {str(path)!r}", path.stat().st_size, LARGEST_FILE)
             yield path.parts[-3], path.parts[-2], path.read_bytes()
 
 
 def _archive_files(path: Path) -> Iterator[tuple[str, str, bytes]]:
     """(part, class, content) of every image file in a .tar.xz, in the order of their names."""
-    found = []
+    found, held = [], 0
     try:
         with tarfile.open(path, "r:xz") as archive:
             for member in archive:
+                affordable(f"the file {shown(member.name)} in {str(path)!r}", member.size, LARGEST_FILE)
                 name = PurePosixPath(member.name)
                 file = archive.extractfile(member) if member.isfile() and name.suffix.lower() in SUFFIXES else None
                 if file is not None and len(name.parts) >= 3:
+                    held += member.size
+                    affordable(f"the images in {str(path)!r}", held, DATA_MEMORY)
                     found.append((member.name, name.parts[-3], name.parts[-2], file.read()))
-    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+    except TooLargeError:
+        raise
+    except (tarfile.TarError, lzma.LZMAError, EOFError, ValueError, UnicodeError) as error:
         raise DamagedDataError(f"{str(path)!r} is not a complete .tar.xz archive: {error}") from error
     for _, part, label, content in sorted(found, key=lambda entry: entry[0]):
         yield part, label, content
@@ -141,14 +159,27 @@ def _tree(root: str, files: Iterator[tuple[str, str, bytes]], size: Sequence[int
     return train, test, tuple(classes)
 
 
+def _bytes(size: tuple[int, int]) -> tuple[int, int]:
+    """Bytes that an image of a size needs, and the most that are allowed."""
+    return 3 * size[0] * size[1], 3 * LARGEST_IMAGE
+
+
 def _decode(content: bytes, size: Sequence[int] | None, where: str) -> Bytes:
     """One image file as (H, W, 3) bytes."""
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(content)) as opened:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            opened = Image.open(io.BytesIO(content))
+        with opened:
+            affordable(f"an image of {where} with {opened.size[0]:,} x {opened.size[1]:,} pixels", *_bytes(opened.size))
             image = opened.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
+    except TooLargeError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise TooLargeError(f"an image of {where} has too many pixels: {error}") from error
+    except (OSError, SyntaxError, ValueError, OverflowError, RuntimeError, struct.error, zlib.error) as error:
         raise DamagedDataError(f"an image of {where} cannot be read: {error}") from error
     if size is not None:
         height, width = size

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from torch import nn
 
+from teach_gym.arguments import Count, Positive, Seed, Within, checked_fields
 from teach_gym.core.rewards import HOLDOUT_REWARDS
-from teach_gym.errors import lookup_name, number, positive
-from teach_gym.neural.image_files import load_pool
+from teach_gym.errors import check_known, lookup_name
+from teach_gym.neural.image_files import READERS, load_pool
 from teach_gym.neural.images import ImagePool, Images
 from teach_gym.neural.networks import NETWORKS
 from teach_gym.neural.settings import torch_device
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Share = Annotated[float, Within(0.0, 1.0)]
 
 _BLOCK = 1000
 """Images per block when images are shrunk."""
@@ -52,37 +59,35 @@ class MixupSpec:
 
     pool: str = "cifar10_jpeg"
     pool_options: Mapping[str, Any] = field(default_factory=dict)
-    shrink: int = 1
-    images: int = 0
-    validation: int = 5000
-    pool_seed: int = 0
+    shrink: Count = 1
+    images: Annotated[int, Within(0, 2**31 - 1)] = 0
+    validation: Count = 5000
+    pool_seed: Seed = 0
     network: str = "simple"
     network_options: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int = 50
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    look_every: int = 100
-    coefficients: Sequence[float] = (0.0, 0.5, 1.0)
+    epochs: Count = 50
+    batch_size: Count = 128
+    learning_rate: Positive = 1e-3
+    look_every: Count = 100
+    coefficients: Sequence[Share] = (0.0, 0.5, 1.0)
     continuous: bool = False
     reward: str = "holdout_accuracy"
-    zeta: float = 0.5
+    zeta: Share = 0.5
     device: str = "cpu"
 
+    def __new__(cls, *args: Any, **fields: Any) -> Self:
+        """Check the names of the fields."""
+        check_known("a training with mixup", fields, [part.name for part in dataclasses.fields(cls)])
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
+        checked_fields(self)
+        object.__setattr__(self, "coefficients", tuple(self.coefficients))
+        lookup_name("pool", self.pool, READERS)
         lookup_name("network", self.network, NETWORKS)
         lookup_name("reward", self.reward, HOLDOUT_REWARDS)
-        for name in ("shrink", "validation", "epochs", "batch_size", "look_every"):
-            positive(name, getattr(self, name), integer=True)
-        positive("learning_rate", self.learning_rate)
-        for name in ("images", "pool_seed"):
-            number(name, getattr(self, name), integer=True)
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)!r}")
-        number("zeta", self.zeta)
-        for value in self.coefficients:
-            number("coefficients", value)
-        if not self.coefficients or not all(0.0 <= value <= 1.0 for value in (*self.coefficients, self.zeta)):
-            raise ValueError(f"coefficients and zeta must lie in [0, 1], got {self.coefficients!r} and {self.zeta!r}")
+        if not self.coefficients:
+            raise ValueError("coefficients must be a list of one or more numbers in [0, 1], got an empty one")
         torch_device(self.device)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from teach_gym.core.updates import Update
-from teach_gym.errors import lookup_name, number, positive
+from teach_gym.errors import lookup_name, number, positive, shown
 from teach_gym.neural.networks import NETWORKS
 from teach_gym.neural.teaching import PLAIN, Teaching
 
@@ -30,15 +30,18 @@ def torch_device(name: str) -> Any:
     """The torch device of a name; ``auto`` is a GPU if torch finds one, else the CPU.
 
     Raises:
+        TypeError: no text.
         ValueError: no such device, or no GPU is available.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"device must be a text, got {shown(name)}")
     found = torch.cuda.is_available()
     if name == "auto":
         return torch.device("cuda" if found else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"unknown device {name!r}; allowed: auto, cpu, cuda, cuda:0, ...") from error
+        raise ValueError(f"unknown device {shown(name)}; allowed: auto, cpu, cuda, cuda:0, ...") from error
     if device.type == "cuda" and not found:
         raise ValueError(f"device {name!r}: torch finds no GPU here; use cpu or auto")
     return device

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from teach_gym.errors import number
+from teach_gym.errors import DamagedDataError, number, shown
 from teach_gym.files import writing
 
 
@@ -18,6 +18,9 @@ class Progress:
     Args:
         path: the file.
         last: the last step to keep.
+
+    Raises:
+        DamagedDataError: the file is no such table.
     """
 
     def __init__(self, path: Path, last: int) -> None:
@@ -25,7 +28,7 @@ class Progress:
         self.place: int = 0  # where the last row begins
         self.rows: list[dict[str, Any]] = []
         if path.exists():
-            table = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+            table = _table(path)
             self.names = table[0] if table else self.names
             whole = [row for row in table[1:] if len(row) == len(self.names) and row[0].isdigit()]
             self.rows = [dict(zip(self.names, row, strict=True)) for row in whole if int(row[0]) <= last]
@@ -69,3 +72,21 @@ class Progress:
         buffer = io.StringIO()
         csv.DictWriter(buffer, self.names, restval="", lineterminator="\n").writerows(rows)
         return buffer.getvalue().encode()
+
+
+def _table(path: Path) -> list[list[str]]:
+    """The lines of a file of scalars, the first with their names.
+
+    Raises:
+        DamagedDataError: no such file.
+    """
+    try:
+        found = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+        if found and (found[0][:1] != ["step"] or len(set(found[0])) < len(found[0])):
+            raise ValueError(f"its first line is {shown(','.join(found[0]))}")
+    except (ValueError, csv.Error) as error:
+        raise DamagedDataError(
+            f"{str(path)!r} is not a table of scalars by step ({error}); remove it: the training resumes without "
+            "the rows so far"
+        ) from error
+    return found

@@ -92,7 +92,7 @@ class RunLog:
             found = _read_json(about)
             _agree(about, found, spec, self.config)
             self.restored = restore(self.folder, spec=spec, config=self.config)
-            run = found["run"]
+            run = str(found.get("run", run))
         start = -1 if self.restored is None else self.restored.step
         _drop_checkpoints_after(self.folder, start)  # none, or damaged ones
         self._rows = Progress(self.folder / "progress.csv", start)

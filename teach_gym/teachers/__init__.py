@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 from typing import Any
 
+from teach_gym.arguments import checked_values
 from teach_gym.calls import format_call, parse_call
-from teach_gym.errors import check_known, lookup_name
+from teach_gym.errors import lookup_name, shown
 from teach_gym.pretrained import SUFFIX, find, index
 from teach_gym.teachers.base import (
     Choice,
@@ -91,10 +91,13 @@ def parse_teacher(text: str) -> tuple[str, dict[str, Any]]:
             file, or that file alone: its path or the name of a pretrained teacher.
 
     Raises:
+        TypeError: no text.
         ValueError: not of that form.
         FileNotFoundError: no such file; the message lists the pretrained teachers.
         DamagedDataError: a file that holds no teacher.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"a teacher must be a text, such as 'last:constraint=soft', got {shown(text)}")
     name, _, rest = text.strip().partition(":")
     if name not in TEACHERS and _is_file(text):
         return read_kind(find(text)), {"path": text}
@@ -133,5 +136,4 @@ def make_teacher(text: str, **options: Any) -> Teacher:
     if both:
         raise TypeError(f"teacher {text!r} is given {', '.join(both)} twice")
     given = {**written, **options}
-    check_known(f"teacher {name!r}", given, {f.name for f in dataclasses.fields(found) if f.init})  # type: ignore[arg-type]
-    return found(**given)
+    return found(**checked_values(f"teacher {name!r}", found, given))

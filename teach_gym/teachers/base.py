@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from teach_gym.core.backend import Array, norm
-from teach_gym.core.batch import needed, take
+from teach_gym.core.batch import DIVERGED, needed, take
 from teach_gym.core.metrics import Metric, distance
 from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Example, Task, TeachState, Transition
@@ -236,7 +236,7 @@ def teach_episodes(task: Task, teacher: Teacher, seeds: Sequence[int]) -> tuple[
 def final_distances(task: Task, first: TeachState, taught: Iterable[Transition]) -> Array:
     """Distances to the target where the episodes that start at ``first`` end: (B,); +inf for a diverged learner."""
     final = final_values(task, first, taught, distance)[0]
-    return np.where(np.isfinite(final), final, np.inf)
+    return np.where(final <= DIVERGED, final, np.inf)
 
 
 def final_values(task: Task, first: TeachState, taught: Iterable[Transition], *metrics: Metric) -> list[Array]:

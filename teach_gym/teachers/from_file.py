@@ -14,7 +14,7 @@ import numpy as np
 from teach_gym.core.batch import needed
 from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Task, TeachState
-from teach_gym.errors import lookup_name, positive
+from teach_gym.errors import lookup_name, positive, shown
 from teach_gym.pretrained import find
 from teach_gym.teachers.actions import legal_action
 from teach_gym.teachers.base import Choice, Teacher
@@ -57,6 +57,7 @@ class FromFile(Teacher):
         FileNotFoundError: no such file.
         DamagedDataError: a damaged file.
         ValueError: a file of another kind, an unknown ``give``, or neither or both of path and policy.
+        TypeError: a policy that is none.
     """
 
     path: str | Path | None = None
@@ -73,6 +74,8 @@ class FromFile(Teacher):
             raise ValueError(
                 f'teacher {self.name!r} is read from a file: give path="FILE.safetensors" (or a policy, not both)'
             )
+        if self.policy is not None and not hasattr(self.policy, "facts") and not callable(self.policy):
+            raise TypeError(f"policy must hold the networks of a teacher, got {shown(self.policy)}")
         if self.path is not None:
             self.policy, self.spec, self.card = self.read(find(self.path))
             with damage_named(self.path):

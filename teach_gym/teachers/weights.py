@@ -17,7 +17,7 @@ import numpy as np
 
 from teach_gym.core.observe import OBSERVATIONS
 from teach_gym.core.spec import TaskSpec
-from teach_gym.errors import DamagedDataError, lookup_name
+from teach_gym.errors import DamagedDataError, lookup_name, shown
 from teach_gym.files import writing
 from teach_gym.versions import version_of, versions
 
@@ -110,6 +110,11 @@ def read_policy(path: str | Path, kind: str, make: Callable[[dict[str, Any], Map
     return Loaded(policy, saved.spec, saved.card)
 
 
+def _word(text: str | None) -> str:
+    """A text from a file's metadata in one line, empty if there is none."""
+    return "" if text is None else shown(text).strip("'")
+
+
 @contextlib.contextmanager
 def damage_named(path: str | Path) -> Iterator[None]:
     """Turn what goes wrong while a file's content is put together into a ``DamagedDataError``."""
@@ -149,7 +154,9 @@ def _opened(path: str | Path, framework: str) -> Iterator[Any]:
         with safe_open(str(path), framework=framework) as file:
             yield file
     except (SafetensorError, OSError) as error:
-        raise DamagedDataError(f"{path} is not a file of a learned teacher, or damaged: {error}") from error
+        raise DamagedDataError(
+            f"{path} is not a file of a learned teacher, or damaged: {' '.join(str(error).split())}"
+        ) from error
 
 
 def read_teacher(path: str | Path, kind: str, framework: str = "pt") -> Saved:
@@ -170,7 +177,8 @@ def read_teacher(path: str | Path, kind: str, framework: str = "pt") -> Saved:
         found, version = about.get(_PREFIX + "kind"), about.get(_PREFIX + "format")
         if found != kind or version != FORMAT:
             raise ValueError(
-                f"{path} holds {found or 'no learned teacher'} of format {version}, wanted {kind} of format {FORMAT}"
+                f"{path} holds {_word(found) or 'no learned teacher'} of format {_word(version)}, "
+                f"wanted {kind} of format {FORMAT}"
             )
         names = list(file.keys())
         odd = {name: kind for name in names if (kind := file.get_slice(name).get_dtype()) not in DTYPES}

@@ -216,6 +216,9 @@ def train(args: TrainArgs) -> dict[str, float]:
     chosen = plan(args)
     import torch
 
+    from teach_gym.neural.settings import torch_device
+
+    torch_device(args.device)
     torch.set_num_threads(args.threads)
     try:
         trainer = chosen.make()

@@ -40,7 +40,7 @@ except ImportError as error:
 from teach_gym.calls import parse_call
 from teach_gym.core.state import Task
 from teach_gym.envs.vector import TeachVectorEnv
-from teach_gym.errors import lookup_name, within
+from teach_gym.errors import lookup_name, shown, within
 from teach_gym.records.runlog import RunLog
 from teach_gym.registration import env_id
 from teach_gym.teachers.perceptron import Network
@@ -48,8 +48,8 @@ from teach_gym.training.policy import Batch, Policy, roll_out
 
 CHOICES = {"credit": ("to-go", "episode"), "baseline": ("none", "mean", "value"), "begin": ("random", "oracle")}
 RANGES = {
-    "n_envs": "[1, inf)",
-    "updates": "[1, inf)",
+    "n_envs": f"[1, {2**31 - 1}]",
+    "updates": f"[1, {2**31 - 1}]",
     "learning_rate": "(0, inf)",
     "gamma": "[0, 1]",
     "entropy": "[0, inf)",
@@ -107,11 +107,11 @@ class Reinforce:
             elif part.name in CHOICES:
                 lookup_name(part.name, value, dict.fromkeys(CHOICES[part.name]))
             elif isinstance(part.default, bool) and not isinstance(value, bool):
-                raise TypeError(f"{part.name} must be True or False, got {value!r}")
+                raise TypeError(f"{part.name} must be True or False, got {shown(value)}")
         if not isinstance(self.sizes, tuple | list):
-            raise TypeError(f"sizes must be a list of numbers of units, got {self.sizes!r}")
+            raise TypeError(f"sizes must be a list of numbers of units, got {shown(self.sizes)}")
         for size in self.sizes:
-            within("sizes", size, "[1, inf)", integer=True)
+            within("sizes", size, "[1, 16384]", integer=True)
         if self.begin == "oracle" and not self.normalize_observations:
             raise ValueError("begin='oracle' needs normalize_observations=True")
 

@@ -11,7 +11,7 @@ from conftest import streams
 from task_cases import close, random_steps, started
 
 from teach_gym.core.backend import to_torch
-from teach_gym.core.batch import finite, put, take
+from teach_gym.core.batch import DIVERGED, diverged, put, take
 from teach_gym.core.task import reset
 
 
@@ -31,10 +31,10 @@ def test_take_and_put(which: str, to: Any, rng: np.random.Generator) -> None:
     close(take(state, mask), take(state, np.array([0, 2])), atol=0.0)
 
 
-def test_finite_notices_a_diverged_learner() -> None:
-    task, state = started("select")
-    assert finite(task, state)
+def test_a_diverged_learner_is_noticed() -> None:
+    _, state = started("select")
+    assert not diverged(state).any()
     distance = state.distance.copy()
-    for bad in (np.nan, np.inf):
+    for bad in (np.nan, np.inf, 1.01 * DIVERGED):
         distance[2] = bad
-        assert not finite(task, state._replace(distance=distance))
+        assert diverged(state._replace(distance=distance)).tolist() == [False, False, True, False, False]

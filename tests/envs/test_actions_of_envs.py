@@ -18,6 +18,10 @@ BAD_ACTIONS: list[tuple[bool, Any, type[Exception], str]] = [
     (False, -1, ValueError, r"\[0, 5\).*-1"),
     (False, 10**20, (ValueError, TypeError), "actions"),
     (False, 1.0, TypeError, "integers.*float"),
+    (False, True, TypeError, "integers.*dtype bool"),
+    (False, [True], TypeError, "not True or False"),
+    (False, np.timedelta64(1), TypeError, "integers"),
+    (False, [[1], [2, 3]], TypeError, "numbers of one shape"),
     (False, "1", TypeError, "integers"),
     (False, None, TypeError, "integers"),
     (False, np.array([[1]]), ValueError, r"shape \(\), or \(1,\) as a batch of one, got \(1, 1\)"),
@@ -32,6 +36,11 @@ BAD_ACTIONS: list[tuple[bool, Any, type[Exception], str]] = [
     (True, np.zeros((2, 1, 1)), ValueError, r"got \(2, 1, 1\)"),
     (True, 0.5, ValueError, "shape"),
     (True, "a", (ValueError, TypeError), "a"),
+    (True, [["0.5"]], TypeError, "real numbers.*'0.5'"),
+    (True, [[True]], TypeError, "not True or False"),
+    (True, np.ones((1, 1), dtype=complex), TypeError, "real numbers.*complex"),
+    (True, [[10**400]], TypeError, "real numbers"),
+    (True, np.full((1, 1), 0.5, dtype=object), TypeError, "real numbers.*object"),
 ]
 
 

@@ -16,6 +16,7 @@ from teach_gym.core.media import CONTINUOUS_MEDIA
 from teach_gym.envs.base import TeachEnv
 from teach_gym.envs.label import LabelVectorEnv
 from teach_gym.envs.vector import TeachVectorEnv
+from teach_gym.errors import TooLargeError
 from teach_gym.registration import TASKS, env_id, task_kwargs
 
 # -------------------------------------------------------------------------------------------- equal to single ones
@@ -269,3 +270,29 @@ def test_async_envs_in_other_processes(context: str) -> None:
             np.testing.assert_array_equal(a[2], b[2])
     finally:
         env.close()
+
+
+def test_too_many_sub_environments_are_refused_with_the_memory_they_would_need() -> None:
+    with pytest.raises(TooLargeError, match=r"1,000,000,000 learners .*iB of memory; at most 16 GiB"):
+        TeachVectorEnv(num_envs=10**9, pool_options={"n": 50})
+    assert TeachVectorEnv(num_envs=np.uint8(200), pool_options={"n": 50}, budget=2).reset(seed=0)[0].shape[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("seed", "kind", "message"),
+    [
+        (-1, ValueError, "seed must be >= 0, got -1"),
+        (True, TypeError, "seed must be an integer, got True"),
+        (1.0, TypeError, "seed must be an integer, got 1.0"),
+        ("3", TypeError, "seed must be an integer, got '3'"),
+        ([1, -2, 3], ValueError, "seed must be >= 0, got -2"),
+        ([1, 2], ValueError, "must have 3 entries, got 2"),
+    ],
+    ids=str,
+)
+def test_bad_seeds_are_refused_by_both_environments(seed: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        TeachVectorEnv(num_envs=3, pool_options={"n": 50}).reset(seed=seed)
+    if not isinstance(seed, list):
+        with pytest.raises(kind, match=message):
+            TeachEnv(pool_options={"n": 50}).reset(seed=seed)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import struct
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from torchvision import datasets
 from torchvision.transforms import functional as transforms
 
 from teach_gym.data.datasets import data_dir, load_mnist
-from teach_gym.errors import DamagedDataError, DataNotFoundError
+from teach_gym.errors import DamagedDataError, DataNotFoundError, TooLargeError
 from teach_gym.neural import images as image_module
 from teach_gym.neural.image_files import load_pool
 from teach_gym.neural.images import ImagePool, Images, accuracy, crop_and_flip, scale
@@ -184,3 +186,39 @@ def test_cifar10_jpeg_archive_holds_cifar10() -> None:
         member = next(m for m in archive if m.name.endswith("test/airplane/0000.jpg"))
         expected = Image.open(io.BytesIO(archive.extractfile(member).read())).convert("RGB")
     assert torch.equal(pool.held_out.pixels[0], transforms.pil_to_tensor(expected))
+
+
+def huge_png(side: int) -> bytes:
+    """A PNG of four pixels that claims to be that large."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(buffer, "PNG")
+    content = bytearray(buffer.getvalue())
+    content[16:24] = struct.pack(">II", side, side)
+    content[29:33] = struct.pack(">I", zlib.crc32(bytes(content[12:29])))
+    return bytes(content)
+
+
+@pytest.mark.parametrize("side", [5_000, 20_000, 60_000])
+def test_images_of_too_many_pixels_are_refused_before_they_are_decoded(side: int, tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        path = tmp_path / part / "cat" / "a.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(huge_png(side))
+    with pytest.raises(TooLargeError, match=r"an image of .*pixels"):
+        load_pool("folder", path=str(tmp_path))
+
+
+def test_an_archive_that_would_grow_too_much_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "cifar10-jpeg.tar.xz", "w:xz", preset=0) as archive:
+        info = tarfile.TarInfo("cifar10-jpeg/train/cat/a.jpg")
+        info.size = 65 * 1024**2
+        archive.addfile(info, io.BytesIO(bytes(info.size)))
+    assert (tmp_path / "cifar10-jpeg.tar.xz").stat().st_size < 100_000
+    with pytest.raises(TooLargeError, match=r"'cifar10-jpeg/train/cat/a.jpg' .*65 MiB of memory; at most 64 MiB"):
+        load_pool("cifar10_jpeg", str(tmp_path))
+
+
+@pytest.mark.parametrize("size", [(8,), (8, 8, 8), (0, 8), (10**6, 10**6), "8"])
+def test_bad_sizes_are_named(size: Any, tmp_path: Path) -> None:
+    with pytest.raises((ValueError, TypeError), match=r"size|pixels"):
+        load_pool("folder", path=str(tmp_path), size=size)

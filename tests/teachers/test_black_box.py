@@ -131,7 +131,7 @@ def test_info_tells_the_distance_only_to_debug(mode: str, debug: bool) -> None:
     assert all(("distance" in info) == ("_distance" in info) == debug for info in infos)
     single = TeachEnv(**black("label-grid", debug=debug))
     assert ("distance" in single.reset(seed=0)[1]) == debug
-    assert set(single.step(0)[4]) == {"label", "features"} | ({"distance"} if debug else set())
+    assert set(single.step(0)[4]) == {"label", "features", "diverged"} | ({"distance"} if debug else set())
 
 
 def test_a_black_box_episode_lasts_the_budget_however_near_the_target() -> None:
@@ -511,7 +511,9 @@ def test_omniscient_tasks_remember_nothing() -> None:
 def test_the_registered_tasks_are_black_boxes(name: str) -> None:
     env = gym.make(env_id(name), budget=3)
     seen, info = env.reset(seed=0)
-    assert list(info) == ["label", "features"] and not {"w", "difference"} & {b.name for b in env.unwrapped.layout}
+    assert list(info) == ["label", "features", "diverged"] and not {"w", "difference"} & {
+        b.name for b in env.unwrapped.layout
+    }
     assert env.observation_space.contains(seen) and TASKS[name]["reward"] in HOLDOUT_REWARDS
 
 

@@ -268,7 +268,7 @@ def test_lqr_refuses_options_out_of_range(options: dict[str, Any], error: type[E
     ("options", "error", "words"),
     [
         ({"horizon": 0}, ValueError, "horizon must be > 0"),
-        ({"horizon": "all"}, ValueError, "'budget', got 'all'"),
+        ({"horizon": "all"}, ValueError, "horizon must be an integer or one of budget, got 'all'"),
         ({"horizon": 1.5}, TypeError, "horizon must be an integer"),
     ],
 )

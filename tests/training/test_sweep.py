@@ -194,7 +194,7 @@ def test_failing_trials_are_reported_and_the_others_done(tmp_path: Path) -> None
     options = ["--grid", "device=['nowhere','cpu']", "--seeds", "2", "--task", "LabelMoons:budget=4"]
     done = subprocess.run([*command, *options, "--out", str(tmp_path)], capture_output=True, text=True, timeout=200)
     assert done.returncode == 1, done.stderr
-    assert re.search(r"tune: 2 of 4 trials failed, .*device=nowhere.seed-0: RuntimeError: .*nowhere", done.stderr)
+    assert re.search(r"tune: 2 of 4 trials failed, .*device=nowhere.seed-0: ValueError: .*nowhere", done.stderr)
     assert re.search(r"\| device=cpu \| 2 \| .* \| \[.*\] \|", done.stdout) and "nowhere" not in done.stdout
     assert (tmp_path / "table.md").read_text() in done.stdout
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.noise import ActionNoise, NormalActionNoise, OrnsteinUhlenbeckActionNoise
 
-from teach_gym.errors import lookup_name, within
+from teach_gym.errors import lookup_name, shown, within
 from teach_gym.integrations.zoo import mapping
 
 ALGORITHMS = {"a2c": A2C, "dqn": DQN, "ppo": PPO, "sac": SAC, "td3": TD3}
@@ -32,7 +33,7 @@ class Rule(NamedTuple):
     other: tuple[Any, ...] = ()
 
 
-_COUNT = Rule("[1, inf)", integer=True)
+_COUNT = Rule(f"[1, {2**31 - 1}]", integer=True)
 _SHARE = Rule("[0, 1]")
 _SIZE = Rule("(0, inf)")
 _WEIGHT = Rule("[0, inf)")
@@ -41,7 +42,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("n_envs", "n_timesteps", "n_steps", "n_epochs", "batch_size", "buffer_size"), _COUNT),
     **dict.fromkeys(("policy_delay", "stats_window_size", "target_update_interval", "train_freq"), _COUNT),
     **dict.fromkeys(("gradient_steps", "sde_sample_freq"), _COUNT._replace(other=(-1,))),
-    "learning_starts": Rule("[0, inf)", integer=True),
+    "learning_starts": Rule(f"[0, {2**31 - 1}]", integer=True),
     **dict.fromkeys(("gamma", "gae_lambda"), _SHARE),
     **dict.fromkeys(("exploration_fraction", "exploration_initial_eps", "exploration_final_eps"), _SHARE),
     "tau": Rule("(0, 1]"),
@@ -62,6 +63,8 @@ CALLBACK = "teach_gym.sb3.OracleStart"
 OURS = ("self", "env", "seed", "device", "verbose", "tensorboard_log", "action_noise", "_init_setup_model")
 CLASSES = ("rollout_buffer_class", "replay_buffer_class")
 """Arguments of an algorithm that a file cannot set."""
+LARGEST_LAYER = 16_384
+"""Maximum number of units of a layer."""
 MAPPINGS = ("policy_kwargs", "replay_buffer_kwargs", "rollout_buffer_kwargs")
 
 
@@ -125,7 +128,7 @@ def sb3_hyperparams(algo: str, values: Mapping[str, Any]) -> Hyperparams:
         if name not in values:
             raise ValueError(f"the hyper-parameters of {algo} lack {name!r}; they have {', '.join(values)}")
     if values["policy"] != "MlpPolicy":
-        raise ValueError(f"policy must be 'MlpPolicy' (observations are vectors), got {values['policy']!r}")
+        raise ValueError(f"policy must be 'MlpPolicy' (observations are vectors), got {shown(values['policy'])}")
     return Hyperparams(
         algo,
         _count("n_envs", values.get("n_envs", 1)),
@@ -153,9 +156,11 @@ def _count(name: str, value: Any) -> int:
 
 def _check(name: str, value: Any, rule: Rule) -> None:
     """Raise an error that names the value and what is allowed, unless the value satisfies the rule."""
-    if isinstance(value, bool) or value not in rule.other:
+    if isinstance(value, bool) or not any(value == other for other in rule.other):
         try:
             within(name, value, rule.interval, integer=rule.integer)
+            if not abs(value) <= sys.float_info.max:
+                raise ValueError(f"{name} must be a finite number, got {shown(value)}")
         except (TypeError, ValueError) as error:
             more = "".join(f"; {other!r} is allowed, too" for other in rule.other)
             raise type(error)(f"{error}{more}") from None
@@ -177,12 +182,13 @@ def _argument(name: str, value: Any, default: Any) -> Any:
         return _entropy(value)
     if name in RULES:
         _check(name, value, RULES[name])
+        return value if RULES[name].integer or value in RULES[name].other else float(value)
     return value
 
 
 def _switch(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise TypeError(f"{name} must be true or false, got {value!r}")
+        raise TypeError(f"{name} must be true or false, got {shown(value)}")
     return value
 
 
@@ -194,7 +200,7 @@ def _schedule(name: str, text: str) -> Any:
     except ValueError:
         start = ""
     if start != "lin":
-        raise ValueError(f"{name} must be a number (in YAML 0.001 or 1.0e-3) or lin_<number>, got {text!r}")
+        raise ValueError(f"{name} must be a number (in YAML 0.001 or 1.0e-3) or lin_<number>, got {shown(text)}")
     _check(name, initial, RULES[name])
     return lambda remaining: remaining * initial
 
@@ -202,7 +208,7 @@ def _schedule(name: str, text: str) -> Any:
 def _frequency(value: Sequence[Any]) -> tuple[int, str]:
     """How often an off-policy algorithm trains, with its unit."""
     if len(value) != 2 or value[1] not in ("step", "episode"):
-        raise ValueError(f"train_freq must be a number or [number, 'step' or 'episode'], got {value!r}")
+        raise ValueError(f"train_freq must be a number or [number, 'step' or 'episode'], got {shown(value)}")
     _check("train_freq", value[0], RULES["train_freq"])
     return value[0], value[1]
 
@@ -215,7 +221,7 @@ def _entropy(text: str) -> str:
     except ValueError:
         start = ""
     if start != "auto":
-        raise ValueError(f"ent_coef must be a number, auto, or auto_<number> with a number > 0, got {text!r}")
+        raise ValueError(f"ent_coef must be a number, auto, or auto_<number> with a number > 0, got {shown(text)}")
     return text
 
 
@@ -224,9 +230,9 @@ def _networks(policy_kwargs: dict[str, Any]) -> dict[str, Any]:
     found = policy_kwargs.get("net_arch", [])
     for sizes in found.values() if isinstance(found, dict) else [found]:
         if not isinstance(sizes, list | tuple):
-            raise TypeError(f"net_arch must hold lists of numbers of units, got {sizes!r}")
+            raise TypeError(f"net_arch must hold lists of numbers of units, got {shown(sizes)}")
         for size in sizes:
-            within("net_arch", size, "[1, inf)", integer=True)
+            within("net_arch", size, f"[1, {LARGEST_LAYER}]", integer=True)
     return policy_kwargs
 
 

@@ -20,7 +20,8 @@ from teach_gym.core.layout import Block, bounds, layout, observe
 from teach_gym.core.randomness import Streams
 from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Task, TeachState
-from teach_gym.envs.base import action_space, check_actions
+from teach_gym.envs.base import action_space
+from teach_gym.envs.checks import check_actions
 from teach_gym.teachers.agent import sampled_actions
 from teach_gym.teachers.base import Choice, Teacher, draws
 from teach_gym.teachers.perceptron import Normalization

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from teach_gym.calls import parse_call
 from teach_gym.core.state import Task
+from teach_gym.errors import DATA_MEMORY, affordable
 from teach_gym.integrations.sb3.export import network_of
 from teach_gym.integrations.sb3.hyperparams import ALGORITHMS, Hyperparams
 from teach_gym.integrations.sb3.log import sb3_logger
@@ -35,21 +37,34 @@ def make_model(task: str, hyperparams: Hyperparams, seed: int, device: str = "cp
 
     Raises:
         ValueError: hyper-parameters that the algorithm does not take, or a task that cannot be built.
+        TooLargeError: environments or a buffer that do not fit in memory.
     """
     short, changes = parse_call(task, "task")
     env: Any = VecMonitor(make_vec_env(short, hyperparams.n_envs, seed, **changes))
     if hyperparams.normalize is not None:
         env = VecNormalize(env, **hyperparams.normalize)
     options = dict(hyperparams.arguments)
+    _check_memory(options, env)
     if hyperparams.noise is not None:
         options["action_noise"] = hyperparams.action_noise(env.action_space.shape)
     try:
         model = ALGORITHMS[hyperparams.algo](env=env, seed=seed, device=device, **options)
-    except (AssertionError, TypeError) as error:
+    except (AssertionError, TypeError, ValueError) as error:
         raise ValueError(f"{hyperparams.algo} does not take these hyper-parameters: {error}") from error
     if hyperparams.at_oracle:
         start_at_oracle(model)
     return model
+
+
+def _check_memory(options: dict[str, Any], env: Any) -> None:
+    """Check what the buffer of observations will need.
+
+    Raises:
+        TooLargeError: more than is allowed.
+    """
+    entries = 2 * env.observation_space.shape[0] + int(np.prod(env.action_space.shape)) + 4
+    steps = max(options.get("buffer_size", 0), options.get("n_steps", 0) * env.num_envs)
+    affordable(f"a buffer of {steps:,} steps", 4 * entries * steps, DATA_MEMORY)
 
 
 class Sb3Trainer:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
 
 from teach_gym.core.batch import take
-from teach_gym.envs.base import check_options
+from teach_gym.envs.checks import check_options, checked_seed
 from teach_gym.envs.vector import TeachVectorEnv
 from teach_gym.registration import env_id, short_name, spec_kwargs
 
@@ -171,8 +171,9 @@ def make_vec_env(id: str, num_envs: int, seed: int | None = None, **kwargs: Any)
 
     Raises:
         ValueError: unknown id or a value out of range.
-        TypeError: a field that a task does not have.
+        TypeError: a field that a task does not have, or a seed that is no integer.
     """
+    seed = checked_seed(seed)
     spec_kwargs(id)  # raises for tasks whose learner is a network
     mode = gym.VectorizeMode.VECTOR_ENTRY_POINT
     env = gym.make_vec(env_id(short_name(id)), num_envs, mode, autoreset_mode="same_step", **kwargs)

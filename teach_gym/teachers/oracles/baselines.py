@@ -9,7 +9,7 @@ import numpy as np
 from teach_gym.core.backend import Array
 from teach_gym.core.outputs import IDENTITY, MARGIN
 from teach_gym.core.state import Example, Task, TeachState
-from teach_gym.errors import positive
+from teach_gym.errors import positive, within
 from teach_gym.teachers.base import Choice, Teacher, draws
 
 
@@ -74,8 +74,7 @@ class LabelSmoothing(LabelPolicy):
     name: str = field(default="label_smoothing", init=False)
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.mu <= 1.0:
-            raise ValueError(f"mu must lie in [0, 1], got {self.mu!r}")
+        within("mu", self.mu, "[0, 1]")
 
     def labels(self, task: Task, state: TeachState) -> Array:
         """The smoothed ground truth."""

@@ -12,7 +12,7 @@ from teach_gym.core.media import data_bounds
 from teach_gym.core.outputs import MARGIN
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import learn
-from teach_gym.errors import positive
+from teach_gym.errors import positive, shown, within
 from teach_gym.teachers.base import Teacher, better_of, check_settled, draws
 from teach_gym.teachers.oracles import dht_solvers as solvers
 from teach_gym.teachers.oracles.dht_regions import Ball, Box
@@ -70,12 +70,12 @@ class GreedyDHT(Teacher):
             ("box", self.box, ("per_dimension", "global")),
             ("label_source", self.label_source, LABEL_SOURCES),
         ):
-            if value not in allowed:
-                raise ValueError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")
+            if not isinstance(value, str) or value not in allowed:
+                raise ValueError(f"{what} must be one of {', '.join(allowed)}, got {shown(value)}")
         if not isinstance(self.labels, bool):
-            raise TypeError(f"labels must be a bool, got {self.labels!r}")
+            raise TypeError(f"labels must be a bool, got {shown(self.labels)}")
         positive("radius", self.radius)
-        positive("rounds", self.rounds, integer=True)
+        within("rounds", self.rounds, "[1, 1000]", integer=True)
         if self.rounds > 1 and not self.labels:
             raise ValueError(f"rounds={self.rounds} alternates features and labels: set labels=True")
         make_constraint(self.constraint or "cone", self.label_radius)

@@ -74,7 +74,7 @@ class FarSighted(Teacher):
             value = getattr(self, what)
             if value is not None:
                 within(what, value, "[0, 1]")
-        within("fitted", self.fitted, "[0, inf)", integer=True)
+        within("fitted", self.fitted, "[0, 1000]", integer=True)
 
     def check(self, task: Task) -> None:
         """Raise a ``ValueError`` for a learner with a hidden layer without ``fitted``.

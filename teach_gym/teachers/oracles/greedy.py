@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from teach_gym.core.backend import Array, norm
 from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import coast, compose, teach
+from teach_gym.errors import positive
 from teach_gym.teachers.base import Choice, Teacher
 
 
@@ -67,8 +68,8 @@ class Anticipating(Scored):
     name: str = field(default="anticipating", init=False)
 
     def __post_init__(self) -> None:
-        if self.horizon is not None and self.horizon < 1:
-            raise ValueError(f"horizon must be at least 1 or None, got {self.horizon!r}")
+        if self.horizon is not None:
+            positive("horizon", self.horizon, integer=True)
 
     def score(self, task: Task, state: TeachState, w: Array, velocity: Array | None) -> Array:
         """Distance of the coasting learner: (A, B)."""

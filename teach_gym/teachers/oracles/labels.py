@@ -22,7 +22,7 @@ from teach_gym.core.learner import MLPLearner
 from teach_gym.core.outputs import SOFTMAX
 from teach_gym.core.projections import onto_ball_around, onto_cone_ball, onto_interval, onto_simplex, onto_vertices
 from teach_gym.core.state import Task, TeachState
-from teach_gym.errors import closest, positive
+from teach_gym.errors import closest, positive, shown
 from teach_gym.teachers.oracles.label_solvers import (
     SWEEPS,
     LabelQuadratic,
@@ -59,8 +59,8 @@ def make_constraint(kind: str, radius: float = 1.0) -> Constraint:
     Raises:
         ValueError: unknown kind or a radius that is not positive.
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown label constraint {kind!r}; allowed: {', '.join(KINDS)}{closest(kind, KINDS)}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"unknown label constraint {shown(kind)}; allowed: {', '.join(KINDS)}{closest(kind, KINDS)}")
     positive("radius", radius)
     return Constraint(kind, float(radius))
 

@@ -10,7 +10,7 @@ from teach_gym.core.backend import Array, dot, gather
 from teach_gym.core.learner import MLPLearner
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import learn
-from teach_gym.errors import positive
+from teach_gym.errors import within
 from teach_gym.teachers.base import Teacher, better_of, check_settled
 from teach_gym.teachers.oracles.labels import check_constraint, greedy_labels, make_constraint
 
@@ -110,7 +110,7 @@ class MixedTeaching(Teacher):
 
     def __post_init__(self) -> None:
         self._allowed = make_constraint(self.constraint, self.radius)
-        positive("rounds", self.rounds, integer=True)
+        within("rounds", self.rounds, "[1, 1000]", integer=True)
 
     def check(self, task: Task) -> None:
         """Raise a ``ValueError`` where the constraint does not fit, or rounds > 1 meets a mini-batch."""

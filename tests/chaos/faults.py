@@ -1,0 +1,194 @@
+"""Commands in processes of their own, struck by a fault at a chosen moment.
+
+A command runs in a fork of this process, which has loaded everything already, in a session of its own. A fault strikes
+at the n-th event: a call that changes files, before or after it is carried out. So every window between two changes
+of the disk can be hit, however fast or busy the machine is. Others strike after a number of seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+EVENTS = ("write", "replace", "fsync", "unlink", "ftruncate", "mkdir", "rmdir", "chmod")
+"""Functions of ``os`` that change files."""
+PATIENCE = 600.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to a command.
+
+    Attributes:
+        kind: ``none``; ``kill`` (SIGKILL to itself), ``group`` (to its whole session), ``worker`` (to one of its worker
+            processes), ``interrupt`` (Ctrl-C to the session), ``full`` (the disk is full from then on), ``limit`` (no
+            file may grow above so many bytes).
+        event: the number of the event at which it strikes (0: at no event).
+        after: whether it strikes after the event rather than before.
+        seconds: or after so many seconds.
+        size: the limit in bytes.
+        clock: whether the clock goes back at every look.
+    """
+
+    kind: str
+    event: int = 0
+    after: bool = False
+    seconds: float = 0.0
+    size: int = 0
+    clock: bool = False
+
+
+@dataclass
+class Outcome:
+    """How a command ended.
+
+    Attributes:
+        code: its exit code, negative for a signal.
+        events: events so far, where it counted them to the end.
+        error: what it wrote to standard error.
+        survivors: whether processes of its session were left.
+    """
+
+    code: int
+    events: int
+    error: str
+    survivors: bool
+
+
+def run(words: list[str], fault: Fault, log: Path) -> Outcome:
+    """Run a command with a fault, and wait until it and its workers are gone."""
+    counter = log.with_suffix(".events")
+    counter.unlink(missing_ok=True)
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        _live(words, fault, log, counter)  # does not return
+    if fault.kind in ("worker", "interrupt", "group", "kill") and fault.seconds:
+        time.sleep(fault.seconds)
+        _strike(fault.kind, child)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    end = time.monotonic() + PATIENCE
+    while _alive(child) and time.monotonic() < end:
+        time.sleep(0.02)
+    survivors = _alive(child)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    events = int(counter.read_text()) if counter.exists() else 0
+    return Outcome(code, events, log.read_text(errors="replace"), survivors)
+
+
+def _alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _strike(kind: str, child: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if kind == "worker":
+            workers = _children(child)
+            if workers:
+                os.kill(random.choice(workers), signal.SIGKILL)
+        elif kind == "interrupt":
+            os.killpg(child, signal.SIGINT)
+        elif kind == "group":
+            os.killpg(child, signal.SIGKILL)
+        else:
+            os.kill(child, signal.SIGKILL)
+
+
+def _children(parent: int) -> list[int]:
+    """Worker processes of a process (Linux)."""
+    try:
+        return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _live(words: list[str], fault: Fault, log: Path, counter: Path) -> None:
+    """The life of the forked process."""
+    code = 1
+    try:
+        os.setsid()
+        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        events = _hooked(fault, out)
+        if fault.clock:
+            _set_back()
+        if fault.kind == "limit":
+            import resource
+
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (fault.size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        from teach_gym.cli import main
+
+        code = main(words)
+        counter.write_text(str(events[0]))
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        os.write(2, traceback.format_exc().encode())
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+        os._exit(code)
+
+
+def _hooked(fault: Fault, log: int) -> list[int]:
+    """Count the events of this process from now on, and let the fault strike; returns the counter."""
+    count = [0]
+
+    def hook(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def hooked(*args: Any, **kwargs: Any) -> Any:
+            if name == "write" and args and args[0] in (1, 2, log):
+                return call(*args, **kwargs)
+            count[0] += 1
+            now = fault.event and count[0] == fault.event
+            if fault.kind == "full" and fault.event and count[0] >= fault.event and name in ("write", "fsync", "mkdir"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if now and not fault.after:
+                _strike_here(fault.kind)
+            done = call(*args, **kwargs)
+            if now and fault.after:
+                _strike_here(fault.kind)
+            return done
+
+        return hooked
+
+    for name in EVENTS:
+        setattr(os, name, hook(name, getattr(os, name)))
+    return count
+
+
+def _strike_here(kind: str) -> None:
+    if kind == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif kind == "group":
+        os.killpg(0, signal.SIGKILL)
+    elif kind == "interrupt":
+        os.killpg(0, signal.SIGINT)
+
+
+def _set_back() -> None:
+    """Let the clock go back by a day at every look."""
+    real, looks = time.time, [0]
+
+    def earlier() -> float:
+        looks[0] += 1
+        return real() - 86_400.0 * looks[0]
+
+    time.time = earlier
