@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import math
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -31,6 +32,7 @@ _BROKEN = (
     ValueError,
     TypeError,
     SyntaxError,
+    tokenize.TokenError,
     RuntimeError,
     zipfile.BadZipFile,
     zlib.error,

@@ -11,6 +11,7 @@ import numpy as np
 from teach_gym.benchmark.episode import evaluation_iterations
 from teach_gym.benchmark.suite import cached_task
 from teach_gym.core.backend import Array
+from teach_gym.core.batch import diverged
 from teach_gym.core.metrics import METRICS
 from teach_gym.core.randomness import Streams
 from teach_gym.core.spec import TaskSpec
@@ -131,16 +132,19 @@ def roll(
 
     with np.errstate(over="ignore", invalid="ignore"):
         record(0)
+        t = 0
         for t, transition in enumerate(transitions(task, teacher, state, clock=clock), 1):
             if watch is not None:
                 watch(state, transition)
             state = transition.state
             record(t)
+        for later in range(t + 1, task.spec.budget + 1):  # all episodes have ended: the learners stay where they are
+            record(later)
     return iterations, {name: np.stack(found, axis=1) for name, found in values.items()}
 
 
 def _recorded(name: str, value: Array, state: TeachState) -> Array:
-    return np.where(np.isfinite(state.distance), value, np.inf if name.endswith("distance") else np.nan)
+    return np.where(diverged(state), np.inf if name.endswith("distance") else np.nan, value)
 
 
 def unit_teachers(unit: Unit, taught: Sequence[Cohort]) -> list[Teacher]:
