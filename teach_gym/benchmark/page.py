@@ -12,7 +12,7 @@ from teach_gym.benchmark.lessons import SHOWN, Lessons, task_lessons
 from teach_gym.benchmark.measure import PASSIVE, REFERENCE
 from teach_gym.benchmark.score import CONFIDENCE, KINDS, Estimate
 from teach_gym.benchmark.summary import MISSING, Entry, Summary, display, with_interval
-from teach_gym.benchmark.tables import BLACK_BOX_NOTE, COLUMNS, cells, filled, superseded
+from teach_gym.benchmark.tables import BLACK_BOX_NOTE, COLUMNS, cells, filled, superseded, unsettled
 from teach_gym.core.describe import sentence
 from teach_gym.core.spec import TaskSpec
 
@@ -57,6 +57,7 @@ def to_html(summary: Summary, command: str, *, lessons: bool = True) -> str:
         n_runs=len(rows),
         failures=[row for row in rows if not row["finished"]],
         superseded=superseded(summary) if summary.superseded else "",
+        unsettled=unsettled(summary) if summary.unsettled else "",
         overview=_overview(summary),
         sections=sections,
     )

@@ -79,6 +79,8 @@ class Summary:
         aggregate: teacher -> interquartile mean of its task scores; empty unless there are several tasks.
         coverage: teacher -> the tasks in its aggregate.
         superseded: number of rows left out because there are rows of newer code or files.
+        unsettled: the tasks left out of the aggregate, because resamples of their seeds leave the reference no better
+            than plain SGD: the score's unit, and so its interval, is not known there.
     """
 
     kind: str
@@ -87,6 +89,7 @@ class Summary:
     aggregate: dict[str, Estimate]
     coverage: dict[str, list[str]]
     superseded: int
+    unsettled: list[str]
 
 
 def group(rows: Sequence[Row]) -> tuple[Runs, int]:
@@ -212,13 +215,20 @@ def summarize(rows: Sequence[Row], kind: str = "final") -> Summary:
             pairs = common[1] if common else None
             score = task_score(pairs) if pairs else UNKNOWN
             entries.append(_entry(task, teacher, found, score, kind))
-            if pairs and not np.isnan(score.value):
+            if pairs:
                 measured.setdefault(teacher, {})[task] = pairs
-    ordered = dict(sorted(measured.items(), key=_rank)) if len(runs) > 1 else {}
+    unsettled = [task for task, pairs in measured.get(PASSIVE, {}).items() if not _settled(pairs)]
+    measured = {teacher: {t: p for t, p in tasks.items() if t not in unsettled} for teacher, tasks in measured.items()}
+    ordered = {name: tasks for name, tasks in sorted(measured.items(), key=_rank) if tasks} if len(runs) > 1 else {}
     aggregate = {teacher: aggregate_score(list(tasks.values())) for teacher, tasks in ordered.items()}
-    return Summary(
-        kind, runs, entries, aggregate, {teacher: list(tasks) for teacher, tasks in ordered.items()}, superseded
-    )
+    coverage = {teacher: list(tasks) for teacher, tasks in ordered.items()}
+    return Summary(kind, runs, entries, aggregate, coverage, superseded, unsettled if len(runs) > 1 else [])
+
+
+def _settled(passive: Paired) -> bool:
+    """Whether the reference is better than plain SGD, in every resample of the seeds if there are several."""
+    found = task_score(passive)
+    return not np.isnan(found.value if len(passive.passive) < 2 else found.low)
 
 
 def display(teacher: str) -> str:

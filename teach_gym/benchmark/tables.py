@@ -87,6 +87,8 @@ def to_markdown(summary: Summary) -> str:
         parts.append(superseded(summary))
     if summary.aggregate:
         parts.append("Over tasks: the interquartile mean of a teacher's task scores, which are listed below.")
+        if summary.unsettled:
+            parts.append(unsettled(summary))
         parts.append(markdown_table(("Teacher", "Score over tasks", "Tasks"), aggregate_cells(summary)))
     header, rows = filled(COLUMNS, [cells(entry) for entry in summary.entries])
     tasks = [entry.task for entry in summary.entries]
@@ -99,6 +101,14 @@ def filled(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[s
     """A table without the columns in which no row has a value."""
     kept = [i for i in range(len(header)) if any(row[i] != MISSING for row in rows)]
     return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+def unsettled(summary: Summary) -> str:
+    """A sentence on the tasks left out of the scores over tasks."""
+    return (
+        f"The scores over tasks leave out {', '.join(summary.unsettled)}: with these seeds the reference is not "
+        "reliably better than plain SGD, so a score there has no interval."
+    )
 
 
 def superseded(summary: Summary) -> str:

@@ -222,6 +222,20 @@ def test_scores_over_tasks_are_those_of_the_tasks_and_shown_for_several_tasks_on
     assert "Score over tasks" in to_markdown(summary) and "Score over tasks" not in to_markdown(alone)
 
 
+def test_a_task_whose_reference_is_not_reliably_better_than_sgd_is_left_out_over_tasks(rows: list[Row]) -> None:
+    """One of three greedy runs becomes so bad that resamples which draw it twice leave no room above plain SGD."""
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    passive = [row for row in rows if (row["task"], row["teacher"]) == (SHORT, "passive")]
+    spoilt = next(row for row in rows if (row["task"], row["teacher"]) == (SHORT, "greedy"))
+    curve = [*spoilt["curves"]["distance"][:-1], max(row["curves"]["distance"][-1] for row in passive) * 1.2]
+    worse = {**spoilt, "curves": {**spoilt["curves"], "distance": curve}}
+    summary = summaries.summarize([worse if row is spoilt else row for row in rows])
+    assert summary.unsettled == [SHORT] and f"leave out {SHORT}: " in to_markdown(summary)
+    assert all(found == [task for task in tasks if task != SHORT] for found in summary.coverage.values())
+    assert np.isfinite([estimate.low for estimate in summary.aggregate.values()]).all()
+    assert summaries.summarize(rows).unsettled == [] and "leave out" not in to_markdown(summaries.summarize(rows))
+
+
 def test_scores_pair_the_seeds_that_all_three_have(rows: list[Row]) -> None:
     partial = [row for row in rows if (row["teacher"], row["seed"]) != ("greedy", 9)]
     entries = {(e.task, e.teacher): e for e in summaries.summarize(partial).entries}
