@@ -98,7 +98,7 @@ def test_publishing_copies_the_file_and_writes_the_card(tmp_path: Path, monkeypa
         publish(source, "a/B-v0", score=1.0, low=0.9, high=1.1, command="python x")
         assert pretrained.find("a/B-v0").read_bytes() == source.read_bytes()
         card = json.loads((tmp_path / "index.json").read_text())["a/B-v0"]
-        assert card["score"] == 1.0 and TaskSpec(**card["task"]).observation == "lookahead"
+        assert card["score"] == 1.0 and TaskSpec(**card["task"]).observation == "farsighted"
     finally:
         pretrained.index.cache_clear()
 
