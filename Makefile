@@ -96,6 +96,7 @@ results: $(VENV)/.bench  ## docs/results/benchmark.md: all tasks, 10 seeds, teac
 
 papers: $(VENV)/.test  ## docs/results/papers.md, blackbox.md: the papers' experiments with verdicts (needs image data)
 	$(BIN)/teach-gym reproduce all --scale laptop --out runs/papers-laptop
+	$(BIN)/teach-gym reproduce all --map --scale laptop --out runs/papers-laptop
 	for page in papers blackbox; do \
 	  $(BIN)/python -m teach_gym.papers.report runs/papers-laptop --page $$page \
 	    --command 'teach-gym reproduce all --scale laptop' || exit; done
