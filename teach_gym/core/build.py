@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from teach_gym.core.outputs import IDENTITY, MARGIN, SOFTMAX
 from teach_gym.core.rewards import HOLDOUT_REWARDS, REWARDS
 from teach_gym.core.spec import BLACK_BOX, SCHEDULED_ROW, TaskSpec, is_drawn
 from teach_gym.core.state import Holdout, Task, Variants
-from teach_gym.core.targets import make_target
+from teach_gym.core.targets import TARGETS, make_target
 from teach_gym.core.updates import Update
 from teach_gym.data.pool import Pool, Split, frozen
 from teach_gym.data.pools import make_pool
@@ -101,8 +102,8 @@ def _built(spec: TaskSpec) -> Task:
     medium = make_medium(spec.medium, setting, **spec.medium_options)
     shown = spec.budget * medium.n_sources * spec.batch_size
     affordable(f"the schedule of {shown:,} rows (budget x sources x batch_size)", SCHEDULED_ROW * shown, RUN_MEMORY)
-    concept, seed = encode_labels(learner, pool.train.corrected(), pool.n_classes), spec.first_pool_seed
-    target, start = make_target(spec.target, learner, pool.train.x, concept, seed, **spec.target_options)
+    options = chosen("target", spec.target, TARGETS, spec.target_options).keywords
+    target, start = _target(learner, pool, spec.target, spec.first_pool_seed, json.dumps(options))
     soft = _soft_labels(medium, learner, pool, target)
 
     rows = np.concatenate([pool.train.x, y] if soft is None else [pool.train.x, y, soft], axis=1)
@@ -142,6 +143,17 @@ def _check_memory(spec: TaskSpec, learner: Learner, pool: Pool, hidden: int) -> 
     affordable(f"a mini-batch of {spec.batch_size:,} rows", 8 * spec.batch_size * columns, RUN_MEMORY)
 
 
+@functools.lru_cache(maxsize=32)
+def _target(learner: Learner, pool: Pool, name: str, seed: int, options: str) -> tuple[Array, Array]:
+    """The target (P,) of correct labels and the start (P,) of its search, which tasks with the same data share.
+
+    ``options`` is the JSON text of the target's options. Finding the target takes most of the time of ``make_task``.
+    """
+    concept = encode_labels(learner, pool.train.corrected(), pool.n_classes)
+    return make_target(name, learner, pool.train.x, concept, seed, **json.loads(options))
+
+
+@functools.lru_cache(maxsize=8)
 def _with_offsets(pool: Pool, hidden: int) -> Pool:
     """The pool with a zero offset for each hidden unit appended to the features of every row; pictures omit them."""
 

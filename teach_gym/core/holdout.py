@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from array_api_compat import device
 
@@ -31,11 +33,12 @@ def make_holdout(split: Split, y: Array, rows: int, probes: int, dtype: str) -> 
     if probes > len(split):
         raise ValueError(f"probes must be at most the {len(split)} hold-out rows, got {probes}")
     x, y = (np.asfortranarray(a[:rows], dtype=dtype) for a in (split.x, y))
-    chosen = representatives(split, probes) if probes else []
+    chosen = list(representatives(split, probes)) if probes else []
     return Holdout(x, y, split.labels[:rows], split.x[chosen].astype(dtype))
 
 
-def representatives(split: Split, n: int) -> list[int]:
+@functools.lru_cache(maxsize=32)
+def representatives(split: Split, n: int) -> tuple[int, ...]:
     """At most n representative rows of a split: in each class, those nearest to the centres that k-means finds."""
     from sklearn.cluster import KMeans
 
@@ -49,7 +52,7 @@ def representatives(split: Split, n: int) -> list[int]:
             centres = KMeans(k, n_init=4, random_state=0).fit(split.x[own]).cluster_centers_
             gaps = ((split.x[own][:, None] - centres) ** 2).sum(-1)
             rows += own[gaps.argmin(0)].tolist()
-    return rows
+    return tuple(rows)
 
 
 def class_probabilities(output: Output, prediction: A) -> A:

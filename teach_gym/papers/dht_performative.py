@@ -187,11 +187,11 @@ def _claims() -> tuple[Claim, ...]:
 _SMOKE_IMAGES = {"pool": "patterns", "pool_options": {"n": 200, "size": 8}}
 _SMOKE = {
     **_SMOKE_IMAGES,
-    "iterations": 30,
+    "iterations": 12,
     "batch_size": 20,
     "learning_rate": 0.01,
-    "eval_every": 10,
-    "checkpoint_every": 15,
+    "eval_every": 6,
+    "checkpoint_every": 6,
 }
 _LAPTOP = {"iterations": 3900, "learning_rate": 0.01, "eval_every": 300, "checkpoint_every": 1300}
 
@@ -215,7 +215,7 @@ TABLE2 = Experiment(
     scales={
         "smoke": {
             "seeds": 2,
-            "panels": {**mnist_panels(_SMOKE, {**_SMOKE, "validation": 60}), **narrow_panels(20, 60, **_SMOKE_IMAGES)},
+            "panels": {**mnist_panels(_SMOKE, {**_SMOKE, "validation": 60}), **narrow_panels(6, 60, **_SMOKE_IMAGES)},
         },
         "laptop": {
             "seeds": 10,

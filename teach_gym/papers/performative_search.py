@@ -173,10 +173,10 @@ SEARCH = Experiment(
             {
                 "pool": "patterns",
                 "pool_options": {"n": 200, "size": 8},
-                "iterations": 10,
+                "iterations": 4,
                 "batch_size": 20,
-                "eval_every": 10,
-                "checkpoint_every": 10,
+                "eval_every": 4,
+                "checkpoint_every": 4,
             },
             60,
         ),

@@ -101,13 +101,15 @@ def table(curves: Curves) -> str:
     return "\n".join(lines)
 
 
-def settings(seeds: int, train: Mapping[str, Any], rates: Sequence[float], validation: int) -> dict[str, Any]:
+def settings(
+    seeds: int, train: Mapping[str, Any], rates: Sequence[float], validation: int, tuning: int = 3
+) -> dict[str, Any]:
     """Settings of a scale; see ``panels``."""
     return {
         "seeds": seeds,
         "rates": list(rates),
         "validation": validation,
-        "tuning_seeds": [0, 1, 2],
+        "tuning_seeds": [*range(tuning)],
         "panels": panels(train),
     }
 
@@ -154,7 +156,7 @@ TUNED = Experiment(
     "in fewer iterations: 400 at the laptop scale, 4,000 at the scale called long. Unlike in the other experiments on "
     "CNNs, no rate was chosen beforehand.",
     scales={
-        "smoke": settings(2, _train(6, **_IMAGES), RATES[:2], 60),
+        "smoke": settings(2, _train(2, **_IMAGES), RATES[:2], 60, tuning=1),
         "laptop": settings(10, _train(400), RATES, 5000),
         "long": settings(10, _train(4000), RATES, 5000),
         "paper": settings(10, _train(42_500, batch_size=128, device="cuda", precision="bf16"), RATES, 5000),
