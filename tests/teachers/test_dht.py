@@ -132,14 +132,14 @@ def excesses(name, k, region, n, seed):
 @pytest.mark.parametrize("region", ["box", "ball"])
 @pytest.mark.parametrize(("name", "k"), [("logistic", 1), ("margin_logistic", 1), ("least_squares", 1), ("softmax", 2)])
 def test_one_logit_learners_are_solved_exactly(name, k, region):
-    excess = excesses(name, k, region, 100, seed=1)
+    excess = excesses(name, k, region, 40, seed=1)
     assert excess.max() < 1e-6
 
 
 @pytest.mark.parametrize(("name", "k"), [("softmax", 4), ("least_squares", 3)])
 @pytest.mark.parametrize("region", ["box", "ball"])
 def test_descent_finds_what_brute_force_finds(name, k, region):
-    excess = excesses(name, k, region, 100, seed=2)
+    excess = excesses(name, k, region, 40, seed=2)
     assert np.mean(excess < 1e-5) >= 0.95
     assert np.mean(np.maximum(excess, 0.0)) < 1e-2
 
