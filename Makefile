@@ -88,11 +88,12 @@ site: $(VENV)/.site  ## the documentation site, in site/
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs site
 	@echo "open site/index.html"
 
-results: $(VENV)/.bench  ## docs/results/benchmark.md: all tasks, 10 seeds, teachers timed without contention
+results: $(VENV)/.bench  ## docs/results/benchmark.md and its curves: all tasks, 10 seeds, timed without contention
 	@echo "running all tasks on one CPU: about half an hour; make results again resumes"
 	$(BIN)/teach-gym bench full --seeds 10 --executor serial --out runs/full
 	(printf '# Benchmark\n\n`teach-gym bench full --seeds 10 --executor serial`\n\n'; cat runs/full/report.md) \
 	  > docs/results/benchmark.md
+	$(BIN)/python -m tools.reference runs/full
 
 papers: $(VENV)/.test  ## docs/results/papers.md, blackbox.md: the papers' experiments with verdicts (needs image data)
 	$(BIN)/teach-gym reproduce all --scale laptop --out runs/papers-laptop

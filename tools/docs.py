@@ -16,7 +16,9 @@ from teach_gym.core.spec import TaskSpec
 from teach_gym.errors import DataNotFoundError
 from teach_gym.files import write_text, writing
 from teach_gym.registration import NEURAL_TASKS, TASKS, spec_kwargs
-from tools.pages import Calibration, neural_page, page, removed, shown_teacher, still_step, table
+from tools.markdown import table
+from tools.pages import Calibration, neural_page, page, removed, shown_teacher, still_step
+from tools.reference import read_scores
 
 FOLDER = Path("docs/environments")
 
@@ -55,9 +57,11 @@ def read_calibration(folder: str | Path) -> Calibration:
 
 
 def _pages(folder: str | Path, names: Iterable[str] | None) -> dict[str, str]:
-    calibration = read_calibration(folder)
+    calibration, scores = read_calibration(folder), read_scores(Path(folder).resolve().parent / "results")
     chosen = (*TASKS, *NEURAL_TASKS) if names is None else tuple(names)
-    texts = {f"{name}.md": neural_page(name) if name in NEURAL_TASKS else page(name, calibration) for name in chosen}
+    texts = {
+        f"{name}.md": neural_page(name) if name in NEURAL_TASKS else page(name, calibration, scores) for name in chosen
+    }
     return {**texts, "README.md": index(calibration)}
 
 

@@ -8,7 +8,7 @@ import inspect
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from teach_gym.core.build import make_task
@@ -18,7 +18,9 @@ from teach_gym.core.observe import OBSERVATIONS
 from teach_gym.core.state import Task
 from teach_gym.envs.base import action_space, observation_space
 from teach_gym.registration import NEURAL_TASKS, VERSION, env_id
+from tools.markdown import table
 from tools.notes import NOTES
+from tools.reference import Scores, section
 
 HEADINGS = (
     "Description",
@@ -60,13 +62,14 @@ _SHORT_REPR = 160
 Calibration = Mapping[str, Mapping[str, Any]]
 
 
-def page(name: str, calibration: Calibration | None = None) -> str:
+def page(name: str, calibration: Calibration | None = None, scores: Scores | None = None) -> str:
     """The documentation page of a registered task.
 
     Args:
         name: the task's short name.
         calibration: per task and teacher, the ``mean`` of the per cent of the initial distance removed within the
             budget, with half its 95 % interval (``margin``), ``std`` and the number of ``episodes``.
+        scores: what the built-in teachers reach, see ``tools.reference``.
 
     Returns:
         Markdown.
@@ -97,6 +100,7 @@ def page(name: str, calibration: Calibration | None = None) -> str:
     for heading in HEADINGS:
         parts += [f"## {heading}", sections[heading], *extra.get(heading, [])]
     parts += _room((calibration or {}).get(name), NOTES.get(name))
+    parts += section(name, scores or {}, black_box=task.black_box)
     parts += ["## Version history", HISTORY]
     return "\n\n".join(parts) + "\n"
 
@@ -127,12 +131,6 @@ def neural_page(name: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------- parts of a page
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table; pipes in cells are escaped."""
-    lines = [list(head), ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def _docstring(name: str) -> tuple[str, dict[str, str]]:
