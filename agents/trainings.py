@@ -86,7 +86,7 @@ class Args:
     """Training seeds of PPO."""
     other_seeds: int = 1
     """Training seeds of the other algorithms and kinds."""
-    episodes: int = 1000
+    episodes: int = 500
     """Evaluation episodes per agent; four times as many for learners with few parameters, which are cheap."""
     tasks: tuple[str, ...] = ()
     """Only these tasks."""
