@@ -21,9 +21,9 @@ from targets import all_targets
 from teach_gym.core.build import make_task
 from teach_gym.errors import within
 
-CALLS = 15
+CALLS = 10
 """Calls of a target of weight one, at most three times as many."""
-COSTLY = {"images": 6, "command line": 15, "report names": 1}
+COSTLY = {"images": 6, "command line": 10, "report names": 1}
 """Calls of targets that take long."""
 FOLDER = Path(__file__).parent
 

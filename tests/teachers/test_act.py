@@ -25,7 +25,7 @@ from teach_gym.teachers import Teacher, follow, make_teacher, teacher_class
 from teach_gym.teachers.actions import legal_action
 from teach_gym.teachers.oracles.greedy import Scored
 
-BUDGET, SEED = 4, 7
+BUDGET, SEED = 2, 7
 LABELS = {"label_smoothing", "distillation", "self_training", "last", "bootstrapping", "small_loss"}
 """They change the labels of the first offered example."""
 SCORED = {name for name in MADE if issubclass(teacher_class(name), Scored)}
