@@ -1,13 +1,19 @@
-"""Helpers of the tests that watch and kill processes. No time here says how long something may take."""
+"""Helpers of tests that run scripts or watch and kill processes. No time here says how long something may take."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import runpy
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 PATIENCE = 600.0
 """Seconds after which a test gives up waiting: far more than anything needs, also on a busy machine."""
@@ -60,3 +66,14 @@ def without(package: str) -> str:
         "            raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Missing())\n"
     )
+
+
+def run_here(path: Path, arguments: Sequence[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a script prints that runs in this process, which has loaded torch already, with a working folder."""
+    printed = io.StringIO()
+    with monkeypatch.context() as changed, contextlib.redirect_stdout(printed):
+        changed.chdir(folder)
+        changed.setattr(sys, "argv", [str(path), *arguments])
+        changed.syspath_prepend(str(path.parent))
+        runpy.run_path(str(path), run_name="__main__")
+    return printed.getvalue()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from process_cases import PATIENCE
+from process_cases import PATIENCE, run_here
 
 from teach_gym.benchmark.evaluation import Evaluation
 from teach_gym.core.build import make_task
@@ -50,10 +50,10 @@ def test_every_example_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", PROMISED)
-def test_examples_run(name: str, tmp_path: Path) -> None:
+def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if name in SHORT:
         pytest.importorskip("stable_baselines3")
-    printed = run_example(name, SHORT.get(name, []), tmp_path)
+    printed = run_here(ROOT / "examples" / name, SHORT.get(name, []), tmp_path, monkeypatch)
     assert re.search(PROMISED[name], printed), printed
     if name == "train_ppo.py":
         check_saved_agent(tmp_path / "ppo.safetensors", printed)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from process_cases import PATIENCE
+from process_cases import run_here
 
 pytest.importorskip("stable_baselines3")
 pytest.importorskip("yaml")
@@ -26,15 +24,11 @@ SMALL = {
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_scripts(name: str, tmp_path: Path) -> None:
+def test_scripts(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = SMALL[name] + (["n_timesteps=240"] if name == "train_sb3.py" else [])
-    command = [sys.executable, str(AGENTS / name), *options, "--out", "agent.safetensors"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr
-    printed = re.search(r"score (\S+) \[", done.stdout)
-    assert (
-        printed is not None and "teach-gym bench --tasks LabelMoons --teachers agent:agent.safetensors" in done.stdout
-    )
+    text = run_here(AGENTS / name, [*options, "--out", "agent.safetensors"], tmp_path, monkeypatch)
+    printed = re.search(r"score (\S+) \[", text)
+    assert printed is not None and "teach-gym bench --tasks LabelMoons --teachers agent:agent.safetensors" in text
     agent = Agent(path=tmp_path / "agent.safetensors")
     assert agent.spec is not None
     assert Evaluation(build(agent.spec), 200)(agent)["score"] == pytest.approx(float(printed[1]), abs=2e-3)
