@@ -9,6 +9,7 @@ Trainings are those of ``trainings.py``: separate processes, finished ones are n
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -18,26 +19,43 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import tyro
-from trainings import Args, Training, carry_out, done
+from trainings import Args, Training, carry_out, done, kept
 
-from teach_gym.benchmark.evaluation import Evaluation
-from teach_gym.benchmark.measure import best_reference
+from teach_gym.benchmark.evaluation import ends_of
+from teach_gym.benchmark.measure import WITHOUT_TARGET, best_reference
 from teach_gym.benchmark.score import Estimate, Paired, training_score
 from teach_gym.benchmark.suite import PASSIVE, cached_task, task_spec
 from teach_gym.benchmark.tables import markdown_table
 from teach_gym.files import write_text
 from teach_gym.registration import TASKS, env_id
-from teach_gym.teachers import make_teacher
+from teach_gym.teachers import Teacher, make_teacher
 from teach_gym.teachers.agent import Agent, publish
+from teach_gym.versions import code_digest
 
 NOISY = ("BlackBoxNoisyDigits", "BlackBoxNoisyMNIST")
 """The tasks with wrong labels, which have a page of their own (``label_noise.py``); left out unless asked for."""
 BLACK_BOX = tuple(name for name, kwargs in TASKS.items() if kwargs.get("observation") == "black_box")
-ALGOS = ("ppo", "dqn", "reinforce")
+AGENTS = {
+    "PPO": ("ppo", ""),
+    "DQN": ("dqn", ""),
+    "REINFORCE": ("reinforce", ""),
+    "PPO, random start": ("ppo", "fresh"),
+    "PPO, queries": ("ppo", "queries"),
+}
+"""The page's columns: algorithm and kind of training (``trainings.Training``)."""
+KINDS = ("", "fresh", "queries")
+PUBLISHED = ("BlackBoxLabelMoons", "BlackBoxLabelDigits10", "BlackBoxMixupDigits10", *NOISY)
+"""The tasks whose PPO teachers come with the package."""
 ORACLES = ("holdout_greedy", "holdout_rehearsal", "greedy")
-FIRST_SEED = 3_500_000
+FIRST_SEED = 4_500_000
 """The evaluation seeds start here."""
 POLICY = "policy.safetensors"
+CODE = (
+    "teach_gym.benchmark.evaluation",
+    "teach_gym.teachers.agent",
+    *(f"teach_gym.teachers.oracles.{name}" for name in ("baselines", "greedy", "holdout_greedy")),
+)
+"""The modules that decide what episodes end with."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -57,20 +75,25 @@ class Row(NamedTuple):
     distance: float
 
 
+def digest_of(teacher: Teacher) -> str:
+    """What tells a teacher from others: its name and options, or the SHA-256 of its file."""
+    if isinstance(teacher, Agent):
+        return hashlib.sha256(Path(str(teacher.path)).read_bytes()).hexdigest()
+    return repr(teacher)
+
+
 def plan(args: Args) -> list[Training]:
-    """All trainings, the first seed of every task and algorithm first."""
+    """All trainings, the first seed of every task and algorithm first, and those with an oracle's start first."""
     wanted = [task for task in BLACK_BOX if (task in args.tasks if args.tasks else task not in NOISY)]
-    seeds = {"ppo": args.seeds}
-    return sorted(
-        (
-            Training(algo, task, seed)
-            for task in wanted
-            for algo in ALGOS
-            if algo in args.algos
-            for seed in range(1, 1 + seeds.get(algo, args.other_seeds))
-        ),
-        key=lambda training: training.seed,
-    )
+    seeds = {("ppo", ""): args.seeds}
+    found = [
+        Training(algo, task, seed, kind)
+        for algo, kind in AGENTS.values()
+        for task in wanted
+        if algo in args.algos and kind in args.kinds
+        for seed in range(1, 1 + seeds.get((algo, kind), args.other_seeds))
+    ]
+    return sorted(found, key=lambda training: (training.kind, training.seed))
 
 
 class Board:
@@ -81,37 +104,42 @@ class Board:
         self.trainings = [training for training in plan(args) if done(training, args.out)]
         self.tasks = [task for task in BLACK_BOX if any(training.task == task for training in self.trainings)]
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019  # one board lives as long as the program
-    def evaluation(self, task: str) -> Evaluation:
-        """The evaluation of a task on this page's seeds."""
-        return Evaluation(cached_task(task_spec(task)[1]), range(FIRST_SEED, FIRST_SEED + self.args.episodes))
+    def ends(self, task: str, teacher: Teacher) -> dict[str, Floats]:
+        """What a teacher's episodes on this page's seeds end with: (S,) each."""
+        spec, seeds = task_spec(task)[1], range(FIRST_SEED, FIRST_SEED + self.args.episodes)
 
-    def runs(self, algo: str, task: str) -> list[Training]:
-        """The trainings of an algorithm on a task."""
-        return [training for training in self.trainings if (training.algo, training.task) == (algo, task)]
+        def measure() -> dict[str, list[float]]:
+            return {name: values.tolist() for name, values in ends_of(cached_task(spec), teacher, seeds).items()}
 
-    @functools.cache  # noqa: B019
+        what = [spec, digest_of(teacher), FIRST_SEED, self.args.episodes, code_digest(*CODE)]
+        found = kept(self.args.out / "blackbox", what, measure)
+        return {name: np.array(values) for name, values in found.items()}
+
+    def runs(self, name: str, task: str) -> list[Training]:
+        """The trainings of a column on a task."""
+        return [t for t in self.trainings if (t.algo, t.kind) == AGENTS[name] and t.task == task]
+
+    @functools.cache  # noqa: B019  # one board lives as long as the program
     def row(self, teacher: str, task: str) -> Row | None:
-        """What an algorithm's agents, or an oracle, reach on a task; None without trainings."""
-        if teacher in ALGOS:
+        """What a column's agents, or an oracle, reach on a task; None without trainings."""
+        if teacher in AGENTS:
             paths = [training.folder(self.args.out) / POLICY for training in self.runs(teacher, task)]
             return self.measured(task, [Agent(path=path) for path in paths]) if paths else None
         return self.measured(task, [make_teacher(teacher)])
 
-    def measured(self, task: str, teachers: Sequence[object]) -> Row:
+    def measured(self, task: str, teachers: Sequence[Teacher]) -> Row:
         """What teachers reach on a task."""
-        evaluation = self.evaluation(task)
-        ends = [evaluation.ends(teacher) for teacher in teachers]  # type: ignore[arg-type]
-        loss = np.stack([end[evaluation.measure.metric] for end in ends])
-        references = evaluation.references
-        reference = references[best_reference(references, evaluation.measure)]
-        score = training_score(Paired(references[PASSIVE], reference, loss))
-        accuracy, distance = (float(np.mean([end[name] for end in ends])) for name in evaluation.measure.beside)
+        metric = WITHOUT_TARGET.metric
+        marks = {name: self.ends(task, make_teacher(name))[metric] for name in (PASSIVE, *WITHOUT_TARGET.references)}
+        ends = [self.ends(task, teacher) for teacher in teachers]
+        loss = np.stack([end[metric] for end in ends])
+        score = training_score(Paired(marks[PASSIVE], marks[best_reference(marks, WITHOUT_TARGET)], loss))
+        accuracy, distance = (float(np.mean([end[name] for end in ends])) for name in WITHOUT_TARGET.beside)
         return Row(score, loss, accuracy, distance)
 
-    def cost(self, algo: str, task: str) -> str:
+    def cost(self, name: str, task: str) -> str:
         """Number of trainings, steps of each, and their median time in seconds."""
-        runs = self.runs(algo, task)
+        runs = self.runs(name, task)
         if not runs:
             return ""
         found = [json.loads((training.folder(self.args.out) / "score.json").read_text()) for training in runs]
@@ -131,20 +159,20 @@ def tables(board: Board) -> tuple[list[list[str]], list[list[str]], list[list[st
     """Rows of the tables of scores, of test accuracy with the distance, and of costs."""
     scores, beside, costs = [], [], []
     for task in board.tasks:
-        rows = [board.row(name, task) for name in (*ALGOS, *ORACLES)]
+        rows = [board.row(name, task) for name in (*AGENTS, *ORACLES)]
         plain = board.row(PASSIVE, task)
         scores.append([task, *map(words, rows)])
         shown = (f"{row.accuracy:.3f}, {row.distance:.2f}" if row else "" for row in (plain, *rows))
         beside.append([task, *shown])
-        costs.append([task, *(board.cost(algo, task) for algo in ALGOS)])
+        costs.append([task, *(board.cost(name, task) for name in AGENTS)])
     return scores, beside, costs
 
 
 def best_agents(board: Board) -> dict[str, Row]:
-    """The best algorithm's row of every task."""
+    """The row of every task's best column."""
     found = {}
     for task in board.tasks:
-        rows = [row for algo in ALGOS if (row := board.row(algo, task)) is not None]
+        rows = [row for name in AGENTS if (row := board.row(name, task)) is not None]
         found[task] = max(rows, key=lambda row: row.score.value)
     return found
 
@@ -156,10 +184,20 @@ def beats(board: Board, task: str, row: Row, oracle: str = "holdout_greedy") -> 
     return bool(row.loss.mean() < other.loss.mean())
 
 
+def counts(board: Board) -> list[list[str]]:
+    """For each column, on how many tasks the interval of its score lies above 0, and above 1."""
+    found = []
+    for name in AGENTS:
+        scores = [row.score for task in board.tasks if (row := board.row(name, task)) is not None]
+        above = [f"{sum(score.low > bound for score in scores)} of {len(scores)}" for bound in (0, 1)]
+        found.append([name, *above])
+    return found
+
+
 def publish_first(board: Board) -> Iterable[str]:
-    """Publish the first training of PPO on every task in the package, with its score and command."""
-    for task in board.tasks:
-        for training in board.runs("ppo", task)[:1]:
+    """Publish PPO's first training on the tasks of ``PUBLISHED`` in the package, with its score and command."""
+    for task in (name for name in board.tasks if name in PUBLISHED):
+        for training in board.runs("PPO", task)[:1]:
             path = training.folder(board.args.out) / POLICY
             score = board.measured(task, [Agent(path=path)]).score
             name = f"ppo/{env_id(task).partition('/')[2]}"
@@ -179,17 +217,23 @@ def page(board: Board) -> str:
     """The page in Markdown."""
     scores, beside, costs = tables(board)
     best = best_agents(board)
-    better = [task for task, row in best.items() if beats(board, task, row)]
+    better, far = (
+        [task for task, row in best.items() if beats(board, task, row, oracle)]
+        for oracle in ("holdout_greedy", "holdout_rehearsal")
+    )
     intro = (Path(__file__).parent / "blackbox.md").read_text(encoding="utf-8")
     intro = intro.format(
         episodes=board.args.episodes,
         first=FIRST_SEED,
         above_sgd=sum(row.score.low > 0 for row in best.values()),
         above_greedy=len(better),
-        which=f": {', '.join(better)}" if better else "",
+        which=f" ({', '.join(better)})" if better else "",
+        above_rehearsal=len(far),
+        which_rehearsal=f" ({', '.join(far)})" if far else "",
+        by_agent=markdown_table(["Agents", "above plain SGD", "above the better greedy oracle"], counts(board)),
         tasks=len(best),
     )
-    heads = ["PPO", "DQN", "REINFORCE"]
+    heads = list(AGENTS)
     oracles = [f"`{name}`" for name in ORACLES]
     parts = [
         intro.rstrip(),
@@ -198,14 +242,14 @@ def page(board: Board) -> str:
         "## Test accuracy, and distance to w\\*",
         markdown_table(["Task", "plain SGD", *heads, *oracles], beside),
         "## Costs",
-        markdown_table(["Task", *(f"{name}: trainings, steps, CPU" for name in heads)], costs),
+        markdown_table(["Task", *heads], costs),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def main() -> int:
     """Train, score, write; the exit code is 2 after a user error and 1 if trainings failed."""
-    args = tyro.cli(Args, default=Args(episodes=1000, seeds=3))
+    args = tyro.cli(Args, default=Args(episodes=100, seeds=3, kinds=KINDS))
     args.out = args.out.resolve()
     try:
         if args.train:

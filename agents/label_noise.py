@@ -9,9 +9,7 @@ with other pool seeds.
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tyro
-from blackbox import FIRST_SEED, NOISY, POLICY
-from trainings import Args, Training, carry_out, done
+from blackbox import NOISY, POLICY, digest_of
+from trainings import Args, Training, carry_out, done, kept
 
 from teach_gym.benchmark.tables import markdown_table
 from teach_gym.calls import format_call
@@ -41,6 +39,8 @@ from teach_gym.teachers.agent import Agent
 from teach_gym.teachers.base import final_values, transitions
 from teach_gym.versions import code_digest
 
+FIRST_SEED = 3_500_000
+"""The evaluation seeds start here."""
 PAIRS = [[0.6 if j == i else 0.4 if j == (i + 1) % 10 else 0.0 for j in range(10)] for i in range(10)]
 """Class-dependent noise: 40 % of each class have the label of the next one."""
 ELSEWHERE: dict[str, dict[str, Any]] = {
@@ -114,11 +114,6 @@ def accuracies(task: Task, teacher: Teacher, seeds: Sequence[int], factors: Sequ
     return [100.0 * float(part.mean()) for part in np.split(found, len(factors))]
 
 
-def agent_digest(agent: Agent) -> str:
-    """SHA-256 of an agent's file."""
-    return hashlib.sha256(Path(str(agent.path)).read_bytes()).hexdigest()
-
-
 class Data:
     """A noisy task on many data sets.
 
@@ -144,7 +139,7 @@ class Data:
         n, found = self.args.episodes, []
         for seed in range(1, 1 + self.args.groups):
             first = FIRST_SEED + seed * n
-            what = [repr(teacher) if not isinstance(teacher, Agent) else agent_digest(teacher), seed, first, n, factor]
+            what = [digest_of(teacher), seed, first, n, factor]
 
             def measure(seed: int = seed, first: int = first) -> list[float]:
                 task = self.task(seed, isinstance(teacher, Agent))
@@ -155,14 +150,8 @@ class Data:
 
     def kept(self, what: list[Any], measure: Callable[[], list[float]]) -> list[float]:
         """What was measured before, or is measured now, and kept in a file named by all that decides it."""
-        code = code_digest(
-            "teach_gym.core.build", "teach_gym.teachers.oracles.noisy_labels", "teach_gym.teachers.agent"
-        )
-        key = json.dumps([{**TASKS[self.text], **self.changes}, what, code], sort_keys=True)
-        path = self.args.out / "label-noise" / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.json"
-        if not path.exists():
-            write_text(path, json.dumps(measure()))
-        found: list[float] = json.loads(path.read_text(encoding="utf-8"))
+        about = [{**TASKS[self.text], **self.changes}, what, code_digest(*CODE)]
+        found: list[float] = kept(self.args.out / "label-noise", about, measure)
         return found
 
     @functools.cache  # noqa: B019  # one for each data of the page

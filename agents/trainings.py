@@ -5,10 +5,12 @@ Trainings are separate processes; a finished one is not repeated, and one that w
 
 from __future__ import annotations
 
+import hashlib
+import json
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from teach_gym.calls import format_call
+from teach_gym.files import write_text
 from teach_gym.registration import TASKS
 
 HEADLINE = ("LabelMoons", "LabelDigits", "LabelMNIST", "SelectMoons", "PerturbMoons", "LabelMomentum", "SelectMomentum")
@@ -31,6 +34,21 @@ BLIND = {"observation": "omniscient", "reward": "log_progress"}
 """The changes of trainings whose agents see only w, w* and the examples, not what actions lead to."""
 BLIND_SETTINGS = ("callback=None", "n_timesteps=200000", "learning_rate=lin_0.001", "n_epochs=10", "gamma=0.9")
 KINDS = ("", "varied", "blind", "continuous")
+"""The kinds of trainings with w*."""
+
+
+def black_box_settings(kind: str, task: str) -> tuple[str, ...]:
+    """The settings of trainings without w* that do not begin as an oracle.
+
+    ``fresh`` ones begin with random weights; agents of ``queries`` moreover see only what querying the learner tells.
+    Learners with a hidden layer take more time, so these trainings are shorter.
+    """
+    hidden = TASKS[task]["learner"].startswith("mlp")
+    if kind == "fresh":
+        return "callback=None", f"n_timesteps={51_200 if hidden else 102_400}", "learning_rate=lin_0.001"
+    seen = "env_kwargs=dict(observation='black_box', reward='holdout_log_progress')"
+    steps = f"n_timesteps={100_000 if hidden else 192_000}"
+    return "callback=None", steps, "learning_rate=lin_0.002", "gamma=0.5", seen
 
 
 class Training(NamedTuple):
@@ -41,7 +59,8 @@ class Training(NamedTuple):
         task: the task's short name.
         seed: the training's seed.
         kind: "" for the task as registered; ``varied`` draws pool and learning rate for every learner, ``blind`` shows
-            only the omniscient observation, ``continuous`` has the continuous flavour.
+            only the omniscient observation, ``continuous`` has the continuous flavour; without w*, see
+            ``black_box_settings``.
     """
 
     algo: str
@@ -58,7 +77,13 @@ class Training(NamedTuple):
         if self.kind == "varied":
             rate = TASKS[self.task]["learning_rate"]
             return {"learning_rate": [round(rate / 2, 6), round(rate * 2, 6)], "pool_seed": POOLS}
-        return {"": {}, "blind": BLIND, "continuous": {"continuous": True}}[self.kind]
+        return {"blind": BLIND, "continuous": {"continuous": True}}.get(self.kind, {})
+
+    def settings(self) -> tuple[str, ...]:
+        """The hyper-parameters that differ from the task's."""
+        if self.kind in ("fresh", "queries"):
+            return black_box_settings(self.kind, self.task)
+        return BLIND_SETTINGS if self.kind == "blind" else ()
 
     def command(self, out: Path, quick: bool = False) -> list[str]:
         """Arguments of teach-gym; a quick training only checks that everything works.
@@ -66,9 +91,9 @@ class Training(NamedTuple):
         Agents are evaluated once, at the end; their scores on the page are others.
         """
         words = ["train", format_call(self.task, self.changes()), "--algo", self.algo, "--seed", str(self.seed)]
-        words += ["--eval-every", "100000000", "--eval-episodes", "10" if quick else "50"]
-        if self.kind == "blind":
-            words += ["--set", *BLIND_SETTINGS]
+        words += ["--eval-every", "100000000", "--eval-episodes", "10"]
+        if self.settings():
+            words += ["--set", *self.settings()]
         if quick:
             words += ["--steps", "4000", "--num-envs", "16"]
         return [*words, "--out", str(self.folder(out))]
@@ -121,6 +146,21 @@ def plan(args: Args) -> list[Training]:
             for seed in range(1, 1 + (1 if kind == "varied" else args.other_seeds))
         ]
     return [t for t in found if t.kind in args.kinds and (not args.tasks or t.task in args.tasks)]
+
+
+def kept(folder: Path, what: list[Any], measure: Callable[[], Any]) -> Any:
+    """What was measured before, or is measured now, and kept in a file named by all that decides it.
+
+    Args:
+        folder: where such files are kept.
+        what: plain JSON values that decide what is measured; the digest of the code is one of them.
+        measure: measures it; the result is a plain JSON value, too.
+    """
+    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    path = folder / f"{key[:20]}.json"
+    if not path.exists():
+        write_text(path, json.dumps(measure()))
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def done(training: Training, out: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,23 @@ from teach_gym.teachers.base import final_values
 from teach_gym.teachers.weights import read_kind
 
 Floats = npt.NDArray[np.float64]
+
+
+def ends_of(task: Task, teacher: Teacher, seeds: Sequence[int]) -> dict[str, Floats]:
+    """What a task is scored by, and what is told beside it, at the end of the episodes of S seeds: (S,) each.
+
+    The first is +inf for a learner that diverged.
+
+    Raises:
+        ValueError: the teacher cannot teach the task.
+    """
+    measure = measure_of(task.spec.observation)
+    names = dict.fromkeys((measure.metric, *measure.beside, "distance"))
+    found = final_values(task, *lesson(task, teacher, seeds), *(METRICS[name] for name in names))
+    ends = {name: np.asarray(values, dtype=np.float64) for name, values in zip(names, found, strict=True)}
+    first, distance = ends[measure.metric], ends["distance"]
+    ends[measure.metric] = np.where(np.isfinite(first) & (distance <= DIVERGED), first, np.inf)
+    return {name: ends[name] for name in (measure.metric, *measure.beside)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,12 +120,7 @@ class Evaluation:
 
         The first is +inf for a learner that diverged.
         """
-        names = dict.fromkeys((self.measure.metric, *self.measure.beside, "distance"))
-        found = final_values(self.task, *lesson(self.task, teacher, self.seeds), *(METRICS[name] for name in names))
-        ends = {name: np.asarray(values, dtype=np.float64) for name, values in zip(names, found, strict=True)}
-        first, distance = ends[self.measure.metric], ends["distance"]
-        ends[self.measure.metric] = np.where(np.isfinite(first) & (distance <= DIVERGED), first, np.inf)
-        return {name: ends[name] for name in (self.measure.metric, *self.measure.beside)}
+        return ends_of(self.task, teacher, self.seeds)
 
     def score(self, teacher: Teacher) -> TeacherScore:
         """The teacher's score with its interval, and the ends it is taken of.

@@ -1,9 +1,10 @@
-"""A perceptron that begins as the far-sighted oracle: training improves on the oracle instead of finding it first.
+"""A perceptron that begins as a far-sighted oracle: training improves on the oracle instead of finding it first.
 
-With ``observation="farsighted"`` an agent sees by how much the cost of each action exceeds that of the best. The first
-hidden units of every layer pass these shortfalls on, and the last layer gives each action a score that falls with its
-own. The best action's score is therefore the highest from the start. In the continuous flavour an agent sees the action
-that the oracle aims at, which is passed on likewise. All weights are then trained as usual.
+With ``observation="farsighted"`` an agent sees by how much the cost of each action exceeds that of the best, as the
+oracle ``lqr`` sees it; with ``"black_box_trial"``, where nothing tells of w*, as ``holdout_rehearsal`` sees it. The
+first hidden units of every layer pass these shortfalls on, and the last layer gives each action a score that falls with
+its own. The best action's score is therefore the highest from the start. In the continuous flavour an agent sees the
+action that ``lqr`` aims at, which is passed on likewise. All weights are then trained as usual.
 """
 
 from __future__ import annotations
@@ -55,19 +56,20 @@ class Shown(NamedTuple):
 
 
 def shown(task: Task, sharpness: float = SHARPNESS) -> Shown:
-    """What the observation shows of the oracle's choice.
+    """What the observation shows of the oracle's choice: that of ``lqr``, or without w* of ``holdout_rehearsal``.
 
     Args:
         task: the task.
         sharpness: how fast the scores of discrete actions fall with their shortfall.
 
     Raises:
-        ValueError: the task is not shown with ``observation="farsighted"``.
+        ValueError: the observation is neither ``farsighted`` nor, with discrete actions, ``black_box_trial``.
     """
-    name = "aim" if task.spec.continuous else "farsight"
-    found = next((block for block in layout(task) if block.name == name), None)
+    names = ("aim",) if task.spec.continuous else ("farsight", "trial")
+    found = next((block for block in layout(task) if block.name in names), None)
     if found is None:
-        raise ValueError(f"a start at the oracle needs observation='farsighted', got {task.spec.observation!r}")
+        allowed = "observation='farsighted'" + ("" if task.spec.continuous else " or 'black_box_trial'")
+        raise ValueError(f"a start at the oracle needs {allowed}, got {task.spec.observation!r}")
     end = found.start + found.size
     if task.spec.continuous:
         return Shown(slice(found.start, end), found.low, 1.0)
@@ -78,7 +80,7 @@ def oracle_observations(task: Task, seed: int, episodes: int = EPISODES) -> Floa
     """What the far-sighted oracle sees while it teaches: (N, O).
 
     Args:
-        task: a task with ``observation="farsighted"``.
+        task: a task whose observation shows the oracle's choice.
         seed: determines the lessons.
         episodes: number of lessons.
     """

@@ -47,10 +47,11 @@ class Policy(nn.Module):
         return network_of_modules([self.logits], "scores", statistics)
 
     def begin_at_oracle(self, task: Task, seed: int) -> None:
-        """Begin as the far-sighted oracle, with the statistics of its lessons, which then stay nearly as they are.
+        """Begin as a far-sighted oracle, with the statistics of its lessons, which then stay nearly as they are.
 
         Raises:
-            ValueError: a task without ``observation="farsighted"``, or layers with fewer units than there are actions.
+            ValueError: an observation that does not show the oracle's choice (``teach_gym.integrations.start``), or
+                layers with fewer units than there are actions.
         """
         choice = shown(task)
         mean, var = statistics(task, seed)

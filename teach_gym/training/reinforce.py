@@ -77,7 +77,8 @@ class Reinforce:
         entropy: coefficient of the entropy bonus.
         max_grad_norm: largest norm of the gradient, which is per teaching step.
         begin: with ``random`` weights, or as the far-sighted ``oracle`` (``teach_gym.integrations.start``; needs
-            ``observation="farsighted"``, layers as wide as there are actions and normalised observations).
+            ``observation="farsighted"`` or ``"black_box_trial"``, layers as wide as there are actions and normalised
+            observations).
 
     Raises:
         ValueError: a value out of range; the message names it, the value and what is allowed.

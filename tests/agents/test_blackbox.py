@@ -17,41 +17,64 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "agents"))
 
 import blackbox
 import label_noise
-from trainings import Args, Training, carry_out
+from trainings import Args, Training
 
 from teach_gym import evaluate, pretrained
 from teach_gym.benchmark.score import Paired, task_score
+from teach_gym.cli import main
 from teach_gym.core.build import make_task
 from teach_gym.core.metrics import METRICS
 from teach_gym.core.randomness import Streams
 from teach_gym.core.task import reset
+from teach_gym.integrations.zoo import mapping
 from teach_gym.registration import TASKS
 from teach_gym.teachers import lesson, make_teacher
 from teach_gym.teachers.agent import Agent
 from teach_gym.teachers.base import final_values
+from teach_gym.training.args import TrainArgs
+from teach_gym.training.program import chosen_hyperparams, chosen_task
 
 
 def test_every_black_box_task_is_planned_with_every_algorithm() -> None:
-    found = blackbox.plan(Args(seeds=3))
+    found = blackbox.plan(Args(seeds=3, kinds=blackbox.KINDS))
     assert len(found) == len(set(found)) == len({t.folder(Path()) for t in found})
     tasks = {name for name, kwargs in TASKS.items() if kwargs.get("observation") == "black_box"}
     for task in tasks - set(blackbox.NOISY):
-        for algo, seeds in (("ppo", 3), ("dqn", 1), ("reinforce", 1)):
-            assert sorted(t.seed for t in found if (t.algo, t.task) == (algo, task)) == list(range(1, seeds + 1))
+        for algo, kind, seeds in (
+            ("ppo", "", 3),
+            ("dqn", "", 1),
+            ("reinforce", "", 1),
+            ("ppo", "fresh", 1),
+            ("ppo", "queries", 1),
+        ):
+            planned = sorted(t.seed for t in found if (t.algo, t.task, t.kind) == (algo, task, kind))
+            assert planned == list(range(1, seeds + 1))
+
+
+def test_what_agents_see_and_how_they_begin_is_what_the_page_says() -> None:
+    for training in blackbox.plan(Args(seeds=1, kinds=blackbox.KINDS)):
+        args = TrainArgs(training.task, algo=training.algo, overrides=training.settings())
+        values = chosen_hyperparams(args)
+        spec = chosen_task(training.algo, args.task, mapping("env_kwargs", values["env_kwargs"]))[1]
+        wanted = "black_box" if training.kind == "queries" else "black_box_trial"
+        assert spec.observation == wanted and spec.reward == "holdout_log_progress"
+        begins = values.get("begin") == "oracle" or values.get("callback") is not None
+        assert begins == (training.kind == "")
 
 
 def test_the_page_tells_the_scores_of_agents_and_oracles(tmp_path: Path) -> None:
     args = Args(out=tmp_path, tasks=("BlackBoxLabelMoons",), algos=("reinforce",), other_seeds=2, episodes=20)
-    args.quick = True
-    carry_out(blackbox.plan(args), args)
+    args.kinds = blackbox.KINDS
+    for training in blackbox.plan(args):
+        assert main(training.command(tmp_path, quick=True)) == 0
     board = blackbox.Board(args)
     seeds = range(blackbox.FIRST_SEED, blackbox.FIRST_SEED + 20)
     each = [
         evaluate(t.folder(tmp_path) / blackbox.POLICY, "BlackBoxLabelMoons", seeds)
-        for t in board.runs("reinforce", "BlackBoxLabelMoons")
+        for t in board.runs("REINFORCE", "BlackBoxLabelMoons")
     ]
     assert len(each) == 2
-    row = board.row("reinforce", "BlackBoxLabelMoons")
+    row = board.row("REINFORCE", "BlackBoxLabelMoons")
     assert row is not None and row.score.value == pytest.approx(np.mean([score.score for score in each]))
     assert row.accuracy == pytest.approx(np.mean([score.beside["test_accuracy"].mean() for score in each]))
     greedy = evaluate("holdout_greedy", "BlackBoxLabelMoons", seeds)
@@ -60,7 +83,8 @@ def test_the_page_tells_the_scores_of_agents_and_oracles(tmp_path: Path) -> None
     assert f"{row.score.value:.2f} [" in line and f"{greedy.score:.2f} [" in line
     better = row.loss.mean() < greedy.ends.mean()
     assert blackbox.beats(board, "BlackBoxLabelMoons", row) == better
-    assert f"above `holdout_greedy` on\n**{int(better)}**" in text and "{" not in text
+    assert f"below that\nof `holdout_greedy` on **{int(better)}**" in text and "{" not in text
+    assert f"| REINFORCE | {int(row.score.low > 0)} of 1 | {int(row.score.low > 1)} of 1 |" in text
 
 
 def test_known_learns_from_correct_labels_only() -> None:
@@ -103,12 +127,13 @@ def test_trainings_of_the_noise_page_are_those_of_both_tasks() -> None:
 PUBLISHED = [name for name in pretrained.index() if "BlackBox" in name]
 
 
+@pytest.mark.parametrize("episodes", [5, pytest.param(40, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_agents_without_w_have_the_score_of_their_card(name: str) -> None:
+def test_published_agents_without_w_have_the_score_of_their_card(name: str, episodes: int) -> None:
     """Scored again on some of the card's seeds: an interval that meets the card's."""
     card = pretrained.index()[name]
     found = evaluate(
-        name, name.partition("/")[2].removesuffix("-v0"), range(card["first_seed"], card["first_seed"] + 40)
+        name, name.partition("/")[2].removesuffix("-v0"), range(card["first_seed"], card["first_seed"] + episodes)
     )
     assert found.low <= card["high"] and found.high >= card["low"]
     assert json.dumps(card["task"]).count("black_box") == 1

@@ -27,6 +27,7 @@ from teach_gym.integrations.sb3.export import network_of
 from teach_gym.integrations.sb3.hyperparams import CALLBACK, sb3_hyperparams
 from teach_gym.integrations.sb3.trainer import Sb3Trainer, make_model
 from teach_gym.integrations.start import Shown, begin_at_oracle, oracle_observations, shown
+from teach_gym.registration import TASKS
 from teach_gym.sb3 import OracleStart, make_vec_env
 from teach_gym.teachers import make_teacher
 from teach_gym.teachers.agent import Agent
@@ -41,10 +42,10 @@ def chosen(algo: str, **changes: Any) -> Any:
     return sb3_hyperparams(algo, {**CHOICES, "callback": CALLBACK, **changes})
 
 
-def agrees(task: Task, network: Network) -> bool:
+def agrees(task: Task, network: Network, oracle: str = "lqr") -> bool:
     """Whether a network chooses what the oracle chooses, on 300 fresh states."""
     state = reset(task, streams(300, seed=900))
-    return bool((Agent(policy=network, spec=task.spec)(task, state) == make_teacher("lqr")(task, state)).all())
+    return bool((Agent(policy=network, spec=task.spec)(task, state) == make_teacher(oracle)(task, state)).all())
 
 
 @pytest.mark.parametrize("kind", [torch.nn.Tanh, torch.nn.ReLU])
@@ -99,6 +100,18 @@ def test_reinforce_chooses_as_the_oracle_until_it_is_trained() -> None:
     assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 
+@pytest.mark.parametrize("algo", ["ppo", "dqn", "reinforce"])
+def test_without_the_target_they_begin_as_the_oracle_that_rehearses(algo: str) -> None:
+    seen = {"observation": "black_box_trial", "reward": "holdout_log_progress"}
+    task = make_task("BlackBoxLabelMoons", **seen)
+    if algo == "reinforce":
+        env = TeachVectorEnv(num_envs=8, **{**TASKS["BlackBoxLabelMoons"], **seen})
+        network = PolicyGradient(env, Reinforce(n_envs=8, begin="oracle"), seed=2).policy.network()
+    else:
+        network = network_of(make_model(format_call("BlackBoxLabelMoons", seen), chosen(algo), seed=1))
+    assert agrees(task, network, "holdout_rehearsal") and not agrees(task, network, "holdout_greedy")
+
+
 def test_the_callback_sets_a_new_model_once() -> None:
     """As RL-Zoo uses it: with a model made elsewhere, when its training starts, and not when it is continued."""
     env = VecNormalize(make_vec_env("LabelMoons", 8, 0, **SEEN))
@@ -128,7 +141,8 @@ def test_statistics_stay_those_of_the_oracles_lessons() -> None:
 @pytest.mark.parametrize(
     ("algo", "task", "changes", "words"),
     [
-        ("ppo", "LabelMoons", {}, "observation='farsighted', got 'omniscient'"),
+        ("ppo", "LabelMoons", {}, "observation='farsighted' or 'black_box_trial', got 'omniscient'"),
+        ("ppo", "LabelMoons:continuous=True", {}, "observation='farsighted', got 'omniscient'"),
         ("sac", format_call("LabelMoons", {**SEEN, "continuous": True}), {}, "not squashed, got SAC"),
         ("ppo", format_call("LabelMoons", SEEN), {"policy_kwargs": {"activation_fn": torch.nn.ELU}}, "got .* ELU"),
         ("ppo", format_call("LabelMoons", SEEN), {"normalize": False}, "VecNormalize"),

@@ -1,4 +1,4 @@
-"""Trainings with Stable-Baselines3 that begin as the far-sighted oracle."""
+"""Trainings with Stable-Baselines3 that begin as a far-sighted oracle."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from teach_gym.integrations.start import (
 
 
 class OracleStart(BaseCallback):  # type: ignore[misc]
-    """Makes a new model begin as the far-sighted oracle; for A2C, PPO and DQN with ``observation="farsighted"``.
+    """Makes a new model of A2C, PPO or DQN begin as a far-sighted oracle.
 
-    The weights are those of ``teach_gym.integrations.start``; the statistics of ``VecNormalize`` are those of the
-    oracle's lessons, and stay nearly as they are. RL-Zoo takes it as ``callback: teach_gym.sb3.OracleStart``.
+    That is ``lqr`` with ``observation="farsighted"``, and ``holdout_rehearsal`` with ``"black_box_trial"``. The weights
+    are those of ``teach_gym.integrations.start``; the statistics of ``VecNormalize`` are those of the oracle's lessons,
+    and stay nearly as they are. RL-Zoo takes it as ``callback: teach_gym.sb3.OracleStart``.
 
     Raises:
-        ValueError: when a training starts: a task without this observation, an algorithm with squashed actions (SAC,
+        ValueError: when a training starts: a task with another observation, an algorithm with squashed actions (SAC,
             TD3), no ``VecNormalize``, or a network with too few units or another activation.
     """
 
