@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -12,7 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from process_cases import PATIENCE, descendants, lines, wait_for
 from teach_gym.benchmark.execute import Failure
 from teach_gym.benchmark.run import RunError, run_suite
 from teach_gym.benchmark.store import read_rows
-from teach_gym.benchmark.suite import Run, Suite, expand
+from teach_gym.benchmark.suite import Run, Suite, evaluation_seeds, expand
 
 pytest.importorskip("ray", reason="needs the extra ray, about 0.5 GB: pip install 'teach_gym[ray]'")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds Ray's workers by their process titles")
@@ -109,8 +110,8 @@ def test_without_ray_the_extra_is_named(runs: list[Run], tmp_path: Path, monkeyp
         run_suite(runs, tmp_path / "runs.jsonl", executor="ray", progress=False)
 
 
-def bench(out: Path, gate: Path) -> subprocess.Popen[str]:
-    """A benchmark on a Ray instance of its own, whose runs wait at a gate."""
+def bench(out: Path, gate: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """A benchmark whose runs wait at a gate, on a Ray instance of its own unless variables say otherwise."""
     options = ["--tasks", *SUITE.tasks, "--teachers", *SUITE.teachers, "--seeds", "10", "--executor", "ray"]
     command = [sys.executable, str(Path(__file__).with_name("gated.py")), "bench", "smoke", *options]
     return subprocess.Popen(
@@ -118,7 +119,7 @@ def bench(out: Path, gate: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, GATE: str(gate)},
+        env={**os.environ, GATE: str(gate), **(env or {})},
     )
 
 
@@ -153,23 +154,44 @@ def test_an_address_where_nobody_answers(runs: list[Run], tmp_path: Path) -> Non
     assert re.search(r"teach-gym: error: no Ray cluster answers at RAY_ADDRESS='127.0.0.1:\d+'", done.stderr)
 
 
+@contextlib.contextmanager
+def node(env: Mapping[str, str], *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A node of a cluster, started by ``ray start`` and killed with all its processes at the end."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *options]
+    process = subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        assert wait_for(lambda: descendants(process.pid, "raylet/raylet")), descendants(process.pid, "")
+        yield process
+    finally:
+        family = [process.pid, *descendants(process.pid, "")]
+        process.terminate()
+        process.wait(PATIENCE)
+        for pid in alive(family):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def token() -> dict[str, str]:
+    """Variables that all who take part in a cluster share."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+def head(port: int, cpus: int) -> list[str]:
+    """Options of a cluster's first node."""
+    return ["--head", f"--num-cpus={cpus}", f"--port={port}", "--include-dashboard=false"]
+
+
 @pytest.mark.slow
 def test_a_cluster_is_used_and_left_running(runs: list[Run], rows: list[Row], tmp_path: Path) -> None:
     port = free_port()
-    env = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    head = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2"]
-    where = [f"--port={port}", "--include-dashboard=false"]
-    cluster = subprocess.Popen(
-        [*head, *where, "--disable-usage-stats"], env=env, stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        assert wait_for(lambda: descendants(cluster.pid, "raylet/raylet")), descendants(cluster.pid, "")
+    env = token()
+    with node(env, *head(port, 2)) as cluster:
         out = tmp_path / "runs.jsonl"
         options = ["--tasks", *SHORT_SUITE.tasks, "--teachers", *SHORT_SUITE.teachers, "--seeds", "3,5,9"]
         command = [sys.executable, "-m", "teach_gym", "bench", *options, "--executor", "ray", "--workers", "2"]
         done = subprocess.run(
             [*command, "--no-html", "--out", str(tmp_path)],
-            env={**env, engine.ADDRESS_VARIABLE: f"127.0.0.1:{port}"},
+            env={**os.environ, **env, engine.ADDRESS_VARIABLE: f"127.0.0.1:{port}"},
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -178,9 +200,31 @@ def test_a_cluster_is_used_and_left_running(runs: list[Run], rows: list[Row], tm
         found = {row["id"]: row for row in lasting(read_rows(out))}
         assert [found[run.id] for run in runs] == lasting(rows)
         assert cluster.poll() is None and descendants(cluster.pid, "gcs_server"), "left running"
-    finally:
-        cluster.terminate()
-        cluster.wait(PATIENCE)
+
+
+@pytest.mark.slow
+def test_a_node_that_is_killed_loses_no_run_and_counts_none_twice(tmp_path: Path) -> None:
+    """Two nodes with a CPU each; the second one is killed while it has a run that waits to begin."""
+    address, path, gate = f"127.0.0.1:{free_port()}", tmp_path / "out" / "runs.jsonl", tmp_path / "gate"
+    env = {engine.ADDRESS_VARIABLE: address, **token()}
+    admit(gate, 4)
+    with node(env, *head(int(address.rpartition(":")[2]), 1)) as first:
+        with node(env, f"--address={address}", "--num-cpus=1") as second:
+            process = bench(path.parent, gate, env)
+            assert wait_for(lambda: lines(path) == 4 or process.poll() is not None)
+            for cluster in (first, second):
+                assert wait_for(lambda cluster=cluster: descendants(cluster.pid, "ray::waiting")), "both nodes work"
+            for pid in (second.pid, *descendants(second.pid, "")):
+                os.kill(pid, signal.SIGKILL)
+            second.wait(PATIENCE)
+        assert lines(path) == 4
+        admit(gate, 26)
+        error = process.communicate(timeout=PATIENCE)[1]
+        assert process.returncode == 0, error
+    runs, found = expand(dataclasses.replace(SUITE, seeds=evaluation_seeds(10))), read_rows(path)
+    assert sorted(row["id"] for row in found) == sorted(run.id for run in runs) and not list(gate.iterdir())
+    fresh = run_suite(runs, tmp_path / "fresh.jsonl", executor="serial", progress=False)
+    assert {row["id"]: row["curves"] for row in found} == {row["id"]: row["curves"] for row in fresh}
 
 
 def free_port() -> int:
