@@ -181,7 +181,7 @@ def universal(task: Task) -> list[Entry]:
     check_linear(task, "the observation 'universal'")
     inf, views = float("inf"), len(VIEWS)
     text = f"for each of {views} assumptions about later control the log of the distance to be expected at the end if "
-    text += "this step teaches nothing, as a share of the initial one, and what the best action gains of it; then for "
+    text += "this step teaches nothing, as a share of the present one, and what the best action gains of it; then for "
     text += "each assumption how much farther each action ends than the best, in units of their mean"
     return [
         ("log_distance", 1, -inf, inf, "log of the distance as a share of the initial distance", _log_distance),

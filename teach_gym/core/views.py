@@ -66,8 +66,12 @@ def judged(far: Farsight, state: TeachState) -> Judged:
 
 
 def viewed(task: Task, state: TeachState) -> Array:
-    """Expected distance and gain for each of J views, then the shortfalls of each of A actions: (B, 2 J + J A)."""
+    """What each of J views expects and gains, then the shortfalls of each of A actions: (B, 2 J + J A).
+
+    What is expected is the log of the distance at the end as a share of the present one.
+    """
     found = [judged(far, state) for far in farsights(task)]
-    shared = [part for view in found for part in (view.expected, view.gain)]
+    now = np.log(state.distance / state.initial_distance + LEAST_SHARE)
+    shared = [part for view in found for part in (view.expected - now, view.gain)]
     own = [shortfall for view in found for shortfall in np.minimum(view.shortfalls, MOST)]
     return np.stack([*shared, *own], axis=1)

@@ -22,7 +22,7 @@ from teach_gym.core.state import Task, TeachState
 from teach_gym.files import write_text, writing
 from teach_gym.teachers.base import Choice, draws
 from teach_gym.teachers.from_file import Facts, FromFile
-from teach_gym.teachers.perceptron import Floats, Network, Normalization
+from teach_gym.teachers.perceptron import ACTIONWISE, Floats, Network, Normalization
 from teach_gym.teachers.weights import Loaded, damage_named, read_teacher, write_teacher
 
 KIND = "agent"
@@ -78,15 +78,16 @@ class Agent(FromFile):
         """The observation and the actions, with their sizes."""
         kind, shown = (self.spec or task.spec).observation, sum(block.size for block in layout(task, self.spec))
         entries = self.network.observation_size(task.n_actions)
-        if self.network.form == "each":
+        if self.network.form in ACTIONWISE:
             ours = "any discrete actions" if task.spec.continuous else _actions(task.n_actions, continuous=False)
         else:
             ours = _actions(self.network.n_outputs, continuous=self.network.form != "scores")
         theirs = _actions(np.size(task.medium.box[0]) if task.spec.continuous else task.n_actions, task.spec.continuous)
-        return (
-            {"observation": f"{kind} of {entries} numbers", "actions": ours},
-            {"observation": f"{kind} of {shown} numbers", "actions": theirs},
-        )
+        there: Facts = {"observation": f"{kind} of {entries} numbers", "actions": ours}
+        here: Facts = {"observation": f"{kind} of {shown} numbers", "actions": theirs}
+        if "medium" in self.card:
+            there, here = {"medium": self.card["medium"], **there}, {"medium": task.spec.medium, **here}
+        return there, here
 
     def check(self, task: Task) -> None:
         """Raise a ``ValueError`` if its observations or actions are not the task's."""
@@ -104,7 +105,7 @@ class Agent(FromFile):
             self.check(task)
             self._layout = task, layout(task, self.spec)
         found = self.network(observe(task, state, self._layout[1]))
-        if self.network.form in ("scores", "each"):
+        if self.network.form in ("scores", *ACTIONWISE):
             return sampled_actions(found, draws(state)) if self.sampled else found.argmax(-1)
         low, high = (bound.ravel().astype(np.float32) for bound in task.medium.box)
         if self.network.form == "squashed":
@@ -151,8 +152,9 @@ def load_teacher(name: str | Path) -> Agent:
     """Load a trained agent as a teacher; needs neither torch nor the network.
 
     Args:
-        name: a pretrained teacher such as ``ppo/LabelMoons-v0`` (``teach_gym.pretrained.index()`` lists them with
-            their scores), or the path of a file that ``teach-gym train`` wrote.
+        name: a pretrained teacher such as ``ppo/LabelMoons-v0`` or ``universal/label``, which teaches every label task
+            with a linear learner (``teach_gym.pretrained.index()`` lists them with their scores); or the path of a file
+            that ``teach-gym train`` wrote.
 
     Raises:
         FileNotFoundError: no such file and no such name; the message lists the names.

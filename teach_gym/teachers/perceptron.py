@@ -14,9 +14,11 @@ from teach_gym.core.backend import A, Array, namespace
 from teach_gym.errors import lookup_name, positive
 
 Floats = npt.NDArray[np.float32]
-FORMS = dict.fromkeys(("scores", "box", "squashed", "each"))
-"""What the last layer gives: a score of each action, a continuous action, one before tanh and scaling to the box, or
-the score of one action, to which the perceptron is applied one by one."""
+FORMS = dict.fromkeys(("scores", "box", "squashed", "each", "trust"))
+"""What the last layer gives: a score of each action, a continuous action, one before tanh and scaling to the box, the
+score of one action, to which the perceptron is applied one by one, or how far to trust each of an action's numbers."""
+ACTIONWISE = ("each", "trust")
+"""The forms that fit any number of actions."""
 
 
 def _sigmoid(x: Floats) -> Floats:
@@ -90,7 +92,9 @@ class Network:
         normalization: what observations go through first, or None.
         shared: with the form ``each``, how many entries an observation begins with that are the same for all actions.
             It ends with F numbers for each of A actions, (F, A), and an action's score is that of the shared entries
-            and its own F numbers. So the network fits any number of actions.
+            and its own F numbers. So the network fits any number of actions. With the form ``trust`` the shared
+            entries are the inputs, the softmax of the F outputs says how far each of an action's F numbers is trusted,
+            and the action's score is minus their mean with these weights.
 
     Raises:
         ValueError: an unknown activation or form, or layers that do not fit each other.
@@ -125,6 +129,8 @@ class Network:
 
     def observation_size(self, n_actions: int) -> int:
         """Entries of an observation in a task with so many actions."""
+        if self.form == "trust":
+            return self.n_inputs + self.n_outputs * n_actions
         return self.shared + (self.n_inputs - self.shared) * n_actions if self.form == "each" else self.n_inputs
 
     @property
@@ -133,12 +139,15 @@ class Network:
         return len(self.layers[-1][1])
 
     def __call__(self, observation: Floats) -> Floats:
-        """What the last layer gives: (B, O) -> (B, n); with the form ``each`` the scores of all actions, (B, A)."""
+        """What the last layer gives: (B, O) -> (B, n); with ``each`` or ``trust`` the scores of all actions, (B, A)."""
         if self.form == "each":
-            return self._perceptron(one_by_one(observation, self.shared, self.n_inputs))[..., 0]
-        return self._perceptron(observation)
+            return self.perceptron(one_by_one(observation, self.shared, self.n_inputs))[..., 0]
+        if self.form == "trust":
+            return trusted(self.perceptron(observation[:, : self.n_inputs]), observation[:, self.n_inputs :])
+        return self.perceptron(observation)
 
-    def _perceptron(self, found: Floats) -> Floats:
+    def perceptron(self, found: Floats) -> Floats:
+        """The perceptron alone, on normalised inputs: (..., n_inputs) -> (..., n_outputs)."""
         act = ACTIVATIONS[self.activation]
         if self.normalization is not None:
             found = self.normalization(found)
@@ -146,6 +155,13 @@ class Network:
             found = act(found @ weight.T + bias)
         weight, bias = self.layers[-1]
         return np.asarray(found @ weight.T + bias)
+
+
+def trusted(trust: Floats, own: Floats) -> Floats:
+    """Scores of A actions by J numbers of each: trust (B, J) before a softmax, numbers (B, J A) -> (B, A)."""
+    weights = np.exp(trust - trust.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    return np.asarray(-(weights[:, None] @ own.reshape(*trust.shape, -1))[:, 0])
 
 
 def one_by_one(observation: A, shared: int, size: int) -> A:
