@@ -13,7 +13,7 @@ export PYTHONUNBUFFERED = 1
 
 COMMA := ,
 
-.PHONY: help agents agents-blackbox bench chaos demo fuzz leaderboard tune test test-slow lint docs site results papers speed calibrate clean
+.PHONY: help agents agents-blackbox bench chaos demo fuzz leaderboard tune test test-slow lint docs site results papers universal speed calibrate clean
 
 help:  ## the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | awk -F '\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -115,6 +115,9 @@ leaderboard: $(VENV)/.bench  ## leaderboard/*.json of the oracles and the pretra
 
 agents: $(VENV)/.test  ## docs/results/agents.md: trains all agents (hours; a second call resumes; MNIST needs the data)
 	$(BIN)/python agents/scoreboard.py --out runs/agents --page docs/results/agents.md
+
+universal: $(VENV)/.test  ## docs/results/universal.md: the teachers for all tasks of a medium (half an hour; resumes)
+	$(BIN)/python agents/universal.py --out runs/universal --page docs/results/universal.md --publish
 
 agents-blackbox: $(VENV)/.test  ## docs/results/agents-blackbox.md and label-noise.md: the agents without w* (an hour)
 	$(BIN)/python agents/blackbox.py --out runs/agents --page docs/results/agents-blackbox.md

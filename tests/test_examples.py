@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROMISED = {
     "oracle_in_the_loop.py": r"at the start: \d.*\n.*removed",
+    "universal_teacher.py": r"universal .*score=1\.\d.*\ngreedy .*score=1\.000.*\nlqr ",
     "own_data.py": r"passive .*\ngreedy .*\nimt ",
     "many_runs.py": r"episodes taught",
     "performative_training.py": r"plain SGD .*correctly\nperformative .*correctly",

@@ -91,7 +91,9 @@ def teachers() -> str:
         "",
         "A teacher is a callable on (task, state). `teach_gym.make_teacher(name, **options)` makes one; on the command "
         "line its options follow a colon: `last:constraint=soft`. [Far-sighted teaching](far-sighted.md) derives `lqr` "
-        "and `last:horizon=budget`.",
+        "and `last:horizon=budget`. Trained teachers come with the package: `teach_gym.pretrained.index()` lists "
+        "them, `teach_gym.load_teacher(name)` loads one. [Those of `universal/...`](results/universal.md) "
+        "teach every task of their medium with a linear learner.",
         "",
     ]
     for name in TEACHERS:

@@ -21,7 +21,7 @@ SUFFIX = ".safetensors"
 
 @functools.cache
 def index() -> dict[str, dict[str, Any]]:
-    """The cards of all pretrained teachers by name, such as ``ppo/LabelMoons-v0``.
+    """The cards of all pretrained teachers by name, such as ``ppo/LabelMoons-v0`` and ``universal/label``.
 
     Raises:
         DamagedDataError: an index that is no table of cards, or that names a file outside the package.
