@@ -235,11 +235,9 @@ class Study:
         """The chosen teacher, saved in the output folder, and its row of the page's table."""
         known = [self.costs(TRAINING + i) for i in range(self.args.tasks)]
         others = [self.costs(HELD_OUT + i) for i in range(self.args.held_out)]
-        begin = time.process_time()
         networks = [trained(known, *setting, self.args.seed) for setting in SETTINGS[: 1 if self.args.quick else None]]
         prices = [cost_of(network, others) for network in networks]
         chosen = int(np.argmin(prices))
-        self.seconds += time.process_time() - begin
         spec, path = saved_spec(self.medium), self.args.out / f"{self.medium}.safetensors"
         width, updates = SETTINGS[chosen]
         save_agent(path, networks[chosen], spec, medium=self.medium, width=width, updates=updates, seed=self.args.seed)

@@ -177,7 +177,7 @@ def _spectrum(rng: np.random.Generator, folder: Path, classes: int | None = None
 
 def saved_spec(medium: str) -> TaskSpec:
     """The task that the file of a universal teacher names: it stands for all, and needs no file."""
-    options = {"d": 3, "n": 300, "separation": 1.0}
+    options = {"d": 4, "n": 300, "separation": 1.0}
     return TaskSpec(
         medium=medium, pool="gaussian_clusters", pool_seed=TRAINING, pool_options=options, observation="universal"
     )

@@ -13,17 +13,17 @@ with tempfile.TemporaryDirectory() as folder:
     x, y = load_breast_cancer(return_X_y=True)
     np.savez(path, X=x, y=y)  # your data: X (n, d), and y (n,) with classes 0, 1, ... or real numbers
     task = teach_gym.make_task(
-        medium="label",
+        medium="select",
         pool="array",
         pool_options={"path": str(path), "standardize": True},
         learner="logistic",
         bias=True,
         target_options={"l2": 0.02},
-        learning_rate=0.03,
+        learning_rate=0.065,
         init_scale=0.2,
     )
 
-teacher = teach_gym.load_teacher("universal/label")  # also universal/select, universal/mixup, universal/perturb
+teacher = teach_gym.load_teacher("universal/select")  # also universal/label, universal/mixup, universal/perturb
 print(f"universal {teach_gym.evaluate(teacher, task, seeds=100)}")
 for name in ("greedy", "lqr"):
     print(f"{name:9s} {teach_gym.evaluate(name, task, seeds=100)}")
