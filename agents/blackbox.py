@@ -43,6 +43,9 @@ AGENTS = {
     "PPO, queries": ("ppo", "queries"),
 }
 """The page's columns: algorithm and kind of training (``trainings.Training``)."""
+COUNTS = ["Agents", "tasks", "above plain SGD", "above both greedy oracles"]
+COUNTS += [f"better, worse than `{name}`" for name in ("holdout_greedy", "holdout_rehearsal")]
+"""Heads of the table of ``counts``."""
 KINDS = ("", "fresh", "queries")
 PUBLISHED = ("BlackBoxLabelMoons", "BlackBoxLabelDigits10", "BlackBoxMixupDigits10", *NOISY)
 """The tasks whose PPO teachers come with the package."""
@@ -168,29 +171,24 @@ def tables(board: Board) -> tuple[list[list[str]], list[list[str]], list[list[st
     return scores, beside, costs
 
 
-def best_agents(board: Board) -> dict[str, Row]:
-    """The row of every task's best column."""
-    found = {}
-    for task in board.tasks:
-        rows = [row for name in AGENTS if (row := board.row(name, task)) is not None]
-        found[task] = max(rows, key=lambda row: row.score.value)
-    return found
-
-
-def beats(board: Board, task: str, row: Row, oracle: str = "holdout_greedy") -> bool:
-    """Whether the agents' mean hold-out loss is below an oracle's."""
-    other = board.row(oracle, task)
-    assert other is not None
-    return bool(row.loss.mean() < other.loss.mean())
+def gap(row: Row, other: Row) -> tuple[float, float]:
+    """Mean and half width of the 95 % interval of the difference of two hold-out losses, paired by episode."""
+    found = row.loss.mean(0) - other.loss.mean(0)
+    return float(found.mean()), float(1.96 * found.std(ddof=1) / np.sqrt(len(found)))
 
 
 def counts(board: Board) -> list[list[str]]:
-    """For each column, on how many tasks the interval of its score lies above 0, and above 1."""
+    """For each column the number of tasks with its score above 0, above 1, and with losses below an oracle's."""
     found = []
     for name in AGENTS:
-        scores = [row.score for task in board.tasks if (row := board.row(name, task)) is not None]
-        above = [f"{sum(score.low > bound for score in scores)} of {len(scores)}" for bound in (0, 1)]
-        found.append([name, *above])
+        rows = {task: row for task in board.tasks if (row := board.row(name, task)) is not None}
+        line = [name, str(len(rows)), *(str(sum(row.score.low > bound for row in rows.values())) for bound in (0, 1))]
+        for oracle in ("holdout_greedy", "holdout_rehearsal"):
+            others = {task: board.row(oracle, task) for task in rows}
+            gaps = [gap(row, other) for task, row in rows.items() if (other := others[task]) is not None]
+            better, worse = (sum(sign * mean > half for mean, half in gaps) for sign in (-1, 1))
+            line.append(f"{better}, {worse}")
+        found.append(line)
     return found
 
 
@@ -201,37 +199,20 @@ def publish_first(board: Board) -> Iterable[str]:
             path = training.folder(board.args.out) / POLICY
             score = board.measured(task, [Agent(path=path)]).score
             name = f"ppo/{env_id(task).partition('/')[2]}"
+            command = " ".join(["teach-gym", *training.command(Path("runs/agents"))])
             card = {"score": score.value, "low": score.low, "high": score.high, "episodes": board.args.episodes}
-            publish(path, name, **card, first_seed=FIRST_SEED, command=command(training, board.args.out))
+            publish(path, name, **card, first_seed=FIRST_SEED, command=command)
             yield name
-
-
-def command(training: Training, out: Path) -> str:
-    """The command of a finished training: new episodes start at each evaluation, so their interval matters."""
-    config = json.loads((training.folder(out) / "config.json").read_text(encoding="utf-8"))
-    *words, option, folder = training.command(Path("runs/agents"))
-    return " ".join(["teach-gym", *words, "--eval-every", str(config["config"]["eval_every"]), option, folder])
 
 
 def page(board: Board) -> str:
     """The page in Markdown."""
     scores, beside, costs = tables(board)
-    best = best_agents(board)
-    better, far = (
-        [task for task, row in best.items() if beats(board, task, row, oracle)]
-        for oracle in ("holdout_greedy", "holdout_rehearsal")
-    )
     intro = (Path(__file__).parent / "blackbox.md").read_text(encoding="utf-8")
     intro = intro.format(
         episodes=board.args.episodes,
         first=FIRST_SEED,
-        above_sgd=sum(row.score.low > 0 for row in best.values()),
-        above_greedy=len(better),
-        which=f" ({', '.join(better)})" if better else "",
-        above_rehearsal=len(far),
-        which_rehearsal=f" ({', '.join(far)})" if far else "",
-        by_agent=markdown_table(["Agents", "above plain SGD", "above the better greedy oracle"], counts(board)),
-        tasks=len(best),
+        by_agent=markdown_table(COUNTS, counts(board)),
     )
     heads = list(AGENTS)
     oracles = [f"`{name}`" for name in ORACLES]

@@ -208,7 +208,13 @@ EXPLORING = {
 }
 
 
-@pytest.mark.parametrize("name", EXPLORING)
+COVERED = ("a2c", "sac", "td3")
+"""Those that share all they save with another one, which is tested by default."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in COVERED else name for name in EXPLORING]
+)
 def test_interrupted_and_resumed_equals_uninterrupted(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
