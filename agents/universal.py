@@ -3,8 +3,8 @@
     python agents/universal.py --out runs/universal --page docs/results/universal.md
 
 A teacher sees ``observation="universal"``: the costs of all actions under several assumptions about later control
-(``teach_gym.core.views``). Which assumption to trust depends on the task and on what is left of the budget. A
-network learns it from the entries that all actions share:
+(``teach_gym.core.views``). Which assumption to trust depends on the task and on what is left of the budget. A network
+learns it from the entries that all actions share:
 
 1. Tasks are drawn (agents/universal_tasks.py): synthetic pools, learners, step sizes, momenta, budgets. None is
    registered.
@@ -214,16 +214,12 @@ class Study:
     def __init__(self, medium: str, args: Args) -> None:
         self.medium, self.args, self.seconds = medium, args, 0.0
 
-    def task(self, seed: int) -> Task:
-        """A drawn task."""
-        return drawn(self.medium, seed, self.args.out / "pools")
-
     def costs(self, seed: int) -> Costs:
         """The costs on a drawn task, from the output folder if they are there."""
         path = self.args.out / "costs" / f"{self.medium}-{seed}-{self.args.runs}.npz"
         if not path.exists():
             begin = time.process_time()
-            found = costs(self.task(seed), self.args.runs)
+            found = costs(drawn(self.medium, seed, self.args.out / "pools"), self.args.runs)
             path.parent.mkdir(parents=True, exist_ok=True)
             with writing(path) as file:
                 np.savez(file, **found._asdict(), seconds=time.process_time() - begin)
@@ -251,7 +247,7 @@ class Study:
 
     def score(self, agent: Agent, seed: int) -> float:
         """A teacher's score on a drawn task, on the episodes of its costs."""
-        task, seeds = self.task(seed), range(EPISODES, EPISODES + self.args.runs)
+        task, seeds = drawn(self.medium, seed, self.args.out / "pools"), range(EPISODES, EPISODES + self.args.runs)
         teachers = (make_teacher("passive"), make_teacher("greedy"), agent)
         passive, greedy, taught = (teach_episodes(task, teacher, seeds)[1].mean() for teacher in teachers)
         return float((passive - taught) / (passive - greedy))
