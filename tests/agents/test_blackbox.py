@@ -129,7 +129,11 @@ def test_trainings_of_the_noise_page_are_those_of_both_tasks() -> None:
     assert all(isinstance(t, Training) and t.algo == "ppo" for t in found)
 
 
-PUBLISHED = [name for name in pretrained.index() if "BlackBox" in name]
+PUBLISHED = [
+    pytest.param(name, marks=[pytest.mark.genuine_mnist] if "MNIST" in name else [])
+    for name in pretrained.index()
+    if "BlackBox" in name
+]
 
 
 @pytest.mark.parametrize("episodes", [5, pytest.param(40, marks=pytest.mark.slow)])

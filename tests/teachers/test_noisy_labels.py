@@ -117,7 +117,9 @@ def test_hold_out_sgd_learns_from_hold_out_rows_alone() -> None:
     assert len(np.unique(example.x[:, 0], axis=0)) > 1
 
 
-@pytest.mark.parametrize("name", NOISY)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.genuine_mnist] if "MNIST" in name else []) for name in NOISY]
+)
 def test_noisy_tasks_have_clean_hold_out_rows_and_room(name: str) -> None:
     """40 % of the train labels are wrong; learning from the others only beats plain SGD by far."""
     task = make_task(name)
