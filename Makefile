@@ -59,7 +59,7 @@ demo: $(VENV)/.agents  ## a PPO teacher trained and scored beside the oracles, i
 	@echo "open runs/demo/report/report.html and runs/demo/lesson.html"
 
 test: $(VENV)/.test  ## the default tests
-	@echo "running the default tests on all CPUs: about 4 minutes on 2 CPUs; each dot is a test"
+	@echo "running the default tests on all CPUs: 2 to 6 minutes on 2 CPUs; each dot is a test"
 	$(BIN)/python -m pytest -n auto
 
 test-slow: $(VENV)/.test  ## the long ones
