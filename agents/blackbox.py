@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import tyro
-from trainings import Args, Training, carry_out, done, kept
+from trainings import Args, Training, carry_out, done, kept, words
 
 from teach_gym.benchmark.evaluation import ends_of
 from teach_gym.benchmark.measure import WITHOUT_TARGET, best_reference
@@ -150,21 +150,13 @@ class Board:
         return f"{len(runs)} x {found[0]['steps'] / 1e6:.2g} M, {seconds:.0f} s"
 
 
-def words(row: Row | None) -> str:
-    """A score in a cell, in bold where its interval lies above that of plain SGD."""
-    if row is None:
-        return ""
-    text = f"{row.score.value:.2f} [{row.score.low:.2f}, {row.score.high:.2f}]"
-    return f"**{text}**" if row.score.low > 0 else text
-
-
 def tables(board: Board) -> tuple[list[list[str]], list[list[str]], list[list[str]]]:
     """Rows of the tables of scores, of test accuracy with the distance, and of costs."""
     scores, beside, costs = [], [], []
     for task in board.tasks:
         rows = [board.row(name, task) for name in (*AGENTS, *ORACLES)]
         plain = board.row(PASSIVE, task)
-        scores.append([task, *map(words, rows)])
+        scores.append([task, *(words(row.score if row else None, mark=0.0, digits=2) for row in rows)])
         shown = (f"{row.accuracy:.3f}, {row.distance:.2f}" if row else "" for row in (plain, *rows))
         beside.append([task, *shown])
         costs.append([task, *(board.cost(name, task) for name in AGENTS)])

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import tyro
-from trainings import HEADLINE, Args, Training, carry_out, done, plan
+from trainings import HEADLINE, Args, Training, carry_out, done, plan, words
 
 from teach_gym.benchmark.score import Estimate, Paired, training_score
 from teach_gym.benchmark.suite import PASSIVE, REFERENCE, cached_task, task_spec
@@ -85,14 +85,6 @@ class Board:
         found = [json.loads((t.folder(self.args.out) / "score.json").read_text()) for t in runs]
         seconds = np.median([entry["seconds"] for entry in found])
         return f"{len(runs)} x {found[0]['steps'] / 1e6:.2g} M, {seconds:.0f} s"
-
-
-def words(estimate: Estimate | None) -> str:
-    """An estimate in a cell, in bold where its interval lies above 1."""
-    if estimate is None:
-        return ""
-    text = f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-    return f"**{text}**" if estimate.low > 1 else text
 
 
 def discrete_rows(board: Board, scores: dict[str, Estimate]) -> Iterable[list[str]]:

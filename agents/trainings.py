@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from teach_gym.benchmark.score import Estimate
 from teach_gym.calls import format_call
 from teach_gym.files import write_text
 from teach_gym.registration import TASKS
@@ -161,6 +162,15 @@ def kept(folder: Path, what: list[Any], measure: Callable[[], Any]) -> Any:
     if not path.exists():
         write_text(path, json.dumps(measure()))
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def words(estimate: Estimate | None, mark: float = 1.0, digits: int = 3) -> str:
+    """An estimate in a cell, in bold where its interval lies above a mark; an empty cell where there is none."""
+    if estimate is None:
+        return ""
+    value, low, high = (f"{number:.{digits}f}" for number in estimate)
+    text = f"{value} [{low}, {high}]"
+    return f"**{text}**" if estimate.low > mark else text
 
 
 def done(training: Training, out: Path) -> bool:

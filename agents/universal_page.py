@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
-from universal_tasks import PROBES
+from trainings import DISCRETE, words
+from universal_tasks import PROBES, save_rows
 
 from teach_gym import pretrained
 from teach_gym.benchmark.evaluation import Evaluation
@@ -54,11 +55,7 @@ class Row(NamedTuple):
 
 def registered(media: Sequence[str]) -> list[str]:
     """The omniscient tasks of these media, in their order, whose learner is linear."""
-    found = [
-        name
-        for name, kwargs in TASKS.items()
-        if kwargs.get("observation", "omniscient") == "omniscient" and not kwargs["learner"].startswith("mlp")
-    ]
+    found = [name for name in DISCRETE if not TASKS[name]["learner"].startswith("mlp")]
     return [name for medium in media for name in found if TASKS[name]["medium"] == medium]
 
 
@@ -84,7 +81,7 @@ def own_data(medium: str, folder: Path) -> Iterator[tuple[str, Task]]:
         if not classes:
             y = (y - y.mean()) / y.std()
         path = folder / f"{re.sub('[^a-z0-9]+', '-', name)}.npz"
-        np.savez(path, X=x, y=y)
+        save_rows(path, x, y)
         tasks = [
             make_task(
                 medium=medium,
@@ -138,12 +135,6 @@ def score(medium: str, name: str, task: Task, teacher: Teacher, episodes: int, f
 def _estimate(evaluation: Evaluation, teacher: Teacher) -> Estimate:
     found = evaluation.score(teacher)
     return Estimate(found.score, found.low, found.high)
-
-
-def words(found: Estimate) -> str:
-    """An estimate in a cell, in bold where its interval lies above 1."""
-    text = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
-    return f"**{text}**" if found.low > 1 else text
 
 
 def verdict(rows: Sequence[Row]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from teach_gym.core.build import make_task
 from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Task
+from teach_gym.files import writing
 from teach_gym.teachers import make_teacher, teach_episodes
 
 MEDIA = ("label", "select", "mixup", "perturb")
@@ -168,11 +169,17 @@ def _spectrum(rng: np.random.Generator, folder: Path, classes: int | None = None
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"spectrum-{seed}-{classes}.npz"
     if not path.exists():
-        np.savez(path, X=x, y=y)
+        save_rows(path, x, y)
     options: dict[str, Any] = {"path": str(path)}
     if classes:
         options["label_noise"] = _noise(rng)
     return {"pool": "array", "pool_options": options, **_learner(classes or 2, rng)}
+
+
+def save_rows(path: Path, x: Any, y: Any) -> None:
+    """Write a user's file of rows, whole or not at all."""
+    with writing(path) as file:
+        np.savez(file, X=x, y=y)
 
 
 def saved_spec(medium: str) -> TaskSpec:

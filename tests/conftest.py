@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,11 @@ def streams(n: int, seed: int = 0) -> Streams:
 def names(**conditions: Any) -> list[str]:
     """Registered short names whose task's fields have the allowed values."""
     return [n for n, kwargs in TASKS.items() if all(kwargs.get(key) in ok for key, ok in conditions.items())]
+
+
+def genuine(tasks: Iterable[str]) -> list[Any]:
+    """Names of tasks or of their teachers as parameters of a test of results: those on MNIST need the genuine files."""
+    return [pytest.param(name, marks=[pytest.mark.genuine_mnist] if "MNIST" in name else []) for name in tasks]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -22,6 +22,7 @@ from teach_gym.core.foresight import digest
 from teach_gym.core.learner import MLPLearner
 from teach_gym.core.state import Task
 from teach_gym.files import write_text
+from teach_gym.papers.figures import bare
 from teach_gym.registration import TASKS
 from teach_gym.teachers import lesson, make_teacher, teach_episodes
 from teach_gym.teachers.oracles.lqr import expected_squares
@@ -205,8 +206,7 @@ def figure(panels: dict[str, Any], path: Path) -> None:
                     axes.plot(t, found[label]["theory"], color="black", lw=1.0, ls=(0, (2, 3)))
             axes.plot([], [], color="black", lw=1.0, ls=(0, (2, 3)), label="theory")
             axes.set(title=panel, yscale="log", xlim=(0, len(mean) - 1))
-            axes.grid(color="#e6e6e6", lw=0.7)
-            axes.spines[["top", "right"]].set_visible(False)
+            bare(axes)
         for axes in grid[-1]:
             axes.set_xlabel("iterations")
         for axes in grid[:, 0]:

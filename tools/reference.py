@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from teach_gym.benchmark.curves import panels, styles
-from teach_gym.benchmark.measure import PASSIVE, REFERENCE
+from teach_gym.benchmark.curves import PANELS, panels, styles
+from teach_gym.benchmark.measure import PASSIVE, REFERENCE, measure_of
 from teach_gym.benchmark.store import read_rows
 from teach_gym.benchmark.summary import display, summarize
 from teach_gym.files import writing
@@ -40,17 +40,17 @@ def read_scores(results: str | Path) -> Scores:
     return found
 
 
-def draw(teachers: Mapping[str, Any], *, black_box: bool, shown: Sequence[str]) -> Any:
+def draw(teachers: Mapping[str, Any], metric: str, shown: Sequence[str]) -> Any:
     """A figure of one task: mean curves over the seeds with bands from the 10th to the 90th percentile.
 
     Args:
         teachers: each teacher's rows.
-        black_box: draw the loss on hold-out rows instead of the distance to the target.
+        metric: what to draw, a key of ``teach_gym.benchmark.curves.PANELS``.
         shown: the teachers to draw.
     """
-    from teach_gym.papers.figures import new_figure
+    from teach_gym.papers.figures import bare, new_figure
 
-    chart = panels({name: teachers[name] for name in shown})[2 if black_box else 0]
+    chart = panels({name: teachers[name] for name in shown})[list(PANELS).index(metric)]
     figure, ((axes,),) = new_figure(1, 1, (6.4, 3.2))
     for line, style in zip(chart["lines"], styles(shown).values(), strict=True):
         colour = _DARK if style.colour == "ink" else style.colour
@@ -58,9 +58,8 @@ def draw(teachers: Mapping[str, Any], *, black_box: bool, shown: Sequence[str]) 
         axes.plot(line["at"], line["values"], color=colour, linestyle=dash, linewidth=1.6, label=style.label)
         axes.fill_between(line["at"], line["low"], line["high"], color=colour, alpha=0.1, linewidth=0)
     axes.margins(x=0)
-    axes.set_ylim(bottom=None if black_box else 0.0)
-    axes.grid(color="#e6e6e6", linewidth=0.7)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_ylim(bottom=0.0 if metric == "distance" else None)
+    bare(axes)
     axes.set_xlabel("step")
     axes.set_ylabel(chart["title"].partition(" ‖")[0])
     axes.legend(fontsize=8, frameon=False)
@@ -84,9 +83,8 @@ def write_curves(runs: str | Path, folder: str | Path = IMAGES) -> list[Path]:
     for task, teachers in summary.runs.items():
         scores = {entry.teacher: entry.score for entry in summary.entries if entry.task == task}
         best = sorted(set(scores) - {PASSIVE, REFERENCE}, key=lambda name: -scores[name])[:_BEST]
-        rows = next(iter(teachers.values()))
-        black_box = rows[0]["spec"]["observation"].startswith("black_box")
-        figure = draw(teachers, black_box=black_box, shown=[PASSIVE, REFERENCE, *best])
+        metric = measure_of(teachers[PASSIVE][0]["spec"]["observation"]).metric
+        figure = draw(teachers, metric, [PASSIVE, REFERENCE, *best])
         paths.append(Path(folder) / f"{task}.png")
         drawn = io.BytesIO()
         figure.savefig(drawn, format="png", dpi=100)

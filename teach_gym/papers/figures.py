@@ -47,6 +47,12 @@ def colors(methods: Sequence[str]) -> dict[str, str]:
     return {name: _COLORS[rest.index(name) % len(_COLORS)] if name in rest else _SGD for name in methods}
 
 
+def bare(axes: Any) -> None:
+    """Axes with a light grid, without a frame at the top and on the right."""
+    axes.grid(color="#e6e6e6", linewidth=0.7)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def draw_curves(
     axes: Any, curves: Curves, panel: str, metric: str, *, logarithmic: bool | None = None, against: str = "iteration"
 ) -> None:
@@ -68,8 +74,7 @@ def draw_curves(
     if log:
         axes.set_yscale("log")
     axes.margins(x=0)
-    axes.grid(color="#e6e6e6", linewidth=0.7)
-    axes.spines[["top", "right"]].set_visible(False)
+    bare(axes)
     axes.set_xlabel("iteration" if against == "iteration" else "seconds")
     axes.set_ylabel(LABELS.get(metric, metric.replace("_", " ")))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import genuine
 from scipy.stats import ttest_rel
 
 pytest.importorskip("torch")
@@ -129,11 +130,7 @@ def test_trainings_of_the_noise_page_are_those_of_both_tasks() -> None:
     assert all(isinstance(t, Training) and t.algo == "ppo" for t in found)
 
 
-PUBLISHED = [
-    pytest.param(name, marks=[pytest.mark.genuine_mnist] if "MNIST" in name else [])
-    for name in pretrained.index()
-    if "BlackBox" in name
-]
+PUBLISHED = genuine(name for name in pretrained.index() if "BlackBox" in name)
 
 
 @pytest.mark.parametrize("episodes", [5, pytest.param(40, marks=pytest.mark.slow)])

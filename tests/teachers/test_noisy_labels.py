@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import genuine
 
 from teach_gym.core.build import make_task
 from teach_gym.core.metrics import METRICS
@@ -117,9 +118,7 @@ def test_hold_out_sgd_learns_from_hold_out_rows_alone() -> None:
     assert len(np.unique(example.x[:, 0], axis=0)) > 1
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.genuine_mnist] if "MNIST" in name else []) for name in NOISY]
-)
+@pytest.mark.parametrize("name", genuine(NOISY))
 def test_noisy_tasks_have_clean_hold_out_rows_and_room(name: str) -> None:
     """40 % of the train labels are wrong; learning from the others only beats plain SGD by far."""
     task = make_task(name)

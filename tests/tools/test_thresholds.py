@@ -5,6 +5,7 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 import pytest
+from conftest import genuine
 
 from teach_gym.core.build import make_task
 from teach_gym.registration import TASKS, env_id, reward_thresholds
@@ -16,13 +17,7 @@ def test_every_task_has_a_threshold() -> None:
     assert set(reward_thresholds()) == set(TASKS), "run python -m tools.thresholds"
 
 
-MEASURED = [
-    pytest.param(name, marks=[pytest.mark.genuine_mnist] if kwargs["pool"] == "mnist" else [])
-    for name, kwargs in TASKS.items()
-]
-
-
-@pytest.mark.parametrize("name", MEASURED)
+@pytest.mark.parametrize("name", genuine(TASKS))
 def test_the_threshold_is_what_the_greedy_oracle_earns(name: str) -> None:
     values = thresholds.returns(make_task(name), "greedy", range(20))
     spec = gym.spec(env_id(name))
