@@ -10,14 +10,14 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from teach_gym.core.build import make_task
 from teach_gym.core.media import CONTINUOUS_MEDIA
 from teach_gym.core.spec import TaskSpec
 from teach_gym.errors import DataNotFoundError
-from teach_gym.files import write_text, writing
+from teach_gym.files import write_text
 from teach_gym.registration import NEURAL_TASKS, TASKS, spec_kwargs
 from tools.markdown import table
-from tools.pages import Calibration, neural_page, page, removed, shown_teacher, still_step
+from tools.pages import Calibration, neural_page, page, removed
+from tools.pictures import write_images
 from tools.reference import read_scores
 
 FOLDER = Path("docs/environments")
@@ -96,43 +96,6 @@ def check_all(folder: str | Path = FOLDER, names: Iterable[str] | None = None) -
         return not path.is_file() or path.read_bytes() != text.encode()
 
     return [file for file, text in _pages(folder, names).items() if stale(Path(folder) / file, text)]
-
-
-IMAGE_SIZE = (448, 252)
-"""Width and height of the moving pictures, in pixels."""
-
-_FRAMES = 20
-_FPS = 5.0
-_COLOURS = 128
-
-
-def write_images(folder: str | Path, names: Iterable[str] | None = None) -> list[Path]:
-    """Draw the pages' pictures: a still and a moving one of seed 0, taught by ``shown_teacher``.
-
-    Args:
-        folder: where NAME.png and NAME.webp go.
-        names: the tasks (default: all that have the state which pictures show).
-    """
-    from PIL import Image
-
-    from teach_gym.render.frame import animate, save_animation
-    from teach_gym.teachers import lesson, make_teacher
-
-    paths = []
-    for name in TASKS if names is None else names:
-        task = make_task(name)
-        label = shown_teacher(task)
-        teacher, every = make_teacher(label), max(1, round(task.spec.budget / _FRAMES))
-        frames = animate(task, *lesson(task, teacher, [0]), name=name, teacher=label, size=IMAGE_SIZE, every=every)
-        still = animate(
-            task, *lesson(task, teacher, [0], steps=still_step(task)), name=name, teacher=label, every=task.spec.budget
-        )
-        paths += [Path(folder) / f"{name}.{kind}" for kind in ("webp", "png")]
-        save_animation(frames, paths[-2], _FPS)
-        with writing(paths[-1]) as file:
-            Image.fromarray(still[-1]).quantize(_COLOURS, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
-        print(f"{name}: {len(frames)} frames", flush=True)
-    return paths
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

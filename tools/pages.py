@@ -20,6 +20,7 @@ from teach_gym.envs.base import action_space, observation_space
 from teach_gym.registration import NEURAL_TASKS, VERSION, env_id
 from tools.markdown import table
 from tools.notes import NOTES
+from tools.pictures import SHORTENED, shown_teacher, still_step
 from tools.reference import Scores, section
 
 HEADINGS = (
@@ -38,25 +39,14 @@ HEADINGS = (
 HISTORY = f"- {VERSION}: the first version."
 """What changed from one version of an environment to the next."""
 
-STILL = 0.2
-"""The share of the budget after which the still picture of a page is taken."""
-
-
-def shown_teacher(task: Task) -> str:
-    """The teacher of a page's pictures."""
-    return "holdout_greedy" if task.black_box else "greedy"
-
-
-def still_step(task: Task) -> int:
-    """The step of a page's still picture."""
-    return max(round(STILL * task.spec.budget), 1)
-
-
 _BLACK_BOX = """\
 Black-box: the agent knows neither the learner's parameters nor the target's, and what it earns is measured on
 hold-out rows. Teachers are scored by the loss on these rows at the end: 0 is plain SGD (`passive`), 1 the better of
 `holdout_greedy` and the `greedy` oracle, which sees the learner and w*. Test accuracy and the distance to w* are
 reported beside it."""
+_TABLE_1 = """\
+[Table 1 of DHT](../results/blackbox.md), repeated at a smaller scale, compares plain training, random and constant
+coefficients and learned policies."""
 _MOST_ACTIONS = 64
 _SHORT_REPR = 160
 Calibration = Mapping[str, Mapping[str, Any]]
@@ -124,10 +114,12 @@ def neural_page(name: str) -> str:
         ("action space", f"`{_repr(neural_mixup.action_space(spec))}`"),
         ("observation space", f"`{_repr(neural_mixup.observation_space())}`"),
     ]
-    parts = [f"# {name}", summary.strip(), table(["", ""], facts), "## Use", _use(name, continuous=True)]
+    parts = [f"# {name}", summary.strip(), *_neural_pictures(name), table(["", ""], facts)]
+    parts += ["## Use", _use(name, continuous=True)]
     for heading in HEADINGS:
         parts += [f"## {heading}", sections[heading]]
-    return "\n\n".join([*parts, _fields(spec), "## Version history", HISTORY]) + "\n"
+    parts += [_fields(spec), "## Reference scores", _TABLE_1, "## Version history", HISTORY]
+    return "\n\n".join(parts) + "\n"
 
 
 # ------------------------------------------------------------------------------------------------- parts of a page
@@ -160,6 +152,14 @@ def _pictures(name: str, task: Task) -> list[str]:
     return [
         f"![A lesson of {name}, taught by {teacher}](../images/{name}.webp)",
         f"![{name} taught by {teacher}, step {step}](../images/{name}.png)",
+    ]
+
+
+def _neural_pictures(name: str) -> list[str]:
+    small = f"with {SHORTENED['images']:,} images, {SHORTENED['epochs']} epochs and random coefficients"
+    return [
+        f"![A training of {name} {small}](../images/{name}.webp)",
+        f"![The end of this training](../images/{name}.png)",
     ]
 
 

@@ -5,6 +5,8 @@ This module needs torch; it is loaded when such an environment is made.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import gymnasium as gym
@@ -16,11 +18,19 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from teach_gym.core.backend import Array
 from teach_gym.core.randomness import draw_keys
 from teach_gym.envs.autoreset import AutoresetVectorEnv, Bools, Floats, Ints, Keys
-from teach_gym.envs.checks import batch_of_one, check_indices, check_options, check_render_mode, checked_seed
+from teach_gym.envs.base import shown_name
+from teach_gym.envs.checks import (
+    RENDER_MODES,
+    batch_of_one,
+    check_indices,
+    check_options,
+    check_render_mode,
+    checked_seed,
+)
 from teach_gym.neural.mixup import Trainings
 from teach_gym.neural.mixup_spec import MixupSpec, load_images
-
-RENDER_MODES = ("ansi",)
+from teach_gym.render.film import SIZE, checked_size
+from teach_gym.render.training import PAIRS, Reel
 
 
 def observation_space() -> Box:
@@ -56,6 +66,36 @@ def told(trainings: Trainings) -> dict[str, Array]:
     """The entries of ``info`` for all trainings, (S,) each, the same at reset and step."""
     loss = np.where(trainings.t > 0, trainings.loss, np.nan)
     return {"training_loss": loss, "validation_accuracy": trainings.accuracy.copy()}
+
+
+def _reel(trainings: Trainings, i: int, name: str) -> Reel:
+    """The history of a training that has just started."""
+    spec = trainings.spec
+    reel = Reel(trainings.horizon, task=name, learner=f"network {spec.network}")
+    reel.add(math.nan, float(trainings.validation_loss[i]), float(trainings.accuracy[i]))
+    return reel
+
+
+def _filmed(reel: Reel, trainings: Trainings, i: int, coefficient: float) -> None:
+    """Add the step that a training has just taken; steps after its end are left out."""
+    if trainings.t[i] > trainings.horizon:
+        return
+    reel.add(float(trainings.loss[i]), float(trainings.validation_loss[i]), float(trainings.accuracy[i]))
+    reel.coefficient, reel.images = coefficient, trainings.taught(i, PAIRS)
+
+
+def _drawn(reel: Reel | None, trainings: Trainings, i: int, mode: str | None, size: tuple[int, int]) -> Any:
+    """A frame of training i.
+
+    Raises:
+        RuntimeError: it has not been started.
+    """
+    line = trainings.line(i)
+    if mode == "ansi" or reel is None:
+        return line
+    from teach_gym.render.training import draw_training
+
+    return draw_training(reel, size)
 
 
 def _seed(key: np.uint64) -> int:
@@ -105,19 +145,23 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
     lossless images in torchvision's layout, ``epochs`` or ``device="cuda"``. ``pool="patterns"`` makes synthetic ones.
 
     Args:
-        render_mode: ``ansi`` (one line of text) or None.
+        render_mode: ``rgb_array`` (pictures of the last mini-batch and the losses so far), ``ansi`` (one line of text)
+            or None.
+        render_size: width and height of the images.
         **spec: the training.
     """
 
     metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012
 
-    def __init__(self, render_mode: str | None = None, **spec: Any) -> None:
-        check_render_mode(render_mode, RENDER_MODES)
+    def __init__(self, render_mode: str | None = None, render_size: Sequence[int] = SIZE, **spec: Any) -> None:
+        check_render_mode(render_mode)
+        self.render_size = checked_size(render_size)
         self.render_mode, self.task = render_mode, MixupSpec(**spec)
         self.trainings = Trainings(self.task, load_images(self.task)[0], 1)
         self.action_space = action_space(self.task)
         self.observation_space: gym.Space[Any] = observation_space()
         self._playing = False
+        self._reel: Reel | None = None
 
     @property
     def state(self) -> NoReturn:
@@ -139,6 +183,8 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
         super().reset(seed=checked_seed(seed))
         self.trainings.start([0], [_seed(draw_keys(self.np_random, 1)[0])])
         self._playing = True
+        if self.render_mode == "rgb_array":
+            self._reel = _reel(self.trainings, 0, shown_name(self.spec))
         return self.trainings.observation()[0], self._info()
 
     def step(self, action: Any) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
@@ -155,21 +201,23 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
         chosen = coefficients(self.task, batch_of_one(action, self.action_space), 1)
         reward, over = self.trainings.teach(chosen)
         self._playing = not over[0]
+        if self._reel is not None:
+            _filmed(self._reel, self.trainings, 0, float(chosen[0]))
         return self.trainings.observation()[0], float(reward[0]), bool(over[0]), False, self._info()
 
     def _info(self) -> dict[str, Any]:
         return {key: values[0] for key, values in told(self.trainings).items()}
 
     def render(self) -> Any:
-        """One line of text.
+        """Render a frame: an RGB array (rows, columns, 3) or one line of text.
 
         Raises:
             RuntimeError: before the first reset.
         """
         if self.render_mode is None:
-            gym.logger.warn("render() was called without a render_mode; pass render_mode='ansi' to make()")
+            gym.logger.warn("render() was called without a render_mode; pass render_mode='rgb_array' to make()")
             return None
-        return self.trainings.line(0)
+        return _drawn(self._reel, self.trainings, 0, self.render_mode, self.render_size)
 
 
 class NeuralMixupVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
@@ -180,7 +228,8 @@ class NeuralMixupVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
 
     Args:
         num_envs: number B of sub-environments.
-        render_mode: ``ansi`` (``render`` returns a tuple with one line per sub-environment) or None.
+        render_mode: ``rgb_array``, ``ansi`` or None; ``render`` returns a tuple with one frame per sub-environment.
+        render_size: width and height of the images.
         autoreset_mode: ``next_step``, ``same_step`` or ``disabled``.
         max_episode_steps: truncate episodes after this many steps (None: never).
         **spec: the training, see ``NeuralMixupEnv``.
@@ -194,22 +243,30 @@ class NeuralMixupVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
         render_mode: str | None = None,
         autoreset_mode: str | AutoresetMode = "next_step",
         max_episode_steps: int | None = None,
+        render_size: Sequence[int] = SIZE,
         **spec: Any,
     ) -> None:
-        check_render_mode(render_mode, RENDER_MODES)
+        check_render_mode(render_mode)
+        self.render_size = checked_size(render_size)
         self.render_mode, self.task = render_mode, MixupSpec(**spec)
         spaces = action_space(self.task), observation_space()
         super().__init__(num_envs, *spaces, autoreset_mode, max_episode_steps)
         self.trainings = Trainings(self.task, load_images(self.task)[0], num_envs)
+        self._reels: dict[int, Reel] = {}
 
     def _start(self, rows: Ints, keys: Keys) -> None:
         self.trainings.start(rows.tolist(), [_seed(key) for key in keys])
+        if self.render_mode == "rgb_array":
+            self._reels |= {i: _reel(self.trainings, i, shown_name(self.spec)) for i in rows.tolist()}
 
     def _checked(self, actions: Any) -> Array:
         return coefficients(self.task, actions, self.num_envs)
 
     def _advance(self, actions: Array) -> tuple[Array, Bools]:
-        return self.trainings.teach(actions)
+        earned = self.trainings.teach(actions)
+        for i, reel in self._reels.items():
+            _filmed(reel, self.trainings, i, float(actions[i]))
+        return earned
 
     def _observe(self) -> Floats:
         return self.trainings.observation()
@@ -220,5 +277,5 @@ class NeuralMixupVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
     def _elapsed(self) -> Ints:
         return self.trainings.t
 
-    def _frame(self, i: int) -> str:
-        return self.trainings.line(i)
+    def _frame(self, i: int) -> Any:
+        return _drawn(self._reels.get(i), self.trainings, i, self.render_mode, self.render_size)

@@ -145,6 +145,12 @@ class Trainings:
         pixels, labels = self.pool.train.take(self.schedule[torch.arange(self.n, device=self.device), t].long())
         return scale(pixels), labels
 
+    def taught(self, i: int, n: int) -> npt.NDArray[np.uint8]:
+        """The first n images of the two mini-batches that training i was shown last: (2, n, H, W, C)."""
+        rows = self.schedule[i, max(int(self.t[i]) - 1, 0), :, :n].long()
+        pixels: npt.NDArray[np.uint8] = self.pool.train.pixels[rows].permute(0, 1, 3, 4, 2).cpu().numpy()
+        return pixels
+
     def mixed_loss(
         self, coefficient: Tensor, batch: tuple[Tensor, Tensor], parameters: Mapping[str, Tensor] | None = None
     ) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 Floats = npt.NDArray[np.float64]
 Colour = tuple[int, int, int]
@@ -106,9 +106,15 @@ class Canvas:
             self.image = Image.new("RGB", size, background)
         self._draw = ImageDraw.Draw(self.image)
 
-    def array(self) -> npt.NDArray[np.uint8]:
-        """The frame, averaged down: (rows, columns, 3) uint8."""
-        return np.array(self.image.reduce(SCALE), dtype=np.uint8)
+    def array(self, size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
+        """The frame, averaged down: (rows, columns, 3) uint8.
+
+        Args:
+            size: its width and height; of another shape than the canvas, it has margins.
+        """
+        if size is None or (SCALE * size[0], SCALE * size[1]) == self.image.size:
+            return np.array(self.image.reduce(SCALE), dtype=np.uint8)
+        return np.asarray(ImageOps.pad(self.image, size, Image.Resampling.LANCZOS, color=PAPER), dtype=np.uint8)
 
     def text(self, x: float, y: float, text: str, size: int = 11, fill: Colour = INK, anchor: str = "lm") -> None:
         """Draw one line of text; ``anchor`` is Pillow's (l, m, r and t, m, b)."""

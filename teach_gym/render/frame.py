@@ -17,15 +17,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
 from teach_gym.core.state import Example, Task, TeachState, Transition
 from teach_gym.errors import lookup_name, number, positive
 from teach_gym.files import writing
-from teach_gym.render.canvas import INK, MUTED, PAPER, RULE, Canvas, short
+from teach_gym.render.canvas import RULE, Canvas, short
 from teach_gym.render.film import SIZE, Film, curve_title, curve_value
 from teach_gym.render.origin import Origin, origin
-from teach_gym.render.panels import draw_curve, draw_example, draw_legend, draw_status, label_change
+from teach_gym.render.panels import (
+    draw_curve,
+    draw_example,
+    draw_headline,
+    draw_legend,
+    draw_status,
+    label_change,
+)
 from teach_gym.render.views import PLOT, view_of
 
 WIDTH, HEIGHT = SIZE
@@ -89,41 +96,16 @@ def _shown_text(task: Task, example: Example, came: Origin) -> str:
 
 def _frame(task: Task, state: TeachState, film: Film, size: tuple[int, int] = SIZE) -> npt.NDArray[np.uint8]:
     canvas = Canvas(WIDTH, HEIGHT)
-    _headline(canvas, task, film)
+    spec = task.spec
+    title = film.task or f"{spec.medium.capitalize()} teaching"
+    draw_headline(canvas, title, [f"{spec.learner.replace('_', ' ')} on {spec.pool.replace('_', ' ')}"], film.teacher)
     view_of(task).draw(canvas, task, state, film)
     canvas.box(PLOT, None, RULE)
     draw_legend(canvas, task)
     draw_status(canvas, task, state)
     top = draw_example(canvas, task, state, film, 66.0)
-    draw_curve(canvas, task, film, top)
-    if size == SIZE:
-        return canvas.array()
-    return np.asarray(ImageOps.pad(canvas.image, size, Image.Resampling.LANCZOS, color=PAPER), dtype=np.uint8)
-
-
-def _headline(canvas: Canvas, task: Task, film: Film) -> None:
-    """Write the task's name, and behind it the teacher's or what is taught, as far as there is room."""
-    spec = task.spec
-    title = film.task or f"{spec.medium.capitalize()} teaching"
-    what = [f"{spec.learner.replace('_', ' ')} on {spec.pool.replace('_', ' ')}"]
-    if film.teacher:
-        what = [f"taught by {film.teacher}", film.teacher]
-    title = _fitting(canvas, title, PLOT.width, 14)
-    canvas.text(PLOT.left, 18, title, 14, INK)
-    left = PLOT.left + canvas.text_width(title, 14) + 8
-    room = PLOT.right - left
-    if room > 30:
-        beside = next((text for text in what if canvas.text_width(text, 11) <= room), what[-1])
-        canvas.text(left, 19, _fitting(canvas, beside, room, 11), 11, MUTED)
-
-
-def _fitting(canvas: Canvas, text: str, width: float, size: int) -> str:
-    """A text, cut short if it is wider than so many pixels."""
-    if canvas.text_width(text, size) <= width:
-        return text
-    while text and canvas.text_width(text + "...", size) > width:
-        text = text[:-1]
-    return text + "..."
+    draw_curve(canvas, film.values, curve_title(task), task.spec.budget, top)
+    return canvas.array(size)
 
 
 # ------------------------------------------------------------------------------------------------------- animation

@@ -76,6 +76,27 @@ def class_name(task: Task, index: int) -> str:
     return task.pool.classes[index] if index < len(task.pool.classes) else str(index)
 
 
+def draw_headline(canvas: Canvas, title: str, beside: Sequence[str], teacher: str = "") -> None:
+    """Draw a title, and behind it the teacher, or else the first text that there is room for."""
+    texts = [f"taught by {teacher}", teacher] if teacher else beside
+    title = _fitting(canvas, title, PLOT.width, 14)
+    canvas.text(PLOT.left, 18, title, 14, INK)
+    left = PLOT.left + canvas.text_width(title, 14) + 8
+    room = PLOT.right - left
+    if room > 30:
+        text = next((text for text in texts if canvas.text_width(text, 11) <= room), texts[-1])
+        canvas.text(left, 19, _fitting(canvas, text, room, 11), 11, MUTED)
+
+
+def _fitting(canvas: Canvas, text: str, width: float, size: int) -> str:
+    """A text, cut short if it is wider than so many pixels."""
+    if canvas.text_width(text, size) <= width:
+        return text
+    while text and canvas.text_width(text + "...", size) > width:
+        text = text[:-1]
+    return text + "..."
+
+
 def draw_legend(canvas: Canvas, task: Task) -> None:
     """Draw the legend of the large plot's lines and colours."""
     y, x = 343.0, PLOT.left
@@ -107,11 +128,19 @@ def draw_legend(canvas: Canvas, task: Task) -> None:
 
 def draw_status(canvas: Canvas, task: Task, state: TeachState) -> None:
     """Draw the step, the distance (or hold-out loss) and the budget bar."""
-    budget, step = task.spec.budget, int(state.t[0])
-    canvas.text(_LEFT, 18, f"step {step} / {budget}", 14)
-    value = f"{float(curve_value(task, state)[0]):.4g}"
+    draw_budget(canvas, int(state.t[0]), task.spec.budget)
+    draw_value(canvas, f"{float(curve_value(task, state)[0]):.4g}", curve_title(task))
+
+
+def draw_value(canvas: Canvas, value: str, name: str) -> None:
+    """Draw a number and its name in the top right corner."""
     canvas.text(_RIGHT, 18, value, 14, INK, "rm")
-    canvas.text(_RIGHT - canvas.text_width(value, 14) - 6, 19, curve_title(task), 11, MUTED, "rm")
+    canvas.text(_RIGHT - canvas.text_width(value, 14) - 6, 19, name, 11, MUTED, "rm")
+
+
+def draw_budget(canvas: Canvas, step: int, budget: int) -> None:
+    """Draw the step and the bar of the budget left."""
+    canvas.text(_LEFT, 18, f"step {step} / {budget}", 14)
     bar = Rect(_LEFT, 34, _RIGHT, 40)
     canvas.box(bar, RULE, None, 3)
     left = 1.0 - step / budget
@@ -223,10 +252,21 @@ def _label_bars(canvas: Canvas, task: Task, offered: list[Array], given: Array |
     return base + 25
 
 
-def draw_curve(canvas: Canvas, task: Task, film: Film, top: float) -> None:
-    """Draw the film's values against the step, on a linear or, for a wide range, a logarithmic axis."""
-    rect = Rect(_LEFT + 34, top + 20, _RIGHT, PLOT.bottom)
-    values = np.array(film.values, dtype=np.float64)
+def draw_curve(
+    canvas: Canvas, series: Sequence[float], title: str, horizon: int, top: float, bottom: float = PLOT.bottom
+) -> None:
+    """Draw the values at steps 0, 1, ... on a linear or, for a wide range, a logarithmic axis.
+
+    Args:
+        canvas: the frame.
+        series: the values; those that are not finite or not positive are left out.
+        title: their name.
+        horizon: the last step of the axis.
+        top: where the panel starts.
+        bottom: where its plot ends.
+    """
+    rect = Rect(_LEFT + 34, top + 20, _RIGHT, bottom)
+    values = np.array(series, dtype=np.float64)
     steps = np.arange(len(values))
     kept = np.isfinite(values) & (values > 0.0)
     good = values[kept] if kept.any() else np.ones(1)
@@ -237,7 +277,7 @@ def draw_curve(canvas: Canvas, task: Task, film: Film, top: float) -> None:
     def height(v: npt.ArrayLike) -> Array:
         return np.asarray(np.log10(v) if log else v)
 
-    horizon = max(task.spec.budget, int(steps[-1]), 1)
+    horizon = max(horizon, int(steps[-1]), 1)
     axes = Axes(rect, np.array([0.0, height(low)]), np.array([float(horizon), height(high)]))
     canvas.box(rect, WHITE, RULE)
     for mark in marks:
@@ -248,7 +288,7 @@ def draw_curve(canvas: Canvas, task: Task, film: Film, top: float) -> None:
         x = axes.pixels([mark, float(height(low))])[0]
         canvas.text(x, rect.bottom + 9, short(mark), 10, MUTED, "mm")
     canvas.text(rect.right, rect.bottom + 22, "step", 10, MUTED, "rm")
-    canvas.text(_LEFT, rect.top - 9, curve_title(task) + (" (log scale)" if log else ""), 11, MUTED)
+    canvas.text(_LEFT, rect.top - 9, title + (" (log scale)" if log else ""), 11, MUTED)
     if not kept.any():
         return
     line = axes.clamped(np.stack([steps[kept], height(good)], axis=-1))

@@ -22,6 +22,7 @@ from teach_gym.neural.images import Images
 from teach_gym.neural.mixup import REWARDS
 from teach_gym.neural.mixup_spec import MixupSpec
 from teach_gym.registration import NEURAL_TASKS, env_id
+from teach_gym.render.training import PAIRS, draw_training
 
 ID = env_id("BlackBoxMixupCIFAR10")
 
@@ -212,6 +213,42 @@ def test_text_frames() -> None:
     assert [f"step 0/{HORIZON}" in line for line in vector.render()] == [True, True]
 
 
+@pytest.mark.parametrize("coefficient", [0.0, 0.25, 1.0])
+def test_frames_show_the_images_of_the_last_mini_batches_and_their_mixture(coefficient: float) -> None:
+    env = make(render_mode="rgb_array", continuous=True, render_size=(320, 180))
+    env.reset(seed=0)
+    frames = [env.render()]
+    batch, _ = env.unwrapped.trainings.batch()  # in [-1, 1]: (1, 2, m, C, H, W)
+    env.step(coefficient)
+    frames.append(env.render())
+    assert all(frame.shape == (180, 320, 3) and frame.dtype == np.uint8 for frame in frames)
+    assert (frames[0] != frames[1]).any()
+    reel = env.unwrapped._reel
+    pixels = (127.5 * (batch[0, :, :PAIRS] + 1.0)).round().permute(0, 1, 3, 4, 2).numpy()
+    assert np.array_equal(reel.images, pixels) and reel.coefficient == np.float32(coefficient)
+    large = draw_training(reel).astype(float)
+    row = pixels[:, 0]
+    columns = [row[0], row[1], coefficient * row[0] + (1.0 - coefficient) * row[1]]
+    for left, picture in zip((28, 130, 232), columns, strict=True):  # 62 pixels wide, from y = 62
+        shown = large[64:122, left + 2 : left + 60].mean((0, 1))
+        np.testing.assert_allclose(shown, np.broadcast_to(picture.mean((0, 1)), 3), atol=6.0)
+
+
+@pytest.mark.parametrize("mode", ["next_step", "same_step", "disabled"])
+def test_frames_of_the_vector_environment_are_those_of_single_ones(mode: str) -> None:
+    given = {"render_mode": "rgb_array", **SMALL_MIXUP}
+    vector = gym.make_vec(ID, 2, gym.VectorizeMode.VECTOR_ENTRY_POINT, autoreset_mode=mode, **given)
+    single = make(render_mode="rgb_array")
+    vector.reset(seed=3)
+    single.reset(seed=3)
+    np.testing.assert_array_equal(vector.render()[0], single.render())
+    for t in range(HORIZON - (mode == "same_step")):
+        vector.step(np.array([t % 3, 1]))
+        single.step(t % 3)
+    first, alone = vector.render()[0].astype(float), single.render()
+    assert first.shape == alone.shape == (360, 640, 3) and np.abs(first - alone).mean() < 1.0
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -225,7 +262,7 @@ def test_text_frames() -> None:
         ({"validation": 104}, ValueError, r"validation split must be in \[1, 103\], got 104"),
         ({"epochs": 1.5}, TypeError, "epochs must be an integer"),
         ({"device": "tpu9"}, ValueError, "unknown device 'tpu9'"),
-        ({"render_mode": "human"}, ValueError, "render_mode must be None or one of ansi, got 'human'"),
+        ({"render_mode": "rgb"}, ValueError, "render_mode must be None or one of rgb_array, ansi, got 'rgb'"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*render")

@@ -21,6 +21,7 @@ from teach_gym.registration import NEURAL_TASKS, TASKS, env_id
 from tools import docs
 from tools.notes import NOTES
 from tools.pages import HEADINGS, neural_page, page
+from tools.pictures import IMAGE_SIZE, write_images
 
 FOLDER = Path(__file__).parents[2] / "docs" / "environments"
 HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -139,7 +140,7 @@ def test_descriptions_list_no_actions(medium: str) -> None:
 
 def test_every_task_has_a_picture_and_a_moving_lesson_and_they_are_small() -> None:
     images = FOLDER.parent / "images"
-    for name in TASKS:
+    for name in (*TASKS, *NEURAL_TASKS):
         text = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
         for file, least in ((f"{name}.png", 1), (f"{name}.webp", 5)):
             assert f"(../images/{file})" in text
@@ -150,13 +151,13 @@ def test_every_task_has_a_picture_and_a_moving_lesson_and_they_are_small() -> No
 
 def test_pictures_are_drawn_from_the_task(tmp_path: Path) -> None:
     still, moving = None, None
-    for path in docs.write_images(tmp_path, ["SelectMoons"]):
+    for path in write_images(tmp_path, ["SelectMoons"]):
         with Image.open(path) as image:
             if path.suffix == ".png":
                 still = image.size
             else:
                 moving = (image.size, image.n_frames)
-    assert still == (640, 360) and moving == (docs.IMAGE_SIZE, 21)
+    assert still == (640, 360) and moving == (IMAGE_SIZE, 21)
 
 
 def test_check_names_missing_and_changed_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
