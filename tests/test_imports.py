@@ -14,6 +14,7 @@ FOLDERS = (
     ("errors", "versions"),
     ("arguments", "calls"),
     ("files", "registration"),
+    ("compiled",),
     ("data",),
     ("core",),
     ("render", "records", "pretrained"),

@@ -22,12 +22,12 @@ import gymnasium as gym
 import numpy as np
 
 import teach_gym
+from teach_gym.compiled import compiler
 from teach_gym.core.build import make_task
 from teach_gym.core.layout import layout
 from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import reset
-from teach_gym.envs import compiler
 from teach_gym.envs.fuse import LIMIT, trace
 from teach_gym.envs.stepper import ArrayStepper, ProgramStepper, Stepper
 from teach_gym.errors import DataNotFoundError, positive

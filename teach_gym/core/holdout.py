@@ -8,13 +8,15 @@ import numpy as np
 from array_api_compat import device
 
 from teach_gym.core.backend import A, Array, namespace
-from teach_gym.core.batch import needed
+from teach_gym.core.batch import each, needed
 from teach_gym.core.outputs import Output
-from teach_gym.core.state import Example, Holdout, Measured, Memory, Task, TeachState
+from teach_gym.core.state import Example, Holdout, Measured, Memory, Tally, Task, TeachState
 from teach_gym.data.pool import Split
 
 RECENT = 0.1
 """Weight of the last step in the running means of a run's memory."""
+_BLOCK = 32
+"""Learners measured at once: temporary arrays larger than the processor's cache cost more than the arithmetic."""
 
 
 def make_holdout(split: Split, y: Array, rows: int, probes: int, dtype: str) -> Holdout:
@@ -96,19 +98,38 @@ def accuracy(task: Task, state: TeachState) -> Array:
 
 def measure(task: Task, w: Array) -> Measured:
     """Measure learners (B, P) on the hold-out rows."""
-    hold, output = task.holdout, task.learner.output
-    z = task.learner.logits(w, hold.x)
-    xp = namespace(z)
-    losses, c = output.loss(z, hold.y), task.pool.n_classes
-    loss = xp.mean(losses, axis=-1)
+    hold, c = task.holdout, task.pool.n_classes
+    found = tally(task, w) if task.tally is None or not isinstance(w, np.ndarray) else task.tally(task, w)
+    xp, n = namespace(w), len(hold.x)
+    loss = found.loss / n
     if not c:
-        none = losses[:, :0]
-        return Measured(loss, -2.0 * loss, none, none, none, none)
-    own = xp.astype(hold.labels[:, None] == xp.arange(c, device=device(z)), z.dtype)
-    rows = xp.clip(xp.sum(own, axis=0), 1.0, None)
-    chosen, share = task.learner.decide(z), class_probabilities(output, xp.mean(output.predict(z), axis=-2))
+        return Measured(loss, -2.0 * loss, *[found.class_loss] * 4)
+    rows = xp.sum(_members(hold.labels, c, found.loss), axis=0)
+    most, accuracy = xp.clip(rows, 1.0, None), xp.sum(found.hits, axis=-1) / n
+    precision = xp.where(found.named > 0, found.hits / xp.clip(found.named, 1.0, None), accuracy[:, None])
+    excess = (found.predicted - rows) / n
+    return Measured(loss, accuracy, found.class_loss / most, found.hits / most, precision, excess)
+
+
+def tally(task: Task, w: Array) -> Tally:
+    """What ``measure`` needs of learners (B, P): sums over the hold-out rows."""
+    if isinstance(w, np.ndarray) and len(w) > _BLOCK:
+        parts = [tally(task, w[first : first + _BLOCK]) for first in range(0, len(w), _BLOCK)]
+        return each(lambda *found: np.concatenate(found), *parts)
+    hold, output, c = task.holdout, task.learner.output, task.pool.n_classes
+    z = task.learner.logits(w, hold.x)
+    xp, losses = namespace(z), output.loss(z, hold.y)
+    loss = xp.sum(losses, axis=-1)
+    if not c:
+        return Tally(loss, *[losses[:, :0]] * 4)
+    own, chosen = _members(hold.labels, c, z), task.learner.decide(z)
     right = xp.astype(chosen == hold.labels, z.dtype)
     named = xp.stack([xp.sum(xp.astype(chosen == i, z.dtype), axis=-1) for i in range(c)], axis=-1)
-    hits, accuracy = right @ own, xp.mean(right, axis=-1)
-    precision = xp.where(named > 0, hits / xp.clip(named, 1.0, None), accuracy[:, None])
-    return Measured(loss, accuracy, losses @ own / rows, hits / rows, precision, share - xp.mean(own, axis=0))
+    predicted = xp.sum(class_probabilities(output, output.predict(z)), axis=-2)
+    return Tally(loss, losses @ own, right @ own, named, predicted)
+
+
+def _members(labels: A, c: int, like: A) -> A:
+    """Which rows belong to which class, as 0/1: labels (n,) -> (n, C)."""
+    xp = namespace(like)
+    return xp.astype(labels[:, None] == xp.arange(c, device=device(like)), like.dtype)

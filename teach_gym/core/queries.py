@@ -6,6 +6,12 @@ n depends on the number of sources and of actions, not on the data.
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
 from teach_gym.core.backend import Array, dot, namespace
 from teach_gym.core.batch import needed
 from teach_gym.core.holdout import class_probabilities
@@ -21,8 +27,30 @@ def given(task: Task, state: TeachState) -> Array:
     return class_probabilities(task.learner.output, state.y)
 
 
+class _Latest:
+    """Remembers what a function of the learner found for the last state, which several parts of an observation ask for.
+
+    It holds no state in memory, and no results of torch, which would keep the graphs of gradients.
+    """
+
+    def __init__(self, function: Callable[[Task, TeachState], Array]) -> None:
+        self.function = function
+        self._known: tuple[tuple[weakref.ref[Any], ...], Array] | None = None
+
+    def __call__(self, task: Task, state: TeachState) -> Array:
+        """The function's value."""
+        asked = (task, state.w, state.x)
+        if not isinstance(state.w, np.ndarray):
+            return self.function(task, state)
+        known = self._known
+        if known is None or any(ref() is not part for ref, part in zip(known[0], asked, strict=True)):
+            self._known = known = (tuple(map(weakref.ref, asked)), self.function(task, state))
+        return known[1]
+
+
+@_Latest
 def probabilities(task: Task, state: TeachState) -> Array:
-    """The learner's prediction of each class on the offered rows: (B, M, m, C)."""
+    """The learner's prediction of each class on the offered rows: (B, M, m, C), not to be changed."""
     return class_probabilities(task.learner.output, task.learner.predict(state.w[:, None], state.x))
 
 

@@ -76,6 +76,7 @@ class Task:
         variants: the pools of a task whose pool is drawn at reset (``pool`` and ``target`` are those of the first), or
             None.
         remembers: whether its runs measure the learner on these rows and record it (``TeachState.memory``).
+        tally: a compiled function to use instead of ``teach_gym.core.holdout.tally``, or None.
     """
 
     spec: TaskSpec
@@ -91,6 +92,7 @@ class Task:
     holdout: Holdout
     variants: Variants | None = None
     remembers: bool = False
+    tally: Callable[[Task, Array], Tally] | None = None
 
     def __repr__(self) -> str:
         spec, n = self.spec, len(self.rows)
@@ -142,6 +144,24 @@ class Task:
         """||x||^2 (+ 1 for a bias) of every train row: (N,)."""
         found = self.learner.squared_norms(self.x)
         return frozen(found) if isinstance(found, np.ndarray) else found
+
+
+class Tally(NamedTuple):
+    """Sums over the hold-out rows for B learners; C is the number of classes, 0 for regression.
+
+    Attributes:
+        loss: (B,) of the losses.
+        class_loss: (B, C) of the losses on the rows of each class.
+        hits: (B, C) number of each class's rows that are classified correctly.
+        named: (B, C) number of rows classified as each class.
+        predicted: (B, C) of the predicted probabilities of each class.
+    """
+
+    loss: Array
+    class_loss: Array
+    hits: Array
+    named: Array
+    predicted: Array
 
 
 class Measured(NamedTuple):

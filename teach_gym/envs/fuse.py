@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from teach_gym.compiled.symbols import SCOPE, Symbol, Tape, UntraceableError
 from teach_gym.core.layout import Block
 from teach_gym.core.state import Sources, Task, TeachState
 from teach_gym.core.task import compose, conclude, over
-from teach_gym.envs.symbols import SCOPE, Symbol, Tape, UntraceableError
 
 LIMIT = 700
 """Maximum number of operations of a program; longer steps are faster as array calls (see ``tools/speed.py``)."""

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from teach_gym.compiled.symbols import Symbol
 from teach_gym.core.state import Task
 from teach_gym.envs.fuse import Record
-from teach_gym.envs.symbols import Symbol
 
 LANES = 64
 """Number of runs in a tile."""

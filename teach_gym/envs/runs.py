@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from teach_gym.compiled import compiler
 from teach_gym.core.backend import Array
 from teach_gym.core.batch import put
 from teach_gym.core.layout import Block, observe
 from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Example, Task, TeachState
+from teach_gym.core.tallies import compiled_tally
 from teach_gym.core.task import reset, step
-from teach_gym.envs import compiler
 from teach_gym.envs.base import unshown
 from teach_gym.envs.fuse import record
 from teach_gym.envs.loops import Loop, write
@@ -71,7 +73,8 @@ def make_runs(task: Task, blocks: list[Block], n: int, compiled: bool | None) ->
         blocks: the layout of its observation.
         n: number B of runs.
         compiled: whether to step them by a compiled loop (None: if numba is installed, there are at least
-            ``LEAST_WIDTH`` runs, and the task's step can be recorded with ``LOOP_LIMIT`` operations).
+            ``LEAST_WIDTH`` runs, and the task's step can be recorded with ``LOOP_LIMIT`` operations; where it measures
+            losses on hold-out rows, these measurements are compiled).
 
     Raises:
         ImportError: ``compiled`` is True and numba is not installed.
@@ -79,6 +82,8 @@ def make_runs(task: Task, blocks: list[Block], n: int, compiled: bool | None) ->
     """
     if compiled is False or (compiled is None and (n < LEAST_WIDTH or not compiler.installed())):
         return ArrayRuns(task, blocks, n)
+    if task.remembers and compiled is None:
+        task = dataclasses.replace(task, tally=compiled_tally(task))
     loop = _loop(task, blocks, LOOP_LIMIT if compiled is None else 100 * LOOP_LIMIT)
     if loop is not None:
         return CompiledRuns(task, blocks, n, loop)

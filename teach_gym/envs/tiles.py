@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from teach_gym.compiled import compiler
 from teach_gym.core.backend import Array
 from teach_gym.core.layout import Block, observe
 from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import decode, reset
-from teach_gym.envs import compiler
 from teach_gym.envs.loops import CARRIED, LANES, Loop
 
 Floats = npt.NDArray[np.float32]
@@ -32,7 +32,7 @@ class CompiledRuns:
 
     def __init__(self, task: Task, blocks: list[Block], n: int, loop: Loop) -> None:
         self.task, self.blocks, self.n, self._loop = task, blocks, n, loop
-        self._function = compiler.compiled(loop, task.spec.dtype)
+        self._function = compiler.compiled(loop.source, task.spec.dtype)
         dtype, tiles = np.dtype(task.spec.dtype), -(-n // LANES)
         self._dtype = dtype
         self._tiles = np.zeros((tiles, loop.tile, LANES), dtype=dtype)
@@ -58,7 +58,7 @@ class CompiledRuns:
 
     def __setstate__(self, fields: dict[str, Any]) -> None:
         self.__dict__.update(fields)
-        self._function = compiler.compiled(self._loop, self.task.spec.dtype)
+        self._function = compiler.compiled(self._loop.source, self.task.spec.dtype)
 
     @property
     def state(self) -> TeachState:

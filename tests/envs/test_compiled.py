@@ -17,10 +17,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from conftest import continuous_variants, variant
+from kernels import interpreted
 from vector_cases import FLAVOURS, modes, staggered
 
+from teach_gym.compiled import compiler, elementary
 from teach_gym.core.media import CONTINUOUS_MEDIA
-from teach_gym.envs import compiler, elementary, loops, runs
+from teach_gym.envs import loops, runs
 from teach_gym.envs.runs import ArrayRuns, CompiledRuns
 from teach_gym.envs.vector import TeachVectorEnv
 from teach_gym.registration import TASKS, env_id, task_kwargs
@@ -29,20 +31,6 @@ WIDTH = loops.LANES + 3
 """One full tile and the beginning of another."""
 OPERATIONS = 2_000
 """The sources of longer steps take too long without numba."""
-
-
-def interpreted(loop: loops.Loop, dtype: str) -> Any:
-    """The loop's function, run by Python."""
-    single = dtype == "float32"
-    scope = {"sqrt": np.sqrt, "log": np.log, "power": np.power, "real": np.float32 if single else np.float64}
-    scope |= {"exp": elementary.exp32, "tanh": elementary.tanh32} if single else vars(elementary)
-    exec(loop.source, scope)
-
-    def step(*arguments: Any) -> None:
-        with np.errstate(all="ignore"):  # in the lanes of the last tile that hold no run
-            scope["step"](*arguments)
-
-    return step
 
 
 def tolerance(dtype: str) -> dict[str, float]:
@@ -196,15 +184,22 @@ def test_pickles_go_on() -> None:
         (elementary.exp32, np.exp, np.float32, 3e-7),
         (elementary.tanh, np.tanh, np.float64, 3e-16),
         (elementary.tanh32, np.tanh, np.float32, 2e-7),
+        (elementary.log, np.log, np.float64, 5e-16),
+        (elementary.log32, np.log, np.float32, 3e-7),
+        (elementary.log1p, np.log1p, np.float64, 5e-16),
+        (elementary.log1p32, np.log1p, np.float32, 3e-7),
     ],
 )
 def test_elementary_functions(function: Any, reference: Any, dtype: Any, error: float) -> None:
-    points = np.concatenate([np.linspace(-80, 80, 4001), np.linspace(-1e-3, 1e-3, 101), [0.0]]).astype(dtype)
+    points = np.concatenate([np.linspace(-80, 80, 4001), np.linspace(-1e-3, 1e-3, 101), [0.0]])
+    if "log" in str(reference):
+        points = np.concatenate([np.exp(points), np.linspace(0.5, 2, 1001)])
+    points = points.astype(dtype)
     found = np.array([function(x) for x in points])
     assert found.dtype == dtype
     exact = reference(points.astype(np.longdouble))
     np.testing.assert_array_less(
-        np.abs(found - exact), error * np.maximum(np.abs(exact), 1.0 if "tanh" in str(reference) else 0)
+        np.abs(found - exact), error * np.maximum(np.abs(exact), 1.0 if "tanh" in str(reference) else 1e-300)
     )
 
 
@@ -213,6 +208,16 @@ def test_exponentials_at_the_ends(function: Any, dtype: Any) -> None:
     with np.errstate(all="ignore"):
         assert function(dtype(math.inf)) == math.inf and function(dtype(1e30)) == math.inf
         assert 0 <= function(dtype(-math.inf)) < 1e-37 and math.isnan(function(dtype(math.nan)))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", ["log", "log1p"])
+def test_logarithms_at_the_ends(name: str, dtype: Any) -> None:
+    function = getattr(elementary, name + "32" * (dtype is np.float32))
+    lowest = dtype(-1 if name == "log1p" else 0)
+    with np.errstate(all="ignore"):
+        assert function(dtype(math.inf)) == math.inf and function(lowest) == -math.inf
+        assert math.isnan(function(dtype(math.nan))) and math.isnan(function(dtype(-2)))
 
 
 # -------------------------------------------------------------------------------------------------- when and how

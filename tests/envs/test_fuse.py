@@ -14,16 +14,17 @@ import numpy as np
 import pytest
 from conftest import VARIANTS, continuous_variants, names, streams, variant
 
+from teach_gym.compiled import symbols
+from teach_gym.compiled.symbols import SCOPE, Symbol, Tape, UntraceableError
 from teach_gym.core.backend import namespace
 from teach_gym.core.build import make_task
 from teach_gym.core.layout import layout
 from teach_gym.core.rewards import HOLDOUT_REWARDS, REWARDS
 from teach_gym.core.state import Task, TeachState
-from teach_gym.envs import fuse, symbols
+from teach_gym.envs import fuse
 from teach_gym.envs.base import TeachEnv
 from teach_gym.envs.fuse import trace
 from teach_gym.envs.stepper import ArrayStepper, ProgramStepper
-from teach_gym.envs.symbols import SCOPE, Symbol, Tape, UntraceableError
 from teach_gym.registration import task_kwargs
 
 MANY = 20_000

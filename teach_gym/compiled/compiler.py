@@ -1,4 +1,4 @@
-"""Compiles the loops of ``loops`` with numba and keeps the machine code on disk."""
+"""Compiles loops with numba and keeps the machine code on disk."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from teach_gym.envs import elementary
-from teach_gym.envs.loops import Loop
+from teach_gym.compiled import elementary
 from teach_gym.files import write_text
 
 SETTING = "TEACH_GYM_COMPILED"
 """Set this environment variable to 0 to step by arrays wherever an environment is not told ``compiled=True``."""
+
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
+"""No exceptions on division by zero; products and sums may be computed in one operation."""
 
 
 def installed() -> bool:
@@ -33,14 +35,14 @@ def installed() -> bool:
     return True
 
 
-def compiled(loop: Loop, dtype: str) -> Callable[..., None]:
-    """The loop's function as machine code, which is generated at its first call or taken from the disk.
+def compiled(source: str, dtype: str) -> Callable[..., None]:
+    """The function ``step`` of a source as machine code, which is generated at its first call or taken from the disk.
 
     Numba keys the machine code on disk by the processor and by the source file's time and size. The file is named by a
     digest of everything the code depends on. Only the text made here is run, never what a file says.
 
     Args:
-        loop: the loop.
+        source: Python source that defines ``step``.
         dtype: the floating type of its arrays.
 
     Raises:
@@ -50,9 +52,9 @@ def compiled(loop: Loop, dtype: str) -> Callable[..., None]:
         import numba
     except ImportError as error:
         raise ImportError("compiled=True needs numba: pip install 'teach_gym[fast]'") from error
-    parts = (loop.source, dtype, numba.__version__, _source_of_functions())
+    parts = (source, dtype, repr(_OPTIONS), numba.__version__, _source_of_functions())
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
-    return _compiled(loop.source, dtype, digest)
+    return _compiled(source, dtype, digest)
 
 
 @functools.lru_cache(maxsize=32)
@@ -62,7 +64,7 @@ def _compiled(source: str, dtype: str, digest: str) -> Callable[..., None]:
     file = _kept(source, digest)
     scope = dict(_functions(dtype))
     exec(compile(source, str(file or "<teaching step>"), "exec"), scope)
-    found: Callable[..., None] = numba.njit(error_model="numpy", cache=file is not None)(scope["step"])
+    found: Callable[..., None] = numba.njit(**_OPTIONS, cache=file is not None)(scope["step"])
     return found
 
 
@@ -98,16 +100,23 @@ def _functions(dtype: str) -> dict[str, Any]:
     import numba
 
     double = dtype == "float64"
-    inline = numba.njit(error_model="numpy", forceinline=True)
+    inline = numba.njit(**_OPTIONS, forceinline=True)
     exp = inline(elementary.exp if double else elementary.exp32)
-    original = elementary.tanh if double else elementary.tanh32
-    bound = types.FunctionType(original.__code__, {**vars(elementary), exp.__name__: exp}, original.__name__)
+    log = inline(elementary.log if double else elementary.log32)
+
+    def bound(function: Any, *used: Any) -> Any:
+        """A function that calls others, with those compiled."""
+        scope = {**vars(elementary), **{other.__name__: other for other in used}}
+        return inline(types.FunctionType(function.__code__, scope, function.__name__))
+
     return {
         "__name__": __name__,  # numba imports the module of a function that it takes from the disk
         "exp": exp,
-        "tanh": inline(bound),
+        "tanh": bound(elementary.tanh if double else elementary.tanh32, exp),
+        "log": log,
+        "log1p": bound(elementary.log1p if double else elementary.log1p32, log),
+        "np": np,
         "sqrt": math.sqrt,
-        "log": math.log,
         "power": math.pow,
         "real": np.float64 if double else np.float32,
     }

@@ -1,0 +1,1 @@
+"""Formulas recorded on symbols, and machine code made from them with numba."""

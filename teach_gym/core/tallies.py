@@ -1,0 +1,138 @@
+"""Sums over the hold-out rows as a compiled loop: what ``holdout.tally`` computes by array calls.
+
+The output's loss and prediction are recorded on the symbols of one row and written as a loop over runs. Array calls
+would pass through memory once per operation; the loop reads the logits once. Runs are handled in tiles of ``LANES``,
+whose logits stay in the processor's cache between the matrix product that makes them and the loop.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from teach_gym.compiled import compiler
+from teach_gym.compiled.symbols import Symbol, Tape, UntraceableError
+from teach_gym.core.backend import Array
+from teach_gym.core.holdout import class_probabilities
+from teach_gym.core.state import Tally, Task
+
+LANES = 64
+"""Number of runs in a tile."""
+LIMIT = 2_000
+"""Maximum number of operations on one row."""
+
+
+class CompiledTally:
+    """Sums over a task's hold-out rows by a compiled loop; pickles hold no code, it is compiled again.
+
+    Args:
+        task: the task.
+
+    Raises:
+        ImportError: numba is not installed.
+        UntraceableError: the loss or the prediction cannot be recorded.
+    """
+
+    def __init__(self, task: Task) -> None:
+        hold, self._classes, dtype = task.holdout, task.pool.n_classes, task.spec.dtype
+        order, ends = np.arange(len(hold.x)), np.array([0, len(hold.x)])
+        if self._classes:
+            order = np.argsort(hold.labels, kind="stable")
+            ends = np.searchsorted(hold.labels[order], np.arange(self._classes + 1))
+        self._x, self._y, self._ends = hold.x[order], np.ascontiguousarray(hold.y[order]), ends
+        self._dtype, self._source = np.dtype(dtype), write(task)
+        self._function = compiler.compiled(self._source, dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_function"}
+
+    def __setstate__(self, fields: dict[str, Any]) -> None:
+        self.__dict__.update(fields)
+        self._function = compiler.compiled(self._source, str(self._dtype))
+
+    def __call__(self, task: Task, w: Array) -> Tally:
+        """The sums for learners (B, P)."""
+        n, c = len(w), self._classes
+        tiles = -(-n // LANES)
+        sums = np.empty((tiles, max(4 * c, 1), LANES), dtype=self._dtype)
+        for i in range(tiles):
+            part = w[i * LANES : (i + 1) * LANES]
+            if len(part) < LANES:
+                part = np.concatenate([part, np.zeros((LANES - len(part), w.shape[1]), dtype=w.dtype)])
+            z = np.ascontiguousarray(task.learner.logits(part, self._x).transpose(1, 2, 0))
+            self._function(z.reshape(-1), self._y, self._ends, sums[i].reshape(-1))
+        found = sums.transpose(0, 2, 1).reshape(tiles * LANES, -1)[:n]
+        if not c:
+            return Tally(found[:, 0], *[found[:, :0]] * 4)
+        class_loss, hits, named, predicted = (found[:, i * c : (i + 1) * c] for i in range(4))
+        return Tally(class_loss.sum(-1), class_loss, hits, named, predicted)
+
+
+def compiled_tally(task: Task) -> CompiledTally | None:
+    """The compiled sums of a task; None if its loss or its prediction cannot be recorded.
+
+    Raises:
+        ImportError: numba is not installed.
+    """
+    try:
+        return CompiledTally(task)
+    except UntraceableError:
+        return None
+
+
+def write(task: Task) -> str:
+    """The source of the loop.
+
+    Its function ``step`` takes the logits of a tile (n K LANES,), with the rows ordered by class; their labels (n, K);
+    where each class begins and the last one ends (C + 1,); and the array for the sums (4 C LANES,): for each class the
+    losses, then the hits, the numbers of rows classified as it, and the predicted probabilities. For regression there
+    is one class and its loss (LANES,).
+
+    Raises:
+        UntraceableError: the loss or the prediction cannot be recorded.
+    """
+    output, c, k = task.learner.output, task.pool.n_classes, task.k
+    tape = Tape(LIMIT)
+    z, y = tape.inputs("z", (k,)), tape.inputs("y", (k,))
+    loss: list[Any] = output.loss(z, y).tolist()
+    predicted: list[Any] = class_probabilities(output, output.predict(z))[0].tolist() if c else []
+    row = [f"z_{i} = rows[{i * LANES} + j]" for i in range(k)]
+    row += [f"{s.name} = {s.template.format(*map(_text, s.operands))}" for s in tape.operations.values()]
+    row += [f"{_cell(0)} += {_text(loss[0])}"]
+    if c:
+        row += ["chosen = real(0)", "best = real(0)" if k == 1 else "best = z_0"]
+        for i in range(1, max(k, 2)):  # as argmax: the first of equal ones, NaN before all others
+            z_i = "z_0" if k == 1 else f"z_{i}"
+            row += [f"if {z_i} > best:" if k == 1 else f"if not {z_i} <= best and best == best:"]
+            row += [f"    chosen, best = real({i}), {z_i}"]
+        row += [f"{_cell(1)} += real(1) if chosen == own else real(0)"]
+        row += [f"{_cell(2 * c + i)} += real(1) if chosen == real({i}) else real(0)" for i in range(c)]
+        row += [f"{_cell(3 * c + i)} += {_text(predicted[i])}" for i in range(c)]
+    lines = [
+        "def step(z, y, ends, sums):",
+        f"    work = np.zeros({max(4 * c, 2) * LANES}, dtype=z.dtype)",
+        f"    for c in range({max(c, 1)}):",
+        "        own = real(c)",
+        f"        work[: {2 * LANES}] = real(0)",
+        "        for i in range(ends[c], ends[c + 1]):",
+        *(f"            y_{i} = y[i, {i}]" for i in range(k)),
+        f"            rows = z[i * {k * LANES} : (i + 1) * {k * LANES}]",
+        f"            for j in range({LANES}):",
+        *(f"                {line}" for line in row),
+        f"        for j in range({LANES}):",
+        f"            sums[c * {LANES} + j] = {_cell(0)}",
+        *([f"            sums[({c} + c) * {LANES} + j] = {_cell(1)}"] if c else []),
+        f"    for j in range({2 * c * LANES}, {4 * c * LANES}):",
+        "        sums[j] = work[j]",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _cell(row: int) -> str:
+    return f"work[{row * LANES} + j]"
+
+
+def _text(operand: Any) -> str:
+    return operand.name if isinstance(operand, Symbol) else f"real({float(operand)!r})"
