@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -38,6 +39,7 @@ class Fault:
         seconds: or after so many seconds.
         size: the limit in bytes.
         clock: whether the clock goes back at every look.
+        mute: whether standard error lies on a full disk.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Fault:
     seconds: float = 0.0
     size: int = 0
     clock: bool = False
+    mute: bool = False
 
 
 @dataclass
@@ -55,7 +58,7 @@ class Outcome:
     Attributes:
         code: its exit code, negative for a signal.
         events: events so far, where it counted them to the end.
-        error: what it wrote to standard error.
+        error: what it wrote to standard output and standard error.
         survivors: whether processes of its session were left.
     """
 
@@ -65,14 +68,19 @@ class Outcome:
     survivors: bool
 
 
-def run(words: list[str], fault: Fault, log: Path) -> Outcome:
-    """Run a command with a fault, and wait until it and its workers are gone."""
-    counter = log.with_suffix(".events")
+def run(words: list[str], fault: Fault, counter: Path) -> Outcome:
+    """Run a command with a fault, and wait until it and its workers are gone; it counts its events into a file."""
     counter.unlink(missing_ok=True)
     sys.stdout.flush()
+    reader, writer = os.pipe()  # which has room on every disk
     child = os.fork()
     if child == 0:
-        _live(words, fault, log, counter)  # does not return
+        os.close(reader)
+        _live(words, fault, writer, counter)  # does not return
+    os.close(writer)
+    said: list[bytes] = []
+    listener = threading.Thread(target=_listen, args=(reader, said))
+    listener.start()
     if fault.kind in ("worker", "interrupt", "group", "kill") and fault.seconds:
         time.sleep(fault.seconds)
         _strike(fault.kind, child)
@@ -83,8 +91,15 @@ def run(words: list[str], fault: Fault, log: Path) -> Outcome:
     survivors = _alive(child)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
+    listener.join()
     events = int(counter.read_text()) if counter.exists() else 0
-    return Outcome(code, events, log.read_text(errors="replace"), survivors)
+    return Outcome(code, events, b"".join(said).decode(errors="replace"), survivors)
+
+
+def _listen(reader: int, said: list[bytes]) -> None:
+    """Take down what comes out of a pipe until all its writers are gone."""
+    with os.fdopen(reader, "rb") as file:
+        said.append(file.read())
 
 
 def _alive(group: int) -> bool:
@@ -117,16 +132,17 @@ def _children(parent: int) -> list[int]:
         return []
 
 
-def _live(words: list[str], fault: Fault, log: Path, counter: Path) -> None:
+def _live(words: list[str], fault: Fault, out: int, counter: Path) -> None:
     """The life of the forked process."""
     code = 1
     try:
         os.setsid()
-        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         os.dup2(out, 1)
-        os.dup2(out, 2)
+        os.dup2(os.open("/dev/full", os.O_WRONLY) if fault.mute else out, 2)
+        os.close(out)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        events = _hooked(fault, out)
+        events = _hooked(fault)
         if fault.clock:
             _set_back()
         if fault.kind == "limit":
@@ -137,7 +153,8 @@ def _live(words: list[str], fault: Fault, log: Path, counter: Path) -> None:
         from teach_gym.cli import main
 
         code = main(words)
-        counter.write_text(str(events[0]))
+        if fault.kind == "none":
+            counter.write_text(str(events[0]))
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:
@@ -148,18 +165,18 @@ def _live(words: list[str], fault: Fault, log: Path, counter: Path) -> None:
         os._exit(code)
 
 
-def _hooked(fault: Fault, log: int) -> list[int]:
+def _hooked(fault: Fault) -> list[int]:
     """Count the events of this process from now on, and let the fault strike; returns the counter."""
     count = [0]
 
     def hook(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def hooked(*args: Any, **kwargs: Any) -> Any:
-            if name == "write" and args and args[0] in (1, 2, log):
+            if name == "write" and args and args[0] in (1, 2):
                 return call(*args, **kwargs)
             count[0] += 1
             now = fault.event and count[0] == fault.event
             if fault.kind == "full" and fault.event and count[0] >= fault.event and name in ("write", "fsync", "mkdir"):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *([args[0]] if name == "mkdir" else []))
             if now and not fault.after:
                 _strike_here(fault.kind)
             done = call(*args, **kwargs)

@@ -49,6 +49,10 @@ def _train(out: Path, algo: str, *sets: str) -> list[str]:
     return ["train", "LabelMoons:budget=6", "--algo", algo, *size, "--out", str(out), "--resume", "--set", *sets]
 
 
+def _reproduce(out: Path, workers: int) -> list[str]:
+    return ["reproduce", "last-fig7", "--scale", "smoke", "--workers", str(workers), "--out", str(out)]
+
+
 JOBS = (
     Job("bench", lambda out, data: _bench(out, "--executor", "serial"), ("runs.jsonl",), locked=True),
     Job(
@@ -61,11 +65,8 @@ JOBS = (
     Job("ppo", lambda out, data: _train(out, "ppo", "n_steps=12", "batch_size=24", "n_epochs=2"), locked=True),
     Job("dqn", lambda out, data: _train(out, "dqn", "buffer_size=500", "learning_starts=40"), locked=True),
     Job("reinforce", lambda out, data: _train(out, "reinforce", "sizes=[8]"), locked=True),
-    Job(
-        "reproduce",
-        lambda out, data: ["reproduce", "last-fig7", "--scale", "smoke", "--workers", "1", "--out", str(out)],
-        locked=True,
-    ),
+    Job("reproduce", lambda out, data: _reproduce(out, 1), locked=True),
+    Job("reproduce, 2 workers", lambda out, data: _reproduce(out, 2), spawns=True, locked=True),
     Job(
         "report",
         lambda out, data: ["report", str(data / "runs.jsonl"), "--out", str(out)],

@@ -195,7 +195,8 @@ def _read_curves(folder: Path, content: bytes) -> None:
 
 @functools.cache
 def _playground() -> Playground:
-    return Playground("LabelMoons")
+    with Playground("LabelMoons") as server:  # whose port is not needed
+        return server
 
 
 def _move(case: tuple[str, dict[str, Any]]) -> None:
