@@ -78,7 +78,7 @@ def chosen(
         TypeError: unknown or missing option, or one of the wrong type.
     """
     maker = lookup_name(kind, name, table)
-    return functools.partial(maker, **checked_options(f"{kind} {name!r}", maker, options))
+    return functools.partial(maker, **checked_options(f"{kind} {shown(name)}", maker, options))
 
 
 def checked_options(what: str, maker: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def checked_options(what: str, maker: Callable[..., Any], options: Mapping[str, 
     allowed, required, others = _parameters(maker)
     for name in options:
         if name in others:
-            raise TypeError(f"{what} has no option {name!r}: it is set by the task's own arguments")
+            raise TypeError(f"{what} has no option {shown(name)}: it is set by the task's own arguments")
     check_known(what, options, allowed)
     found = {name: conform(f"{what}: {name}", value, allowed[name]) for name, value in options.items()}
     missing = [name for name in required if name not in found]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+from teach_gym.errors import shown
 
 try:
     import fcntl
@@ -29,7 +33,7 @@ def make_folder(path: str | Path) -> Path:
     """
     path = Path(path)
     if "\0" in str(path):
-        raise ValueError(f"a path must not hold the character NUL, got {str(path)!r}")
+        raise ValueError(f"a path must not hold the character NUL, got {shown(str(path))}")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -48,10 +52,38 @@ def check_target(path: str | Path) -> Path:
     path = Path(path)
     make_folder(path.parent)
     if "\0" in path.name:
-        raise ValueError(f"a path must not hold the character NUL, got {str(path)!r}")
+        raise ValueError(f"a path must not hold the character NUL, got {shown(str(path))}")
     if path.exists() and not path.is_file():
         raise FileExistsError(f"cannot write {str(path)!r}: it exists and is not a regular file")
     return path
+
+
+@contextlib.contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Name a file in the ``OSError`` of a call that was given its number only; it names none itself.
+
+    Raises:
+        OSError: with the path; a ``BrokenPipeError`` stays one, and so on.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+class _Raw(io.FileIO):
+    """An open file whose errors name the file it is to become. It has no number, so nobody writes around it."""
+
+    def __init__(self, handle: int, path: Path) -> None:
+        super().__init__(handle, "w")
+        self._path = path
+
+    def write(self, data: Any) -> int:
+        with naming(self._path):
+            return super().write(data)
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation("a file that is being written has no number")
 
 
 @contextlib.contextmanager
@@ -68,14 +100,15 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
         a binary file.
 
     Raises:
-        OSError, ValueError: see ``check_target``.
+        OSError: the file cannot be written, such as to a full disk; see also ``check_target``.
+        ValueError: see ``check_target``.
     """
     path = check_target(path)
     remove_leftovers(path.parent, path.name)
     handle, temporary = _temporary(path)
     lock = None if fcntl is None else os.dup(handle)  # keeps the lock until the file has its name
     try:
-        with os.fdopen(handle, "wb") as file:
+        with io.BufferedWriter(_Raw(handle, path)) as file:
             yield file
         umask = os.umask(0)
         os.umask(umask)
@@ -130,6 +163,31 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file (UTF-8) atomically."""
     with writing(path) as file:
         file.write(text.encode())
+
+
+def append(handle: int, line: bytes, path: str | Path, *, synced: bool = False) -> None:
+    """Append a line to an open file, all of it or nothing.
+
+    Args:
+        handle: the file, open for appending.
+        line: what to write.
+        path: its name, for messages.
+        synced: whether the line must be on disk when the call returns.
+
+    Raises:
+        OSError: the line could not be written whole, such as to a full disk; the file is unchanged.
+    """
+    end = os.fstat(handle).st_size
+    try:
+        with naming(path):
+            written = os.write(handle, line)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes found room")
+            if synced:
+                os.fsync(handle)
+    except OSError:
+        os.ftruncate(handle, end)
+        raise
 
 
 def sha256(file: IO[bytes]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fractions
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,12 +12,15 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pytest
 
+import teach_gym
 from teach_gym.arguments import Count, Positive, Seed, Within, checked_options, chosen, conform
 from teach_gym.core.build import make_task
 from teach_gym.core.learners import LEARNERS
 from teach_gym.core.media import MEDIA
 from teach_gym.core.targets import TARGETS
 from teach_gym.data.pools import POOLS
+
+PACKAGE = Path(teach_gym.__file__).parent
 
 Kind = Literal["grid", "mix"]
 Rate = Positive | Sequence[Positive]
@@ -169,3 +173,13 @@ def test_nonsense_for_a_field_is_refused_by_its_name(field: str) -> None:
             assert field.removesuffix("_options") in str(error), (field, value, error)
             refused += 1
     assert refused >= len(NONSENSE) - 5
+
+
+def test_no_message_repeats_a_value_at_any_length() -> None:
+    """``shown`` cuts it short."""
+    long = [
+        f"{path.relative_to(PACKAGE)}: {found}"
+        for path in PACKAGE.rglob("*.py")
+        for found in re.findall(r"got \{[^{}]+!r\}", path.read_text(encoding="utf-8"))
+    ]
+    assert not long

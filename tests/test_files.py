@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+from process_cases import file_limit
 
-from teach_gym.files import make_folder, remove_leftovers, write_text, writing
+from teach_gym.files import append, make_folder, remove_leftovers, write_text, writing
 
 
 def test_a_file_appears_whole_in_a_new_folder_and_replaces_an_old_one(tmp_path: Path) -> None:
@@ -30,6 +36,38 @@ def test_what_fails_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
         file.write(b"new")
         raise KeyboardInterrupt
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda file: file.write(bytes(100_000)),
+        lambda file: [file.write(b"x") for _ in range(2_000)],  # fails when the file is closed
+        lambda file: np.savez(file, a=np.arange(50_000)),
+        lambda file: Image.effect_noise((200, 200), 90).save(file, "PNG"),
+        lambda file: Image.effect_noise((200, 200), 90).save(file, "GIF"),  # Pillow writes to a file's number if it can
+    ],
+    ids=["bytes", "small bits", "numpy", "PNG", "GIF"],
+)
+def test_a_file_that_finds_no_room_is_named_and_leaves_nothing(write: Callable[[Any], Any], tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("old")
+    with file_limit(1_000), pytest.raises(OSError) as refused, writing(path) as file:
+        write(file)
+    assert (refused.value.errno, refused.value.filename) == (errno.EFBIG, str(path))
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("room", [0, 20])
+def test_a_line_is_appended_whole_or_not_at_all(room: int, tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    path.write_bytes(b"first\n")
+    with path.open("ab") as file:
+        with file_limit(6 + room), pytest.raises(OSError) as refused:
+            append(file.fileno(), b"a line that is too long\n", path)
+        assert refused.value.filename == str(path) and path.read_bytes() == b"first\n"
+        append(file.fileno(), b"next\n", path, synced=True)
+    assert path.read_bytes() == b"first\nnext\n"
 
 
 def test_folders_and_devices_are_not_replaced(tmp_path: Path) -> None:

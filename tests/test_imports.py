@@ -14,7 +14,7 @@ FOLDERS = (
     ("errors", "versions"),
     ("arguments", "calls"),
     ("files", "registration"),
-    ("compiled",),
+    ("compiled", "messages"),
     ("data",),
     ("core",),
     ("render", "records", "pretrained"),

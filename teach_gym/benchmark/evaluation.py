@@ -18,6 +18,7 @@ from teach_gym.core.batch import DIVERGED
 from teach_gym.core.metrics import METRICS
 from teach_gym.core.state import Task
 from teach_gym.files import write_text
+from teach_gym.messages import show
 from teach_gym.teachers import Teacher, lesson, make_teacher
 from teach_gym.teachers.base import final_values
 from teach_gym.teachers.weights import read_kind
@@ -189,4 +190,4 @@ def write_score(path: Path, about: dict[str, Any]) -> None:
             training, the latter in CPU time.
     """
     write_text(path, json.dumps(about, indent=1) + "\n")
-    print("{task}: score {score:.3f} [{score_low:.3f}, {score_high:.3f}], {seconds:.0f} s of training".format(**about))
+    show("{task}: score {score:.3f} [{score_low:.3f}, {score_high:.3f}], {seconds:.0f} s of training".format(**about))

@@ -60,7 +60,7 @@ def make_entry(
         ImportError: no such module.
     """
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) is None:
-        raise ValueError(f"an entry's name is made of letters, digits, '-', '_' and '.', got {name!r}")
+        raise ValueError(f"an entry's name is made of letters, digits, '-', '_' and '.', got {shown(name)}")
     label, spec = task_spec(task)
     teacher, about = _teacher(source)
     score = (evaluation or Evaluation(cached_task(spec), SEEDS)).score(teacher)
@@ -168,7 +168,7 @@ def verify(path: str | Path, *, run_code: bool = False) -> list[str]:
     entry = read_entry(path)
     about = entry["teacher"]
     if "code" in about and not run_code:
-        raise ValueError(f"{path.name} names code, {about['code']!r}: read it, then verify with --run-code")
+        raise ValueError(f"{path.name} names code, {shown(about['code'])}: read it, then verify with --run-code")
     source = about.get("code") or about.get("builtin") or path.with_name(Path(about["file"]).name)
     teacher, found = _teacher(source)
     problems = []
@@ -190,12 +190,12 @@ def verify(path: str | Path, *, run_code: bool = False) -> list[str]:
         largest = max(abs(now - then) for _, then, now in wrong)
         problems.append(
             f"{len(wrong)} of {len(SEEDS)} final values differ, by at most {largest:.3g}; first seed {seed}: "
-            f"{now!r}, the entry has {then!r} ({_other_versions(entry)})"
+            f"{shown(now)}, the entry has {shown(then)} ({_other_versions(entry)})"
         )
     for key in ("score", "low", "high"):
         now = getattr(score, key)
         if not np.isclose(now, entry[key], rtol=1e-12, atol=0):
-            problems.append(f"{key} is {now!r}, the entry has {entry[key]!r}")
+            problems.append(f"{key} is {shown(now)}, the entry has {shown(entry[key])}")
     return problems
 
 
@@ -230,7 +230,7 @@ def _teacher(source: str | Path) -> tuple[Teacher, dict[str, Any]]:
     finally:
         sys.path.remove("")
     if not (inspect.isclass(found) and issubclass(found, Teacher)):
-        raise ValueError(f"{source!r} is no class of teachers (teach_gym.Teacher)")
+        raise ValueError(f"{shown(source)} is no class of teachers (teach_gym.Teacher)")
     file_name = inspect.getsourcefile(found)
     assert file_name is not None
     digest = hashlib.sha256(Path(file_name).read_bytes()).hexdigest()

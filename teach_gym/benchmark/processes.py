@@ -13,9 +13,12 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection, wait
 from typing import TypeVar
 
+from teach_gym.files import naming
+
 Item = TypeVar("Item")
 R = TypeVar("R")
 
+SHARED = "<shared memory for worker processes>"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -80,12 +83,14 @@ def in_processes(
 
     Raises:
         WorkerError: a worker died.
+        OSError: no process can be started, for instance for lack of shared memory.
     """
     if not items:
         return
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(min(workers, len(items)), context, _die_with_parent, (reader,))
+    with naming(SHARED):
+        pool = ProcessPoolExecutor(min(workers, len(items)), context, _die_with_parent, (reader,))
     try:
         with interrupts_held(), _one_thread_each():
             futures = {pool.submit(function, item): item for item in items}

@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol
 
+from teach_gym.messages import remark
+
 INTERVAL = 20.0
 """Seconds between two lines where standard error is not a terminal, such as a pipe or a log file."""
 
@@ -107,7 +109,7 @@ class Lines:
 
     def _say(self) -> None:
         self._said = self.done
-        print(self.line(), file=sys.stderr, flush=True)
+        remark(self.line())
 
     def __enter__(self) -> Lines:
         self._thread.start()

@@ -20,6 +20,7 @@ from teach_gym.benchmark.execute import Failure, Outcome, attempt
 from teach_gym.benchmark.processes import cpus, interrupts_held
 from teach_gym.benchmark.suite import Run
 from teach_gym.data.datasets import DATA_VARIABLE
+from teach_gym.errors import shown
 
 RETRIES = 3
 """How often a run is started again after its worker or its machine died, before it counts as failed."""
@@ -91,7 +92,7 @@ def _knock(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except (OSError, OverflowError) as error:
-        raise ConnectionError(f"no Ray cluster answers at {ADDRESS_VARIABLE}={address!r}: {error}") from error
+        raise ConnectionError(f"no Ray cluster answers at {ADDRESS_VARIABLE}={shown(address)}: {error}") from error
 
 
 def _environment() -> dict[str, str]:

@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import Any, NamedTuple
 
+from teach_gym.errors import shown
+
 FORMAT = 2
 """Version of the rows; part of a run's id."""
 
@@ -50,7 +52,9 @@ def fault(row: Any) -> str | None:
     if not isinstance(row, dict) or "format" not in row:
         return "is not a row of results"
     if row["format"] != FORMAT:
-        return f"is a row of format {row['format']!r}, and this version of teach_gym reads and writes format {FORMAT}"
+        return (
+            f"is a row of format {shown(row['format'])}, and this version of teach_gym reads and writes format {FORMAT}"
+        )
     if row.get("checksum") != _checksum(row):
         return "was changed after it was written: its checksum does not match"
     try:

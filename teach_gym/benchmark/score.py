@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from teach_gym.errors import lookup_name
+from teach_gym.errors import lookup_name, shown
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,6 +37,8 @@ KINDS = {
 """What D is, by name."""
 
 RESAMPLES = 2000
+_BLOCK = 2**18
+"""Numbers drawn at a time for the bootstrap."""
 CONFIDENCE = 0.95
 
 
@@ -77,7 +79,7 @@ def shortfall(curves: npt.ArrayLike, kind: str = "final", floor: float = 1e-12) 
     elif floor > 0:
         found = np.log(np.maximum(distances, floor)).mean(-1)
     else:
-        raise ValueError(f"floor must be > 0, got {floor!r}")
+        raise ValueError(f"floor must be > 0, got {shown(floor)}")
     return np.where(np.isfinite(found), found, np.inf)
 
 
@@ -110,6 +112,13 @@ def resample(pairs: Paired, rng: np.random.Generator, resamples: int = RESAMPLES
     return Paired(*(np.asarray(d)[rows] for d in pairs))
 
 
+def resampled_scores(pairs: Paired, rng: np.random.Generator, resamples: int = RESAMPLES) -> Floats:
+    """The teaching scores of ``resample``'s resamples, (resamples,), drawn a few at a time to spare memory."""
+    few = max(1, _BLOCK // len(pairs.passive))
+    sizes = [min(few, resamples - begin) for begin in range(0, resamples, few)]
+    return np.concatenate([teaching_score(resample(pairs, rng, size)) for size in sizes])
+
+
 def percentile_interval(samples: Floats, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Central percentiles of bootstrap samples (R,); (nan, nan) if any of them is not a finite number."""
     if not np.isfinite(samples).all():
@@ -130,7 +139,7 @@ def task_score(pairs: Paired, resamples: int = RESAMPLES, seed: int = 0) -> Esti
     value = float(teaching_score(pairs))
     if len(pairs.passive) < 2:
         return Estimate(value, float("nan"), float("nan"))
-    samples = teaching_score(resample(pairs, np.random.default_rng(seed), resamples))
+    samples = resampled_scores(pairs, np.random.default_rng(seed), resamples)
     return Estimate(value, *percentile_interval(samples))
 
 
@@ -174,5 +183,5 @@ def aggregate_score(tasks: Sequence[Paired], resamples: int = RESAMPLES, seed: i
     if min(len(pairs.passive) for pairs in tasks) < 2:
         return Estimate(value, float("nan"), float("nan"))
     rng = np.random.default_rng(seed)
-    drawn = np.stack([teaching_score(resample(pairs, rng, resamples)) for pairs in tasks], axis=-1)
+    drawn = np.stack([resampled_scores(pairs, rng, resamples) for pairs in tasks], axis=-1)
     return Estimate(value, *percentile_interval(interquartile_mean(drawn)))

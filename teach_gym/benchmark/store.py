@@ -11,7 +11,7 @@ from typing import Any
 
 from teach_gym.benchmark.rows import FORMAT, Row, fault
 from teach_gym.errors import DamagedDataError
-from teach_gym.files import make_folder
+from teach_gym.files import append, make_folder
 
 _START = f'{{"format": {FORMAT}'.encode()
 
@@ -104,13 +104,7 @@ class Store:
         Raises:
             OSError: the line could not be written whole (disk full); the file is unchanged.
         """
-        line = json.dumps(row, allow_nan=False).encode() + b"\n"
-        end = os.fstat(self._file).st_size
-        written = os.write(self._file, line)
-        if written != len(line):
-            os.ftruncate(self._file, end)
-            raise OSError(f"wrote {written} of {len(line)} bytes to {str(self.path)!r}; is the disk full?")
-        os.fsync(self._file)
+        append(self._file, json.dumps(row, allow_nan=False).encode() + b"\n", self.path, synced=True)
 
     def close(self) -> None:
         """Close the file and release the lock."""

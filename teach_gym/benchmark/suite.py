@@ -188,7 +188,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     try:
         numbers = [int(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
-        raise ValueError(f"seeds must be a number such as 10 or a list such as 3,4,7, got {text!r}") from error
+        raise ValueError(f"seeds must be a number such as 10 or a list such as 3,4,7, got {shown(text)}") from error
     return evaluation_seeds(numbers if "," in text or not numbers else numbers[0])
 
 
@@ -203,7 +203,7 @@ def task_spec(text: str) -> tuple[str, str]:
 
     name, changes = parse_call(text, "task")
     kwargs = spec_kwargs(name)
-    check_known(f"task {text!r}", changes, [part.name for part in dataclasses.fields(TaskSpec)])
+    check_known(f"task {shown(text)}", changes, [part.name for part in dataclasses.fields(TaskSpec)])
     return format_call(short_name(name), changes), TaskSpec(**{**kwargs, **changes}).to_json()
 
 
@@ -246,7 +246,7 @@ def plan(task: str, teacher: str, seeds: Sequence[int]) -> list[Run]:
 
     label, spec = task_spec(task)
     if drawn := TaskSpec.from_json(spec).drawn:
-        raise ValueError(f"a benchmark's task must be settled; {label!r} draws {', '.join(drawn)} at reset")
+        raise ValueError(f"a benchmark's task must be settled; {shown(label)} draws {', '.join(drawn)} at reset")
     teacher = canonical_teacher(teacher)
     digests = run_digests(spec, teacher)
     return [Run(label, spec, teacher, seed, digests) for seed in seeds]
@@ -283,7 +283,7 @@ def expand(suite: Suite, *, named: Sequence[str] = ()) -> list[Run]:
     fitting = {run.teacher for run in planned}
     for label in map(canonical_teacher, named):
         if label not in fitting:
-            raise ValueError(f"teacher {label!r} fits none of the chosen tasks; {refusals[label]}")
+            raise ValueError(f"teacher {shown(label)} fits none of the chosen tasks; {refusals[label]}")
     return list(dict.fromkeys(planned))
 
 

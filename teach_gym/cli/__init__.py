@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from teach_gym.cli.benchmark import bench, report
 from teach_gym.cli.leaderboard import submit, verify
@@ -12,10 +13,13 @@ from teach_gym.cli.listing import data, doctor, list_
 from teach_gym.cli.output import PROGRAM, say
 from teach_gym.cli.teaching import play, record, render, reproduce
 from teach_gym.cli.training import train
-from teach_gym.errors import lookup_name
+from teach_gym.errors import lookup_name, shown
+from teach_gym.messages import flush, open_streams, show
 from teach_gym.versions import __version__
 
 DEBUG_VARIABLE = "TEACH_GYM_TRACEBACK"
+_LONGEST = 1_000
+"""Characters of a path that messages show; the system itself refuses one of a few thousand."""
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "list": list_,
@@ -41,9 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments (default: those of the process).
     """
+    open_streams()
     try:
-        code = _run(sys.argv[1:] if argv is None else list(argv))
-        sys.stdout.flush()
+        with _short_paths():
+            code = _run(sys.argv[1:] if argv is None else list(argv))
+        flush()
         return code
     except KeyboardInterrupt:
         say("interrupted; start the same command again (train: with --resume) to continue")
@@ -54,18 +60,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, ImportError, ArithmeticError, RuntimeError, MemoryError) as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        say("error: " + (" ".join(str(error).split()) or type(error).__name__))
+        say(f"error: {' '.join(str(error).split()) or type(error).__name__}")
         return 2
+
+
+@contextlib.contextmanager
+def _short_paths() -> Iterator[None]:
+    """Cut short the path in an ``OSError`` if no message could show it."""
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(error.filename, str) or len(error.filename) <= _LONGEST:
+            raise
+        raise OSError(error.errno, error.strerror, f"{error.filename[:150]}...") from error
 
 
 def _run(argv: list[str]) -> int:
     import tyro
 
     if argv == ["--version"]:
-        print(PROGRAM, __version__)
+        show(f"{PROGRAM} {__version__}")
         return 0
     if any("\0" in argument for argument in argv):
-        raise ValueError(f"an argument must not hold the character NUL, got {argv!r}")
+        raise ValueError(f"an argument must not hold the character NUL, got {shown(argv)}")
     if argv and not argv[0].startswith("-"):
         lookup_name("command", argv[0], COMMANDS)
     code: int = tyro.extras.subcommand_cli_from_dict(

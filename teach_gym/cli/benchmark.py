@@ -11,6 +11,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from teach_gym.cli.output import PROGRAM, DataDir, say, set_data_dir
+from teach_gym.messages import show
 
 
 def bench(
@@ -74,11 +75,11 @@ def _write_report(rows: Sequence[dict[str, object]], folder: Path, score: str, h
     paths = write_report(
         rows, folder, command=shlex.join([PROGRAM, *sys.argv[1:]]), kind=score, html=html, lessons=lessons
     )
-    print(paths["md"].read_text(encoding="utf-8"))
+    show(paths["md"].read_text(encoding="utf-8"))
     diverged = sum(not row["finished"] for row in rows)
     if diverged:
         say(f"{diverged} of {len(rows)} runs diverged; they count as an infinite distance")
-    print(f"report: {paths['html' if html else 'md'].resolve()}")
+    show(f"report: {paths['html' if html else 'md'].resolve()}")
 
 
 def report(

@@ -7,6 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from teach_gym.cli.output import DataDir, set_data_dir
+from teach_gym.messages import show
 
 
 def submit(
@@ -33,7 +34,7 @@ def submit(
     set_data_dir(data_dir)
     short = Path(teacher).stem if Path(teacher).is_file() else entry_name(teacher)
     path, score = write(teacher, task, name or f"{task.partition(':')[0]}-{short}", folder)
-    print(f"{path}: score {score.score:.3f} [{score.low:.3f}, {score.high:.3f}]")
+    show(f"{path}: score {score.score:.3f} [{score.low:.3f}, {score.high:.3f}]")
     return 0
 
 
@@ -49,5 +50,5 @@ def verify(entry: Positional[Path], /, *, run_code: bool = False, data_dir: Data
 
     set_data_dir(data_dir)
     problems = replay(entry, run_code=run_code)
-    print("\n".join(problems) if problems else f"{entry}: confirmed bit for bit")
+    show("\n".join(problems) if problems else f"{entry}: confirmed bit for bit")
     return 1 if problems else 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from teach_gym.cli.output import DataDir, set_data_dir, table
+from teach_gym.messages import show
 
 if TYPE_CHECKING:
     from teach_gym.core.spec import TaskSpec
@@ -37,11 +38,11 @@ def list_(*, spaces: bool = False, data_dir: DataDir = None) -> int:
     for name, given in NEURAL_TASKS.items():
         row = [env_id(name), "mixup", "CNN", given["pool"], f"{given['epochs']} epochs"]
         tasks.append(row + (["Discrete(3), Box()", "Box(3,)"] if spaces else ["Discrete, Box"]))
-    print(table(header, tasks), end="\n\n")
+    show(table(header, tasks), end="\n\n")
     teachers = [[name, (inspect.getdoc(teacher_class(name)) or "").split("\n")[0]] for name in TEACHERS]
-    print(table(["Teacher", "What it does"], teachers), end="\n\n")
+    show(table(["Teacher", "What it does"], teachers), end="\n\n")
     suites = [[suite.name, str(len(suite.tasks)), str(len(suite.seeds))] for suite in SUITES.values()]
-    print(table(["Suite", "Tasks", "Seeds"], suites))
+    show(table(["Suite", "Tasks", "Seeds"], suites))
     return 0
 
 
@@ -79,9 +80,9 @@ def data(name: Positional[str], /, *, check: bool = False, data_dir: DataDir = N
         download(name)
         problems = datasets.check(name)
     for problem in problems:
-        print(problem)
+        show(problem)
     if not problems:
-        print(f"{name}: all files are right in {datasets.data_dir().resolve()}")
+        show(f"{name}: all files are right in {datasets.data_dir().resolve()}")
     return 1 if problems else 0
 
 
@@ -95,5 +96,5 @@ def doctor(*, data_dir: DataDir = None) -> int:
 
     set_data_dir(data_dir)
     for topic, rows in findings().items():
-        print(f"{topic}\n{table(*rows)}\n")
+        show(f"{topic}\n{table(*rows)}\n")
     return 0

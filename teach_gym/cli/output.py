@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import arg
+
+from teach_gym.messages import remark
 
 PROGRAM = "teach-gym"
 
@@ -17,7 +18,7 @@ DataDir = Annotated[Path | None, arg(help="Data folder (default: TEACH_GYM_DATA,
 
 def say(text: str) -> None:
     """Write a line to standard error, so that standard output holds results only."""
-    print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
+    remark(f"{PROGRAM}: {text}")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from teach_gym.cli.output import DataDir, say, set_data_dir, table
+from teach_gym.messages import show
 
 
 def render(
@@ -54,7 +55,7 @@ def render(
     if path.suffix.lower() == ".html":
         lessons = {s: [record(built, text, *taught(i, s)) for i, text in enumerate(teachers)] for s in seed}
         write_player(path, [(scene(built, label), lessons)])
-        print(f"{len(teachers) * len(seed)} lessons: {path.resolve()}")
+        show(f"{len(teachers) * len(seed)} lessons: {path.resolve()}")
         return 0
     if not single:
         raise ValueError(
@@ -62,7 +63,7 @@ def render(
         )
     frames = animate(built, *taught(0, seed[0]), name=short, teacher=display(teachers[0]), size=checked_size(size))
     save_animation(frames, path, fps)
-    print(f"{len(frames)} frames: {path.resolve()}")
+    show(f"{len(frames)} frames: {path.resolve()}")
     return 0
 
 
@@ -92,7 +93,7 @@ def play(
 
     set_data_dir(data_dir)
     with Playground(task, seed, out, port) as server:
-        print(f"open {server.url} (Ctrl-C ends it)", flush=True)
+        show(f"open {server.url} (Ctrl-C ends it)", flush=True)
         if browser:
             webbrowser.open(server.url)
         server.serve_forever()
@@ -135,7 +136,7 @@ def record(
     flavour = "-continuous" if changes.get("continuous") else ""
     found = name or f"teach_gym/{short}{flavour}-{chosen.name}-v0"
     data = record_dataset(gym.make(env_id(short), **changes), chosen, found, episodes=episodes, seed=seed, folder=out)
-    print(f"{data.total_episodes} episodes, {data.total_steps} steps: minari.load_dataset({found!r})")
+    show(f"{data.total_episodes} episodes, {data.total_steps} steps: minari.load_dataset({found!r})")
     return 0
 
 
@@ -149,7 +150,7 @@ def reproduce(
     panels: tuple[str, ...] = (),
     workers: int | None = None,
     mapped: Annotated[bool, arg(name="map")] = False,
-    show: Annotated[bool, arg(name="list")] = False,
+    listed: Annotated[bool, arg(name="list")] = False,
     data_dir: DataDir = None,
 ) -> int:
     """Run the experiments of the papers and judge their claims; started again after an interruption, it resumes.
@@ -162,14 +163,14 @@ def reproduce(
         panels: Only these panels; part of a name, such as MNIST, selects all panels that contain it (default: all).
         workers: Number of worker processes (default: one per CPU; experiments that measure seconds take one).
         mapped: Run the maps of where the claims hold instead: grids over settings that the papers leave open.
-        show: List the experiments.
+        listed: List the experiments.
         data_dir: Data folder.
     """
     from teach_gym.benchmark.suite import parse_seeds
     from teach_gym.papers import command
 
-    if show or not name:
-        print(table(["Experiment", "Source", "Title", "Scales"], command.listing()))
+    if listed or not name:
+        show(table(["Experiment", "Source", "Title", "Scales"], command.listing()))
         return 0
     set_data_dir(data_dir)
     folder = Path(f"runs/papers-{scale}") if out is None else out

@@ -27,7 +27,7 @@ from teach_gym.core.targets import TARGETS, make_target
 from teach_gym.core.updates import Update
 from teach_gym.data.pool import Pool, Split, frozen
 from teach_gym.data.pools import make_pool
-from teach_gym.errors import DATA_MEMORY, RUN_MEMORY, affordable, lookup_name
+from teach_gym.errors import DATA_MEMORY, RUN_MEMORY, affordable, lookup_name, shown
 from teach_gym.registration import spec_kwargs
 
 _PRETRAINING = 100
@@ -198,7 +198,7 @@ def _check_black_box(spec: TaskSpec) -> None:
     if spec.reward not in HOLDOUT_REWARDS:
         raise ValueError(
             f"a black-box task must not tell the distance to the target: reward must be one of "
-            f"{', '.join(sorted(HOLDOUT_REWARDS))}, got {spec.reward!r} (debug=True allows it)"
+            f"{', '.join(sorted(HOLDOUT_REWARDS))}, got {shown(spec.reward)} (debug=True allows it)"
         )
     if spec.medium_options.get("p") == "target":
         raise ValueError(

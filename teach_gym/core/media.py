@@ -12,7 +12,7 @@ from teach_gym.arguments import Count, Positive, Within, chosen, conform
 from teach_gym.core.backend import Array
 from teach_gym.core.medium import LabelGrid, LabelMix, LabelOffset, Medium, Mixed, Mixup, Perturb, PerturbHidden, Select
 from teach_gym.core.outputs import Output
-from teach_gym.errors import RUN_MEMORY, affordable
+from teach_gym.errors import RUN_MEMORY, affordable, shown
 
 Kind = Literal["grid", "mix", "offset"]
 Box = Literal["per_dimension", "global"]
@@ -102,7 +102,7 @@ def label(
 def _least(setting: Setting, p: str, least: float) -> float:
     bound = -1.0 / max(setting.k - 1, 1) if p == "uniform" else 0.0
     if not bound <= least < 1.0:
-        raise ValueError(f"least must lie in [{bound:g}, 1) for p={p!r} and {setting.k} label entries, got {least!r}")
+        raise ValueError(f"least must lie in [{bound:g}, 1) for p={p!r} and {setting.k} labels, got {shown(least)}")
     return least
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from teach_gym.arguments import Count, NonNegative, Positive, Seed, Within, checked_fields, conform
 from teach_gym.core.updates import Momentum
-from teach_gym.errors import RUN_MEMORY, affordable, check_known
+from teach_gym.errors import RUN_MEMORY, affordable, check_known, shown
 
 if TYPE_CHECKING:
     from typing_extensions import Self, TypeIs
@@ -117,7 +117,7 @@ class TaskSpec:
         for name in RANGES:
             value = getattr(self, name)
             if is_drawn(value) and (len(value) != 2 or value[0] > value[1]):
-                raise ValueError(f"{name} must be a number or a range [low, high] with low <= high, got {value!r}")
+                raise ValueError(f"{name} must be a number or a range [low, high] with low <= high, got {shown(value)}")
         if is_drawn(self.pool_seed) and not 1 <= len(self.pool_seed) <= MOST_POOLS:
             n = len(self.pool_seed)
             raise ValueError(f"pool_seed must be a seed or a list of 1 to {MOST_POOLS} seeds, got a list of {n}")

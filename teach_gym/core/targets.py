@@ -11,6 +11,7 @@ from teach_gym.arguments import NonNegative, Positive, Within, chosen
 from teach_gym.core.backend import Array
 from teach_gym.core.learner import Learner
 from teach_gym.core.randomness import Streams
+from teach_gym.errors import shown
 
 Steps = Annotated[int, Within(1, 1_000_000)]
 
@@ -44,7 +45,7 @@ def optimum(learner: Learner, x: Array, y: Array, start: Array, *, l2: NonNegati
     escaping = l2 == 0.0 and objective(2.0 * found.x)[0] < found.fun  # at a minimum, doubling never helps
     if escaping or not np.isfinite(found.x).all() or np.abs(found.jac).max() > 1e-4:
         raise ValueError(
-            f"no finite optimum of {learner.name} found with l2={l2!r} ({found.message}); "
+            f"no finite optimum of {learner.name} found with l2={shown(l2)} ({found.message}); "
             "where the classes are separable, use a positive l2, such as target_options={'l2': 0.01}"
         )
     return np.asarray(found.x)
@@ -74,7 +75,7 @@ def trained(
         for _ in range(steps):
             w = w - learning_rate * learner.gradient(w, x[None], y[None])
     if not np.isfinite(w).all():
-        raise ValueError(f"training the target diverged with learning_rate={learning_rate!r}; use a smaller one")
+        raise ValueError(f"training the target diverged with learning_rate={shown(learning_rate)}; use a smaller one")
     return np.asarray(w[0])
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from teach_gym.arguments import Within
 from teach_gym.data.pool import Floats, Split
+from teach_gym.errors import shown
 
 Share = Annotated[float, Within(0.0, 1.0)]
 LabelNoise = Annotated[float, Within(0.0, 1.0, open_high=True)] | Sequence[Share | Sequence[Share]]
@@ -73,7 +74,7 @@ def transitions(label_noise: Sequence[float | Sequence[float]], n_classes: int) 
     if len(label_noise) != k or len(kinds) > 1 or sizes - {k}:
         raise ValueError(
             f"label_noise must be a share, {k} shares (one for each class), or {k} lists of {k} shares, "
-            f"got {label_noise!r}"
+            f"got {shown(label_noise)}"
         )
     found = np.asarray(label_noise, dtype=np.float64)
     if found.ndim == 1:
@@ -82,7 +83,7 @@ def transitions(label_noise: Sequence[float | Sequence[float]], n_classes: int) 
     if len(off):
         raise ValueError(
             f"label_noise[{off[0]}] must sum to 1: it is the distribution of the labels that class {off[0]} gets; "
-            f"got {label_noise[off[0]]!r}"
+            f"got {shown(label_noise[off[0]])}"
         )
     return found
 

@@ -12,6 +12,7 @@ from teach_gym.arguments import Count, Within
 from teach_gym.data import datasets
 from teach_gym.data.corruption import Imbalance, LabelNoise, corrupted
 from teach_gym.data.pool import Pool, Split, cut, finished, frozen
+from teach_gym.errors import shown
 
 
 def digits(
@@ -116,7 +117,7 @@ def _keep_classes(
     known = np.unique(labels).tolist()
     kept = known if classes is None else list(classes)
     if len(kept) < 2 or len(set(kept)) != len(kept) or not set(kept) <= set(known):
-        raise ValueError(f"classes must be at least two different ones of {known}, got {classes!r}")
+        raise ValueError(f"classes must be at least two different ones of {known}, got {shown(classes)}")
     index = np.full(max(known) + 1, -1)
     index[kept] = np.arange(len(kept))
     new = index[labels]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from teach_gym.arguments import Within
 from teach_gym.data.corruption import Imbalance, LabelNoise, corrupted
 from teach_gym.data.pool import Pool, Split, finished
-from teach_gym.errors import DATA_MEMORY, DamagedDataError, DataNotFoundError, TooLargeError, affordable
+from teach_gym.errors import DATA_MEMORY, DamagedDataError, DataNotFoundError, TooLargeError, affordable, shown
 from teach_gym.files import sha256
 
 _ROWS = 5
@@ -128,13 +128,13 @@ def array(
     """
     x, y, soft, digest = load(path)
     if holdout + test >= 1.0:
-        raise ValueError(f"the sum of holdout and test must be < 1, got {holdout!r} and {test!r}")
+        raise ValueError(f"the sum of holdout and test must be < 1, got {shown(holdout)} and {shown(test)}")
     n_classes = int(y.max()) + 1 if y.dtype.kind == "i" else 0
     order = np.random.default_rng(pool_seed).permutation(len(x))
     n_hold, n_test = (max(round(f * len(x)), 1) for f in (holdout, test))
     edges = [len(x) - n_hold - n_test, len(x) - n_test]
     if edges[0] < 1:
-        raise ValueError(f"holdout={holdout!r} and test={test!r} leave no train row out of {len(x)} rows")
+        raise ValueError(f"holdout={shown(holdout)} and test={shown(test)} leave no train row out of {len(x)} rows")
     splits = [Split(x[i], y[i], None if soft is None else soft[i]) for i in np.split(order, edges)]
     splits[0] = corrupted(splits[0], n_classes, pool_seed, label_noise=label_noise, imbalance=imbalance)
     names = tuple(str(k) for k in range(n_classes))

@@ -16,7 +16,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from teach_gym.errors import positive, within
+from teach_gym.errors import positive, shown, within
 from teach_gym.teachers.base import Teacher
 
 try:
@@ -60,10 +60,10 @@ def record_dataset(
     positive("episodes", episodes, integer=True)
     within("seed", seed, "[0, inf)", integer=True)
     if re.fullmatch(r"([\w-]+/)*[\w-]+-v\d+", dataset_id) is None:
-        raise ValueError(f"a data set's id is NAME-vN or FOLDER/NAME-vN, got {dataset_id!r}")
+        raise ValueError(f"a data set's id is NAME-vN or FOLDER/NAME-vN, got {shown(dataset_id)}")
     with _datasets_in(folder):
         if dataset_id in minari.list_local_datasets():
-            raise ValueError(f"the data set {dataset_id!r} exists already; delete it or choose another name")
+            raise ValueError(f"the data set {shown(dataset_id)} exists already; delete it or choose another name")
         collector = minari.DataCollector(env, record_infos=True)
         try:
             returns = []

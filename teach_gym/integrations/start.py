@@ -69,7 +69,7 @@ def shown(task: Task, sharpness: float = SHARPNESS) -> Shown:
     found = next((block for block in layout(task) if block.name in names), None)
     if found is None:
         allowed = "observation='farsighted'" + ("" if task.spec.continuous else " or 'black_box_trial'")
-        raise ValueError(f"a start at the oracle needs {allowed}, got {task.spec.observation!r}")
+        raise ValueError(f"a start at the oracle needs {allowed}; the task has {task.spec.observation!r}")
     end = found.start + found.size
     if task.spec.continuous:
         return Shown(slice(found.start, end), found.low, 1.0)

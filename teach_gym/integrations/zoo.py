@@ -63,7 +63,7 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
-            raise ValueError(f"a hyper-parameter must be written name=value, got {text!r}")
+            raise ValueError(f"a hyper-parameter must be written name=value, got {shown(text)}")
         try:
             found[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
@@ -122,4 +122,4 @@ def _node_value(node: ast.expr) -> Any:
         return ast.literal_eval(node)
     except ValueError as error:
         allowed = "allowed: literals, dict(...) and nn.<activation>"
-        raise ValueError(f"{ast.unparse(node)!r} is not allowed; {allowed}") from error
+        raise ValueError(f"{shown(ast.unparse(node))} is not allowed; {allowed}") from error

@@ -117,15 +117,15 @@ class ImageTrainingSettings:
             for value in getattr(self, name) or ():
                 number(name, value, integer=True)
                 if value < 0:
-                    raise ValueError(f"{name} must be >= 0, got {getattr(self, name)!r}")
+                    raise ValueError(f"{name} must be >= 0, got {shown(getattr(self, name))}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds must be different and at least one, got {self.seeds!r}")
+            raise ValueError(f"seeds must be different and at least one, got {shown(self.seeds)}")
         if self.channels_last and len(self.seeds) > 1:
             raise ValueError(f"channels_last works with one seed at a time, got seeds {self.seeds!r}")
         for name in ("validation", "target_images"):
             number(name, getattr(self, name), integer=True)
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be >= 0, got {shown(getattr(self, name))}")
         self.place()
         self.taught()
 

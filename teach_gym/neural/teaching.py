@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from teach_gym.errors import lookup_name, number, positive
+from teach_gym.errors import lookup_name, number, positive, shown
 from teach_gym.neural.regions import NEIGHBOURHOODS
 
 POLICIES = dict.fromkeys(("none", "random", "greedy"))
@@ -65,14 +65,16 @@ class Teaching:
         number("encoder_scale", self.encoder_scale)
         positive("epsilon", self.epsilon)
         if self.epsilon > region.largest:
-            raise ValueError(f"epsilon must be <= {region.largest} for {self.neighbourhood!r}, got {self.epsilon!r}")
+            raise ValueError(
+                f"epsilon must be <= {region.largest} for {self.neighbourhood!r}, got {shown(self.epsilon)}"
+            )
         for name in ("accumulate_encoder_gradient", "compiled"):
             if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} must be a bool, got {getattr(self, name)!r}")
+                raise TypeError(f"{name} must be a bool, got {shown(getattr(self, name))}")
         if self.compiled and self.objective == "unrolled":
             raise ValueError("objective 'unrolled' is not compiled: use compiled=False")
         if self.accumulate_encoder_gradient and self.policy != "greedy":
-            raise ValueError(f"accumulate_encoder_gradient needs policy='greedy', got {self.policy!r}")
+            raise ValueError(f"accumulate_encoder_gradient needs policy='greedy', got {shown(self.policy)}")
 
 
 PLAIN, GREEDY = Teaching(policy="none"), Teaching()

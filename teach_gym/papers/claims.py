@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teach_gym.benchmark.score import CONFIDENCE, RESAMPLES, Estimate, percentile_interval
-from teach_gym.errors import lookup_name
+from teach_gym.errors import lookup_name, shown
 from teach_gym.papers.curves import Curve, Curves
 
 Floats = npt.NDArray[np.float64]
@@ -82,11 +82,11 @@ class Comparison:
         lookup_name("statistic", self.statistic, STATISTICS)
         lookup_name("scale of differences", self.scale, {"linear": 0, "log": 0})
         if not self.at or not all(0.0 <= fraction <= 1.0 for fraction in self.at):
-            raise ValueError(f"at must be fractions of the last iteration in [0, 1], got {self.at!r}")
+            raise ValueError(f"at must be fractions of the last iteration in [0, 1], got {shown(self.at)}")
         if self.relation in EVERYWHERE and isinstance(self.second, str):
-            raise ValueError(f"{self.relation!r} compares with a number, got {self.second!r}")
+            raise ValueError(f"{self.relation!r} compares with a number, got {shown(self.second)}")
         if not 1.0 < self.factor < math.inf:
-            raise ValueError(f"factor must be > 1 and finite, got {self.factor!r}")
+            raise ValueError(f"factor must be > 1 and finite, got {shown(self.factor)}")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from teach_gym.benchmark.charts import load_matplotlib
 from teach_gym.benchmark.processes import cpus
 from teach_gym.errors import DataNotFoundError, lookup_name
 from teach_gym.files import make_folder
+from teach_gym.messages import show
 from teach_gym.papers import EXPERIMENTS, MAPS, experiment, experiment_maps
 from teach_gym.papers.engine import run_experiment
 from teach_gym.papers.maps import SUFFIX, run_maps
@@ -68,5 +69,5 @@ def reproduce(
             say(f"{chosen} skipped: {error}")
             missing = 1
             continue
-        print(f"{chosen}\n{text}\n", flush=True)
+        show(f"{chosen}\n{text}\n", flush=True)
     return missing

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from teach_gym.benchmark.processes import in_processes
 from teach_gym.benchmark.progress import track
 from teach_gym.benchmark.suite import FIRST_SEED
-from teach_gym.errors import DamagedDataError, lookup_name, positive
+from teach_gym.errors import DamagedDataError, lookup_name, positive, shown
 from teach_gym.files import remove_leftovers, write_text, writing
 from teach_gym.papers.claims import Claim, Verdict, judge
 from teach_gym.papers.curves import Curves, Row, read_csv, to_csv
@@ -220,7 +220,7 @@ def _on_panels(units: list[Unit], panels: Sequence[str]) -> list[Unit]:
     for text in panels:
         found = {text} & set(names) or {name for name in names if text in name}
         if not found:
-            raise ValueError(f"unknown panel {text!r}; allowed: (parts of) {', '.join(map(repr, names))}")
+            raise ValueError(f"unknown panel {shown(text)}; allowed: (parts of) {', '.join(map(repr, names))}")
         chosen |= found
     return [unit for unit in units if not panels or unit.panel in chosen]
 

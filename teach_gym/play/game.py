@@ -12,6 +12,7 @@ import numpy as np
 
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import compose, decode
+from teach_gym.errors import shown
 from teach_gym.files import write_text
 from teach_gym.registration import env_id, short_name, spec_kwargs
 from teach_gym.render.player import record, scene, shown_row, step_of, write_player
@@ -39,7 +40,7 @@ class Game:
     def __init__(self, name: str, seed: int, folder: Path | None = None) -> None:
         spec_kwargs(name)  # refuses unknown tasks, and those whose learner is a network
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise ValueError(f"seed must be an integer in [0, 2^32), got {seed!r}")
+            raise ValueError(f"seed must be an integer in [0, 2^32), got {shown(seed)}")
         self.name, self.seed, self.folder = short_name(name), seed, folder
         self.env = gym.make(env_id(self.name))
         self.task: Task = self.env.unwrapped.task  # type: ignore[attr-defined]
@@ -70,7 +71,7 @@ class Game:
         if self.over:
             raise ValueError("the episode is over: undo a move or start a new game")
         if isinstance(action, bool) or not isinstance(action, int) or not 0 <= action < self.task.n_actions:
-            raise ValueError(f"action must be an integer in [0, {self.task.n_actions}), got {action!r}")
+            raise ValueError(f"action must be an integer in [0, {self.task.n_actions}), got {shown(action)}")
         _, reward, terminated, _, info = self.env.step(action)
         self.actions.append(action)
         self.total, self.over = self.total + float(reward), terminated

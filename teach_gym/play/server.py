@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from teach_gym.errors import DataNotFoundError
+from teach_gym.errors import DataNotFoundError, shown
 from teach_gym.play.game import GREEDY, Game
 from teach_gym.registration import TASKS
 from teach_gym.render.player import fill
@@ -73,7 +73,7 @@ class Playground(ThreadingHTTPServer):
                 "view": lambda: None,
             }
             if what not in moves:
-                raise ValueError(f"unknown request {what!r}; allowed: new, hint, {', '.join(moves)}")
+                raise ValueError(f"unknown request {shown(what)}; allowed: new, hint, {', '.join(moves)}")
             moves[what]()
             return self.game.view()
 
@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             given = json.loads(self.rfile.read(length) or b"{}")
             if not isinstance(given, dict):
-                raise ValueError(f"a request must be a JSON object, got {given!r}")
+                raise ValueError(f"a request must be a JSON object, got {shown(given)}")
             answer = self.server.move(urlsplit(self.path).path.strip("/"), given)
         except (ValueError, TypeError, DataNotFoundError) as error:
             status, answer = HTTPStatus.BAD_REQUEST, {"error": str(error)}

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from teach_gym.errors import DamagedDataError, closest
+from teach_gym.errors import DamagedDataError, closest, shown
 
 FOLDER = Path(__file__).parent
 SUFFIX = ".safetensors"
@@ -45,8 +45,10 @@ def place(name: str) -> Path:
         DamagedDataError: a name that leads out of the package's folder.
     """
     path = FOLDER / f"{name}{SUFFIX}"
-    if not path.resolve().is_relative_to(FOLDER.resolve()):
-        raise DamagedDataError(f"a pretrained teacher's file must lie in {FOLDER}, the name {name!r} leads to {path}")
+    if "\0" in name or not path.resolve().is_relative_to(FOLDER.resolve()):
+        raise DamagedDataError(
+            f"a pretrained teacher's file must lie in {FOLDER}, the name {shown(name)} leads to {shown(str(path))}"
+        )
     return path
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from teach_gym.errors import DamagedDataError, number, shown
-from teach_gym.files import writing
+from teach_gym.files import append, writing
 
 
 class Progress:
@@ -55,7 +55,7 @@ class Progress:
             self._rewrite()
         else:
             self.place = self.file.seek(0, os.SEEK_END)
-            self.file.write(self._text(self.rows[-1:]))
+            append(self.file.fileno(), self._text(self.rows[-1:]), self.path)
 
     def close(self) -> None:
         """Close the file."""

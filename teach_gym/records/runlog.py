@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from teach_gym.core.spec import TaskSpec
-from teach_gym.errors import DamagedDataError, lookup_name, number
+from teach_gym.errors import DamagedDataError, lookup_name, number, shown
 from teach_gym.files import remove_leftovers, write_text, writing
 from teach_gym.records.progress import Progress
 from teach_gym.versions import version_of, versions
@@ -130,7 +130,7 @@ class RunLog:
         """
         for name, value in scalars.items():
             if not isinstance(value, Real):
-                raise TypeError(f"scalar {name!r} must be a number, got {value!r}")
+                raise TypeError(f"scalar {shown(name)} must be a number, got {shown(value)}")
         values = {name: value if isinstance(value, int) else float(value) for name, value in scalars.items()}
         self._rows.add(step, values)
         if self._tensorboard is not None:
@@ -173,8 +173,7 @@ class RunLog:
 
     def _about(self) -> dict[str, Any]:
         task = None if self.spec is None else json.loads(self.spec.to_json())
-        about: dict[str, Any] = {"task": task, "config": self.config, "versions": versions()}
-        about["versions"]["torch"] = version_of("torch")
+        about = {"task": task, "config": self.config, "versions": {**versions(), "torch": version_of("torch")}}
         return {**about, "written_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
@@ -242,15 +241,17 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _agree(path: Path, found: dict[str, Any], spec: TaskSpec | None, config: dict[str, Any] | None) -> None:
-    """Raise a ``ValueError`` that names both if a file is of another task or of other settings."""
+    """Raise a ``ValueError`` that names both if a file is of another task or of other settings, or of none at all."""
     wanted = {"task": None if spec is None else json.loads(spec.to_json()), "config": config}
     for kind, ours in wanted.items():
-        theirs = found[kind] or {}
+        theirs = found.get(kind, "missing") or {}
+        if not isinstance(theirs, dict):
+            raise DamagedDataError(f"{path} is damaged: its {kind} is no JSON object")
         if ours is None or theirs == ours:
             continue
         names = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
         there, here = ({name: side.get(name) for name in names} for side in (theirs, ours))
-        raise ValueError(f"{path} is of another {kind}: there {there}, here {here}")
+        raise ValueError(f"{path} is of another {kind}: there {shown(there)}, here {shown(here)}")
 
 
 def _sidecars(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from teach_gym.core.backend import Array
 from teach_gym.core.batch import needed
 from teach_gym.core.state import Example, Task, TeachState
-from teach_gym.errors import number
+from teach_gym.errors import number, shown
 
 SIZE = (640, 360)
 """Width and height of a frame in pixels, unless others are asked for."""
@@ -25,11 +25,11 @@ def checked_size(size: Sequence[int]) -> tuple[int, int]:
         ValueError: not two numbers, or one out of range.
     """
     if len(size) != 2:
-        raise ValueError(f"a frame's size must be two numbers, width and height, got {size!r}")
+        raise ValueError(f"a frame's size must be two numbers, width and height, got {shown(size)}")
     for value in size:
         number("a frame's width or height", value, integer=True)
         if not SIZES[0] <= value <= SIZES[1]:
-            raise ValueError(f"a frame's width and height must lie in [{SIZES[0]}, {SIZES[1]}], got {size!r}")
+            raise ValueError(f"a frame's width and height must lie in [{SIZES[0]}, {SIZES[1]}], got {shown(size)}")
     return int(size[0]), int(size[1])
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from teach_gym.core.state import Example, Task, TeachState, Transition
-from teach_gym.errors import lookup_name, number, positive
+from teach_gym.errors import lookup_name, number, positive, shown
 from teach_gym.files import writing
 from teach_gym.render.canvas import RULE, Canvas, short
 from teach_gym.render.film import SIZE, Film, curve_title, curve_value
@@ -170,12 +170,12 @@ def save_animation(frames: Sequence[npt.NDArray[np.uint8]], path: str | Path, fp
     kind = path.suffix.lower()
     if kind not in (".gif", ".webp", ".mp4", ".png"):
         allowed = ".gif, .webp, .mp4 or .png"
-        raise ValueError(f"cannot write {str(path)!r}: the suffix must be {allowed}, got {path.suffix!r}")
+        raise ValueError(f"cannot write {str(path)!r}: the suffix must be {allowed}, got {shown(path.suffix)}")
     if not frames:
         raise ValueError("no frames to write; give at least one")
     number("fps", fps)
     if not _FPS[0] <= fps <= _FPS[1]:
-        raise ValueError(f"fps must lie in [{_FPS[0]:g}, {_FPS[1]:g}], got {fps!r}")
+        raise ValueError(f"fps must lie in [{_FPS[0]:g}, {_FPS[1]:g}], got {shown(fps)}")
     encoded = _mp4(frames, fps) if kind == ".mp4" else b""
     with writing(path) as file:
         if kind == ".png":

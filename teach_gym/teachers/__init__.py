@@ -134,6 +134,6 @@ def make_teacher(text: str, **options: Any) -> Teacher:
     found = teacher_class(name)
     both = sorted(set(written) & set(options))
     if both:
-        raise TypeError(f"teacher {text!r} is given {', '.join(both)} twice")
+        raise TypeError(f"teacher {shown(text)} is given {', '.join(both)} twice")
     given = {**written, **options}
-    return found(**checked_values(f"teacher {name!r}", found, given))
+    return found(**checked_values(f"teacher {shown(name)}", found, given))

@@ -153,7 +153,7 @@ class FromFile(Teacher):
 
 def _changes(changed: Mapping[str, tuple[Any, Any]]) -> str:
     """Fields with their values in the task trained on and in the task at hand."""
-    parts = [f"{name} was {there!r} (here {here!r})" for name, (there, here) in changed.items()]
+    parts = [f"{name} was {shown(there)} (here {shown(here)})" for name, (there, here) in changed.items()]
     return ", ".join(parts) or "all was the same"
 
 

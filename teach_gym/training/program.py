@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -26,7 +25,9 @@ from teach_gym.benchmark.suite import task_spec
 from teach_gym.calls import format_call, parse_call
 from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Task
+from teach_gym.errors import shown
 from teach_gym.integrations.zoo import mapping, parse_overrides, read_hyperparams
+from teach_gym.messages import remark
 from teach_gym.records.runlog import RunLog
 from teach_gym.teachers.agent import Agent, save_agent
 from teach_gym.teachers.perceptron import Network
@@ -132,7 +133,9 @@ def chosen_task(algo: str, text: str, env_kwargs: Mapping[str, Any]) -> tuple[st
     if wanted is not None and spec.continuous != wanted:
         kind = "continuous" if wanted else "discrete"
         fitting = [other for other in ALGORITHMS if CONTINUOUS.get(other, spec.continuous) == spec.continuous]
-        raise ValueError(f"{algo} needs {kind} actions, got task {name!r}; it can be taught by {', '.join(fitting)}")
+        raise ValueError(
+            f"{algo} needs {kind} actions, got task {shown(name)}; it can be taught by {', '.join(fitting)}"
+        )
     return name, spec
 
 
@@ -223,7 +226,7 @@ def train(args: TrainArgs) -> dict[str, float]:
     try:
         trainer = chosen.make()
     except ValueError as error:
-        raise ValueError(f"{args.algo} cannot be trained on task {chosen.task!r}: {error}") from error
+        raise ValueError(f"{args.algo} cannot be trained on task {shown(chosen.task)}: {error}") from error
     trainer.network()  # reject a policy that cannot be saved now, not after the first evaluation
     every = args.eval_every or max(1, trainer.total // 10)
     config = {key: value for key, value in dataclasses.asdict(args).items() if key not in NOT_IN_CONFIG}
@@ -233,10 +236,11 @@ def train(args: TrainArgs) -> dict[str, float]:
     options: dict[str, Any] = {"resume": args.resume, "tensorboard": args.tensorboard, "wandb": args.wandb}
     quiet = None if args.progress else True  # None: only on a terminal
     bar = tqdm(total=trainer.total, disable=quiet, unit="step", unit_scale=True, dynamic_ncols=True)
+    say = functools.partial(remark, write=bar.write)
     with RunLog(out, config, spec=chosen.spec, **options) as log, bar:
-        milestones = Milestones(trainer, evaluation, log, lambda line: bar.write(line, file=sys.stderr))
+        milestones = Milestones(trainer, evaluation, log, say)
         if args.resume:
-            bar.write(f"{out}: {milestones.restore()} of {trainer.total}", file=sys.stderr)
+            say(f"{out}: {milestones.restore()} of {trainer.total}")
             bar.update(trainer.step)
         if trainer.step < trainer.total:
             trainer.run(log, every, milestones, bar.update)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from teach_gym.benchmark.ray import RETRIES, connected, load_ray
 from teach_gym.errors import positive
 from teach_gym.files import write_text
+from teach_gym.messages import remark
 from teach_gym.training.args import ALGORITHMS
 from teach_gym.training.scripts import load_program
 from teach_gym.training.sweep import Sweep, Trial, claim, read_result, trials, write_result
@@ -101,7 +101,7 @@ def _announcer(tune: Any, total: int) -> Any:
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             self.done += 1
-            print(f"tune: {self.done} of {total} trials ended", file=sys.stderr, flush=True)
+            remark(f"tune: {self.done} of {total} trials ended")
 
     return Announcer()
 

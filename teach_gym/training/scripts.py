@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+from teach_gym.errors import shown
 from teach_gym.training.args import ALGORITHMS, TrainArgs
 
 OWN = ("task", "seed", "out", "resume", "progress")
@@ -84,7 +85,9 @@ def load_program(name: str) -> Program:
     if name in ALGORITHMS:
         return PackageProgram(name)
     if not name.endswith(".py"):
-        raise ValueError(f"unknown program {name!r}; allowed: {', '.join(ALGORITHMS)}, or the path of a script (.py)")
+        raise ValueError(
+            f"unknown program {shown(name)}; allowed: {', '.join(ALGORITHMS)}, or the path of a script (.py)"
+        )
     return ScriptProgram(Path(name))
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from teach_gym.benchmark.score import CONFIDENCE, Estimate
 from teach_gym.benchmark.suite import task_spec
 from teach_gym.calls import format_call
-from teach_gym.errors import DamagedDataError
+from teach_gym.errors import DamagedDataError, shown
 from teach_gym.files import write_text
 from teach_gym.training.scripts import load_program
 
@@ -84,9 +84,9 @@ def trials(sweep: Sweep, out: Path) -> list[Trial]:
     checked: dict[str, Sequence[Any]] = {**sweep.grid, "seeds": sweep.seeds}
     for what, values in checked.items():
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-            raise ValueError(f"{what} must be a list of one or more values, got {values!r}")
+            raise ValueError(f"{what} must be a list of one or more values, got {shown(values)}")
         if len({repr(value) for value in values}) < len(values):
-            raise ValueError(f"{what} must be different values, got {values!r}")
+            raise ValueError(f"{what} must be different values, got {shown(values)}")
     if twice := sorted(set(sweep.fixed) & set(sweep.grid)):
         raise ValueError(f"{', '.join(twice)} cannot be both fixed and in the grid")
     program = load_program(sweep.program)
@@ -164,6 +164,6 @@ def table(sweep: Sweep, out: str | Path, metric: str = "score") -> Iterator[Line
         found = [read_result(trial.folder) for trial in everything if trial.values == values]
         done = [result for result in found if result is not None]
         if done and any(metric not in result for result in done):
-            raise ValueError(f"unknown metric {metric!r}; allowed: {', '.join(done[0])}")
+            raise ValueError(f"unknown metric {shown(metric)}; allowed: {', '.join(done[0])}")
         if done:
             yield Line(label(values), len(done), mean_interval([result[metric] for result in done]))

@@ -18,13 +18,14 @@ import numpy as np
 import pytest
 from conftest import SHORT_SUITE
 from gated import GATE, admit
-from process_cases import PATIENCE, group_is_gone, lines, wait_for
+from process_cases import PATIENCE, file_limit, group_is_gone, lines, wait_for
 
 import teach_gym.benchmark.suite
 import teach_gym.teachers
 from teach_gym.benchmark import summary as summaries
 from teach_gym.benchmark.episode import EVALUATIONS, evaluation_iterations
 from teach_gym.benchmark.execute import execute
+from teach_gym.benchmark.processes import in_processes
 from teach_gym.benchmark.rows import FORMAT, sealed
 from teach_gym.benchmark.run import RunError, run_suite
 from teach_gym.benchmark.store import Store, read_rows
@@ -296,3 +297,9 @@ def test_killed_and_interrupted_benchmarks_resume(tmp_path: Path, monkeypatch: p
     )
     assert path.read_bytes().startswith(before), "append only"
     assert len(read_rows(path)) == len(runs) == 24 and by_id(rows) == by_id(fresh) == by_id(read_rows(path))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit holds for shared memory on Linux")
+def test_no_room_for_worker_processes_is_named() -> None:
+    with file_limit(0), pytest.raises(OSError, match="File too large: '<shared memory for worker processes>'"):
+        list(in_processes(abs, [1, 2], 2))

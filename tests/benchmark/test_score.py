@@ -10,6 +10,7 @@ from teach_gym.benchmark.score import (
     interquartile_mean,
     percentile_interval,
     resample,
+    resampled_scores,
     shortfall,
     task_score,
     teaching_score,
@@ -166,6 +167,12 @@ def test_resampling_keeps_seeds_paired(rng: np.random.Generator) -> None:
     assert drawn.passive - drawn.reference == pytest.approx(np.ones((50, 9)))
     assert drawn.passive - drawn.teacher == pytest.approx(np.full((50, 9), 2.0))
     assert set(drawn.passive.ravel()) <= set(passive)
+
+
+def test_many_seeds_are_resampled_a_few_times_at_a_time_with_the_same_result(rng: np.random.Generator) -> None:
+    many = normal_pairs(rng, 30_001, 0.5)
+    at_once = teaching_score(resample(many, np.random.default_rng(3), 20))
+    assert np.array_equal(resampled_scores(many, np.random.default_rng(3), 20), at_once)
 
 
 def test_one_seed_has_no_interval_and_no_task_no_aggregate() -> None:

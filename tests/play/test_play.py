@@ -120,6 +120,7 @@ def test_the_server_plays_and_names_errors(playground: Playground) -> None:
     for what, given, message in (
         ("new", {"task": "LabelMoon"}, "did you mean 'LabelMoons'"),
         ("new", {"seed": -1}, "seed must be"),
+        ("new", {"seed": "9" * 5_000}, "... (5,002 characters)"),
         ("step", {"action": 99}, "action must be"),
         ("step", {}, "action must be"),
         ("jump", {}, "unknown request 'jump'"),

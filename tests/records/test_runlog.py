@@ -151,6 +151,17 @@ def test_another_task_or_config_is_refused_naming_both(tmp_path: Path) -> None:
         restore(tmp_path, spec=TaskSpec(budget=6))
 
 
+@pytest.mark.parametrize("kind", ["task", "config"])
+@pytest.mark.parametrize("value", [..., "text", [1], 0.5])
+def test_a_run_of_no_task_or_config_is_damaged(kind: str, value: Any, tmp_path: Path) -> None:
+    with_checkpoints(tmp_path, 1)
+    about = json.loads((tmp_path / "config.json").read_text())
+    about.pop(kind)
+    (tmp_path / "config.json").write_text(json.dumps(about if value is ... else {**about, kind: value}))
+    with pytest.raises(DamagedDataError, match=rf"config.json is damaged: its {kind} is no JSON object"):
+        open_log(tmp_path, resume=True)
+
+
 def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> tuple[Any, ...]:

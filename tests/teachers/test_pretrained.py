@@ -108,7 +108,7 @@ def test_publishing_copies_the_file_and_writes_the_card(tmp_path: Path, monkeypa
         pretrained.index.cache_clear()
 
 
-@pytest.mark.parametrize("name", ["../outside", "ppo/../../outside", "/absolute"])
+@pytest.mark.parametrize("name", ["../outside", "ppo/../../outside", "/absolute", "ppo/\0"])
 def test_the_index_names_no_file_outside_the_package(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -143,7 +143,7 @@ def sb3_hyperparams(algo: str, values: Mapping[str, Any]) -> Hyperparams:
 
 def _at_oracle(callback: Any) -> bool:
     if callback not in (None, CALLBACK):
-        raise ValueError(f"callback must be {CALLBACK!r} or left out, got {callback!r}")
+        raise ValueError(f"callback must be {CALLBACK!r} or left out, got {shown(callback)}")
     return callback is not None
 
 

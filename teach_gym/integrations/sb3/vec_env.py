@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from teach_gym.core.batch import take
 from teach_gym.envs.checks import check_options, checked_seed
 from teach_gym.envs.vector import TeachVectorEnv
+from teach_gym.errors import shown
 from teach_gym.registration import env_id, short_name, spec_kwargs
 
 Floats = npt.NDArray[np.float32]
@@ -47,9 +48,9 @@ class TeachVecEnv(VecEnv):  # type: ignore[misc]
 
     def __init__(self, env: TeachVectorEnv) -> None:
         if not isinstance(env, TeachVectorEnv):
-            raise TypeError(f"TeachVecEnv takes a TeachVectorEnv, got {env!r}")
+            raise TypeError(f"TeachVecEnv takes a TeachVectorEnv, got {shown(env)}")
         if env.autoreset_mode is not gym.vector.AutoresetMode.SAME_STEP:
-            raise ValueError(f"SB3 needs autoreset_mode='same_step', got {env.autoreset_mode.name.lower()!r}")
+            raise ValueError(f"SB3 needs autoreset_mode='same_step', got {shown(env.autoreset_mode.name.lower())}")
         self.env = env
         self._attributes: list[dict[str, Any]] = [{} for _ in range(env.num_envs)]
         self._actions: Any = None
@@ -123,7 +124,9 @@ class TeachVecEnv(VecEnv):  # type: ignore[misc]
             AttributeError: the environment's own attributes (the task, the spaces) cannot be changed.
         """
         if hasattr(self.env, attr_name):
-            raise AttributeError(f"{attr_name!r} belongs to the environment and cannot be set; make a new environment")
+            raise AttributeError(
+                f"{shown(attr_name)} belongs to the environment and cannot be set; make a new environment"
+            )
         for i in self._get_indices(indices):
             self._attributes[i][attr_name] = value
 
@@ -142,7 +145,7 @@ class TeachVecEnv(VecEnv):  # type: ignore[misc]
         if method_name == "has_wrapper_attr":
             return [self.has_attr(*args, **kwargs)] * len(chosen)
         allowed = "render, has_wrapper_attr, get_wrapper_attr"
-        raise AttributeError(f"sub-environments have no method {method_name!r} here; allowed: {allowed}")
+        raise AttributeError(f"sub-environments have no method {shown(method_name)} here; allowed: {allowed}")
 
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Indices = None

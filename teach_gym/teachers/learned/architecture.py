@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from teach_gym.core.state import Task
-from teach_gym.errors import lookup_name, number, positive
+from teach_gym.errors import lookup_name, number, positive, shown
 from teach_gym.teachers.learned.networks import ACTIVATIONS
 
 OUTPUTS: dict[str, tuple[str, ...]] = {
@@ -73,7 +73,7 @@ class Architecture:
         number("classes", self.classes, integer=True)
         for name in ("momentum", "normalize", "aligned", "batch_norm", "bias", "embedding"):
             if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} must be a bool, got {getattr(self, name)!r}")
+                raise TypeError(f"{name} must be a bool, got {shown(getattr(self, name))}")
         lookup_name("activation", self.activation, ACTIVATIONS)
         lookup_name("box", self.box, dict.fromkeys(BOXES))
         if self.medium not in OUTPUTS:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from teach_gym.core.state import Task
-from teach_gym.errors import lookup_name
+from teach_gym.errors import lookup_name, shown
 from teach_gym.teachers.base import check_settled
 from teach_gym.teachers.learned.black_box import KIND
 from teach_gym.teachers.learned.fit import TrainingSettings, fit
@@ -64,7 +64,9 @@ def train_black_box(
     if method == "policy_gradient":
         shape.setdefault("space", "choice")
     if (shape.get("space") == "choice") != (method == "policy_gradient"):
-        raise ValueError(f"space 'choice' goes with method 'policy_gradient', got {shape.get('space')!r}, {method!r}")
+        raise ValueError(
+            f"space 'choice' goes with method 'policy_gradient', got {shown(shape.get('space'))}, {shown(method)}"
+        )
     check_settled(tasks[0], KIND, "learning_rate", "pool_seed")
     if settings.every != 1:
         raise ValueError(f"black-box teachers see the learner at every step, got every={settings.every!r}")

@@ -27,7 +27,7 @@ from teach_gym.arguments import conform
 from teach_gym.core.backend import Array
 from teach_gym.core.spec import Dtype
 from teach_gym.core.state import Task
-from teach_gym.errors import lookup_name, number, positive
+from teach_gym.errors import lookup_name, number, positive, shown
 from teach_gym.records.runlog import RunLog
 from teach_gym.teachers.learned.unroll import AUXILIARY, Episodes, draw_episodes
 
@@ -93,13 +93,13 @@ class TrainingSettings:
         for name, value in (*weights, ("weight_decay", self.weight_decay)):
             number(name, value)
             if not 0.0 <= value < float("inf"):
-                raise ValueError(f"{name} must be >= 0 and finite, got {value!r}")
+                raise ValueError(f"{name} must be >= 0 and finite, got {shown(value)}")
         for name in ("detach", "last_gap"):
             if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} must be a bool, got {getattr(self, name)!r}")
+                raise TypeError(f"{name} must be a bool, got {shown(getattr(self, name))}")
         lookup_name("auxiliary loss", self.auxiliary, dict.fromkeys(AUXILIARY))
         if self.detach and self.truncate is not None:
-            raise ValueError(f"detach=True is truncate=1; do not give truncate={self.truncate!r} as well")
+            raise ValueError(f"detach=True is truncate=1; do not give truncate={shown(self.truncate)} as well")
         conform("dtype", self.dtype, Dtype)
 
     @property

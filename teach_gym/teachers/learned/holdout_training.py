@@ -21,7 +21,7 @@ except ImportError as error:
 from teach_gym.core.backend import as_array, as_tensor, to_torch
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import compose
-from teach_gym.errors import lookup_name, positive
+from teach_gym.errors import lookup_name, positive, shown
 from teach_gym.teachers.learned.fit import TrainingSettings
 from teach_gym.teachers.learned.objective import Measured, Objective, Training, Values, divergence
 from teach_gym.teachers.learned.unroll import Episodes, Policy, Window, unroll
@@ -134,7 +134,7 @@ class VirtualStep(Objective):
     ) -> None:
         super().__init__()
         if order not in (1, 2):
-            raise ValueError(f"order must be 1 or 2, got {order!r}")
+            raise ValueError(f"order must be 1 or 2, got {shown(order)}")
         if xi is not None:
             positive("xi", xi)
         if task.update.momentum or task.update.weight_decay:

@@ -23,7 +23,7 @@ except ImportError as error:
     raise ImportError("teach_gym.teachers.learned.networks needs torch: pip install 'teach_gym[torch]'") from error
 
 from teach_gym.core.backend import Array
-from teach_gym.errors import lookup_name, positive
+from teach_gym.errors import lookup_name, positive, shown
 
 ACTIVATIONS: dict[str, Any] = {
     "relu": nn.ReLU,
@@ -249,7 +249,7 @@ def mlp(
     for size in sizes:
         positive("sizes", size, integer=True)
     if not 0.0 <= dropout < 1.0:
-        raise ValueError(f"dropout must lie in [0, 1), got {dropout!r}")
+        raise ValueError(f"dropout must lie in [0, 1), got {shown(dropout)}")
     layers: list[nn.Module] = []
     for n_in, n_out in itertools.pairwise(sizes[:-1]):
         layers.append(BatchedLinear(n_in, n_out, draws, bias=bias))

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from teach_gym.errors import shown
+
 try:
     import torch
 except ImportError as error:
@@ -67,7 +69,7 @@ class Recipe:
         for name in ("adversarial", "kl"):
             check_weight(name, weights[name])
         if not 0.0 <= weights["dropout"] < 1.0:
-            raise ValueError(f"dropout must lie in [0, 1), got {weights['dropout']!r}")
+            raise ValueError(f"dropout must lie in [0, 1), got {shown(weights['dropout'])}")
         self.kind, self.seeds, self.settings = kind, list(seeds), settings
         self.tasks = list(tasks) if len(tasks) > 1 else [tasks[0]] * len(self.seeds)
         self.weights, self.privacy, self.pretraining, self.device = weights, privacy, pretraining, device

@@ -17,7 +17,7 @@ except ImportError as error:
     raise ImportError("teach_gym.teachers.learned.terms needs torch: pip install 'teach_gym[torch]'") from error
 
 from teach_gym.core.backend import as_tensor
-from teach_gym.errors import number
+from teach_gym.errors import number, shown
 from teach_gym.teachers.learned.generator import GenerativePolicy, NoisyEpisodes
 from teach_gym.teachers.learned.networks import TeachingNetworks
 from teach_gym.teachers.learned.objective import Distance, Measured, Objective, Values
@@ -29,7 +29,7 @@ def check_weight(name: str, value: Any) -> float:
     """A weight of a term, or an error that names it if it is negative or not a number."""
     number(name, value)
     if not 0.0 <= value < float("inf"):
-        raise ValueError(f"{name} must be >= 0 and finite, got {value!r}")
+        raise ValueError(f"{name} must be >= 0 and finite, got {shown(value)}")
     return float(value)
 
 
@@ -178,7 +178,7 @@ class Privacy:
         if self.rows is not None:
             number("rows", self.rows, integer=True)
             if self.rows < 2:
-                raise ValueError(f"rows must be at least 2, got {self.rows!r}")
+                raise ValueError(f"rows must be at least 2, got {shown(self.rows)}")
 
 
 class PrivacyTerm(Term):

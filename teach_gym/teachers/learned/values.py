@@ -18,7 +18,7 @@ from teach_gym.core.backend import Array, as_array, as_tensor, namespace, sigmoi
 from teach_gym.core.medium import LabelGrid, Perturb
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import compose
-from teach_gym.errors import lookup_name, number, positive
+from teach_gym.errors import lookup_name, number, positive, shown
 from teach_gym.teachers.learned.architecture import default_hidden
 from teach_gym.teachers.learned.networks import ACTIVATIONS, TeachingNetworks, generators, mlp
 from teach_gym.teachers.learned.policy import embed_labels
@@ -71,11 +71,11 @@ class BlackBoxArchitecture:
         lookup_name("activation", self.activation, ACTIVATIONS)
         number("alpha", self.alpha)
         if not 0.0 <= self.alpha < 1.0:
-            raise ValueError(f"alpha must lie in [0, 1), got {self.alpha!r}")
+            raise ValueError(f"alpha must lie in [0, 1), got {shown(self.alpha)}")
         if self.alpha and self.space == "choice":
-            raise ValueError(f"space 'choice' takes the medium's own actions; alpha must be 0, got {self.alpha!r}")
+            raise ValueError(f"space 'choice' takes the medium's own actions; alpha must be 0, got {shown(self.alpha)}")
         if not isinstance(self.batch_norm, bool):
-            raise TypeError(f"batch_norm must be a bool, got {self.batch_norm!r}")
+            raise TypeError(f"batch_norm must be a bool, got {shown(self.batch_norm)}")
 
 
 def black_box_architecture(

@@ -15,6 +15,7 @@ from teach_gym.core.backend import Array, dot
 from teach_gym.core.learner import MLPLearner
 from teach_gym.core.medium import Select
 from teach_gym.core.state import Task, TeachState
+from teach_gym.errors import shown
 from teach_gym.teachers.base import Teacher
 
 _ENTRIES = 4_000_000
@@ -73,7 +74,7 @@ class CRAIG(Teacher):
         """Raise a ``ValueError`` for a medium other than ``select``, pools drawn at reset, or hidden layers."""
         _check(task, self.name)
         if isinstance(task.learner, MLPLearner):
-            raise ValueError(f"teacher {self.name!r} needs a linear learner, got {task.spec.learner!r}")
+            raise ValueError(f"teacher {self.name!r} needs a linear learner, got {shown(task.spec.learner)}")
 
     def __call__(self, task: Task, state: TeachState) -> Array:
         """Indices of the chosen sources: (B,)."""

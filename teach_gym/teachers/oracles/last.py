@@ -10,7 +10,7 @@ import numpy as np
 from teach_gym.core.backend import Array
 from teach_gym.core.farsighted import check_linear, farsight, rate_matters
 from teach_gym.core.state import Example, Task, TeachState
-from teach_gym.errors import positive
+from teach_gym.errors import positive, shown
 from teach_gym.teachers.base import Teacher, check_settled
 from teach_gym.teachers.oracles.labels import check_constraint, greedy_labels, make_constraint
 from teach_gym.teachers.oracles.lqr import foreseen_pull
@@ -48,7 +48,7 @@ class GreedyLAST(Teacher):
         self._allowed = make_constraint(self.constraint, self.radius)
         positive("beta", self.beta)
         if isinstance(self.horizon, str) and self.horizon != "budget":
-            raise ValueError(f"horizon must be an integer >= 1 or 'budget', got {self.horizon!r}")
+            raise ValueError(f"horizon must be an integer >= 1 or 'budget', got {shown(self.horizon)}")
         if self.horizon != "budget":
             positive("horizon", self.horizon, integer=True)
 

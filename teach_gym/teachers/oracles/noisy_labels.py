@@ -12,7 +12,7 @@ import numpy as np
 from teach_gym.core.backend import Array, gather
 from teach_gym.core.holdout import class_probabilities
 from teach_gym.core.state import Example, Task, TeachState
-from teach_gym.errors import positive, within
+from teach_gym.errors import positive, shown, within
 from teach_gym.teachers.base import Teacher, check_settled, draws
 from teach_gym.teachers.oracles.baselines import LabelPolicy, SelfTraining
 
@@ -49,7 +49,7 @@ class Bootstrapping(LabelPolicy):
     def __post_init__(self) -> None:
         within("beta", self.beta, "[0, 1]")
         if not isinstance(self.hard, bool):
-            raise TypeError(f"hard must be True or False, got {self.hard!r}")
+            raise TypeError(f"hard must be True or False, got {shown(self.hard)}")
 
     def check(self, task: Task) -> None:
         """Raise a ``ValueError`` for regression, or a learner whose gradient is not linear in the label."""
