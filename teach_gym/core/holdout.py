@@ -119,7 +119,7 @@ def tally(task: Task, w: Array) -> Tally:
     hold, output, c = task.holdout, task.learner.output, task.pool.n_classes
     z = task.learner.logits(w, hold.x)
     xp, losses = namespace(z), output.loss(z, hold.y)
-    loss = xp.sum(losses, axis=-1)
+    loss = _total(losses)
     if not c:
         return Tally(loss, *[losses[:, :0]] * 4)
     own, chosen = _members(hold.labels, c, z), task.learner.decide(z)
@@ -133,3 +133,10 @@ def _members(labels: A, c: int, like: A) -> A:
     """Which rows belong to which class, as 0/1: labels (n,) -> (n, C)."""
     xp = namespace(like)
     return xp.astype(labels[:, None] == xp.arange(c, device=device(like)), like.dtype)
+
+
+def _total(losses: A) -> A:
+    """Sums over rows, with numpy in double precision: (B, n) -> (B,)."""
+    if isinstance(losses, np.ndarray):
+        return losses.sum(-1, dtype=np.float64).astype(losses.dtype, copy=False)
+    return namespace(losses).sum(losses, axis=-1)

@@ -99,32 +99,34 @@ def write(task: Task) -> str:
     predicted: list[Any] = class_probabilities(output, output.predict(z))[0].tolist() if c else []
     row = [f"z_{i} = rows[{i * LANES} + j]" for i in range(k)]
     row += [f"{s.name} = {s.template.format(*map(_text, s.operands))}" for s in tape.operations.values()]
-    row += [f"{_cell(0)} += {_text(loss[0])}"]
+    row += [f"losses[j] += np.float64({_text(loss[0])})"]
     if c:
         row += ["chosen = real(0)", "best = real(0)" if k == 1 else "best = z_0"]
         for i in range(1, max(k, 2)):  # as argmax: the first of equal ones, NaN before all others
             z_i = "z_0" if k == 1 else f"z_{i}"
             row += [f"if {z_i} > best:" if k == 1 else f"if not {z_i} <= best and best == best:"]
             row += [f"    chosen, best = real({i}), {z_i}"]
-        row += [f"{_cell(1)} += real(1) if chosen == own else real(0)"]
-        row += [f"{_cell(2 * c + i)} += real(1) if chosen == real({i}) else real(0)" for i in range(c)]
-        row += [f"{_cell(3 * c + i)} += {_text(predicted[i])}" for i in range(c)]
+        row += [f"{_cell(0)} += real(1) if chosen == own else real(0)"]
+        row += [f"{_cell(1 + i)} += real(1) if chosen == real({i}) else real(0)" for i in range(c)]
+        row += [f"{_cell(1 + c + i)} += {_text(predicted[i])}" for i in range(c)]
     lines = [
         "def step(z, y, ends, sums):",
-        f"    work = np.zeros({max(4 * c, 2) * LANES}, dtype=z.dtype)",
+        f"    work = np.zeros({(1 + 2 * c) * LANES}, dtype=z.dtype)",
+        f"    losses = np.zeros({LANES})",
         f"    for c in range({max(c, 1)}):",
         "        own = real(c)",
-        f"        work[: {2 * LANES}] = real(0)",
+        f"        for j in range({LANES}):",
+        f"            {_cell(0)}, losses[j] = real(0), 0.0",
         "        for i in range(ends[c], ends[c + 1]):",
         *(f"            y_{i} = y[i, {i}]" for i in range(k)),
         f"            rows = z[i * {k * LANES} : (i + 1) * {k * LANES}]",
         f"            for j in range({LANES}):",
         *(f"                {line}" for line in row),
         f"        for j in range({LANES}):",
-        f"            sums[c * {LANES} + j] = {_cell(0)}",
-        *([f"            sums[({c} + c) * {LANES} + j] = {_cell(1)}"] if c else []),
-        f"    for j in range({2 * c * LANES}, {4 * c * LANES}):",
-        "        sums[j] = work[j]",
+        f"            sums[c * {LANES} + j] = losses[j]",
+        *([f"            sums[({c} + c) * {LANES} + j] = {_cell(0)}"] if c else []),
+        f"    for j in range({2 * c * LANES}):",
+        f"        sums[{2 * c * LANES} + j] = {_cell(1)}",
         "",
     ]
     return "\n".join(lines)
