@@ -50,8 +50,8 @@ bench: $(VENV)/.bench  ## oracles and baselines on the embedded data, with a rep
 	$(BIN)/teach-gym bench --seeds $(SEEDS) --out $(OUT)
 
 demo: $(VENV)/.agents  ## a PPO teacher trained and scored beside the oracles, in a report
-	@echo "training a teacher for LabelMomentum: about half a minute on one CPU"
-	$(BIN)/teach-gym train LabelMomentum --algo ppo --steps 600000 --out runs/demo/agent --resume
+	@echo "training a teacher for LabelMomentum: a few seconds on one CPU"
+	$(BIN)/teach-gym train LabelMomentum --algo ppo --out runs/demo/agent --resume
 	$(BIN)/teach-gym bench smoke --tasks LabelMomentum --seeds 20 --out runs/demo/report \
 	  --teachers greedy anticipating agent:runs/demo/agent/policy.safetensors
 	$(BIN)/teach-gym render LabelMomentum passive greedy agent:runs/demo/agent/policy.safetensors \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from importlib.resources import files
@@ -54,6 +55,7 @@ def to_html(summary: Summary, command: str, *, lessons: bool = True) -> str:
         versions=sorted({", ".join(f"{k} {v}" for k, v in row["versions"].items()) for row in rows}),
         platforms=sorted({row["platform"] for row in rows}),
         seeds=sorted({row["seed"] for row in rows}),
+        spans=spans,
         n_runs=len(rows),
         failures=[row for row in rows if not row["finished"]],
         superseded=superseded(summary) if summary.superseded else "",
@@ -61,6 +63,13 @@ def to_html(summary: Summary, command: str, *, lessons: bool = True) -> str:
         overview=_overview(summary),
         sections=sections,
     )
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Ascending integers as text, with consecutive ones joined: ``"3, 10 to 14"``."""
+    grouped = itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])
+    runs = [[number for _, number in group] for _, group in grouped]
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
 def _section(index: int, task: str, summary: Summary, *, lessons: bool) -> dict[str, Any]:

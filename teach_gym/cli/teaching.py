@@ -53,7 +53,7 @@ def render(
         return lesson(built, chosen[index], [number], steps=steps)
 
     if path.suffix.lower() == ".html":
-        lessons = {s: [record(built, text, *taught(i, s)) for i, text in enumerate(teachers)] for s in seed}
+        lessons = {s: [record(built, display(text), *taught(i, s)) for i, text in enumerate(teachers)] for s in seed}
         write_player(path, [(scene(built, label), lessons)])
         show(f"{len(teachers) * len(seed)} lessons: {path.resolve()}")
         return 0

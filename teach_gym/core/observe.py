@@ -83,11 +83,20 @@ def _log_distance(task: Task, state: TeachState) -> Array:
     return namespace(state.w).log(state.distance / state.initial_distance + LEAST_SHARE)
 
 
-def _outlook(task: Task, state: TeachState) -> Array:
+def _ends(task: Task, state: TeachState) -> list[Array]:
+    """The distances (A, B) after a step with each action; with momentum also where it would carry the learner."""
     w, velocity = teach(task, state, task.medium.candidates[:, None])
     ends = [w] if velocity is None else [w, coast(task, state, w, velocity)]
+    return [norm(end - state.target) for end in ends]
+
+
+def _outlook(task: Task, state: TeachState) -> Array:
     now, initial = state.distance, state.initial_distance
-    return np.concatenate([_compared(now, initial, norm(end - state.target)) for end in ends]).T
+    return np.concatenate([_compared(now, initial, after) for after in _ends(task, state)]).T
+
+
+def _near_aim(task: Task, state: TeachState) -> Array:
+    return best_action(task, state, _ends(task, state)[-1] ** 2)
 
 
 def _compared(now: Array, initial: Array, after: Array) -> Array:
@@ -112,8 +121,23 @@ def lookahead(task: Task) -> list[Entry]:
 
     All of it follows from the omniscient observation, but through products of its entries that a small network learns
     slowly. The outlook gives an agent what the greedy oracle knows (and, for learners with momentum, the anticipating
-    oracle); the agent only has to learn what these miss.
+    oracle); the agent only has to learn what these miss. The continuous flavour also shows the action to which the
+    outlook points.
     """
+    last, aim = len(_end(task)), [_aimed(task, "after the step", _near_aim)] if task.spec.continuous else []
+    entries = _outlooks(task)
+    return [*entries[:-last], *aim, *entries[-last:]]
+
+
+def _aimed(task: Task, when: str, aim: Callable[[Task, TeachState], Array]) -> Entry:
+    """The block of the continuous action that the outcomes of the discrete ones point to."""
+    low, high = task.medium.box
+    text = f"the continuous action of least distance {when}, as far as the outcomes of the discrete actions tell"
+    return "aim", low.size, float(low.min()), float(high.max()), text, aim
+
+
+def _outlooks(task: Task) -> list[Entry]:
+    """The blocks of ``lookahead`` that both flavours have."""
     inf, rows = float("inf"), task.medium.n_sources * task.spec.batch_size * task.k
     low, high = _label_bounds(task)
     size, outlook = 1 + task.n_actions, "gain of the best action by one step, as a share of the distance, then how much"
@@ -141,8 +165,8 @@ def farsighted(task: Task) -> list[Entry]:
     """``lookahead``, and what each action leads to at the end of the budget, as the far-sighted oracle sees it.
 
     The cost-to-go is that of free labels (``teach_gym.core.farsighted``), in closed form, so the learner needs to be
-    linear. The costs of all actions follow from one product with its matrix. The continuous flavour also shows the
-    action that they point to.
+    linear. The costs of all actions follow from one product with its matrix. The continuous flavour shows the action
+    that they point to, in place of the one that the outlook points to.
 
     Raises:
         ValueError: a learner with a hidden layer.
@@ -152,14 +176,12 @@ def farsighted(task: Task) -> list[Entry]:
     text += "what the best action gains of it; how much farther each action ends than the best, in units of their mean"
     entries: list[Entry] = [("farsight", 2 + task.n_actions, -float("inf"), float("inf"), text, _farsight)]
     if task.spec.continuous:
-        low, high = task.medium.box
-        text = "the continuous action of least cost, as far as the costs of the discrete actions tell"
-        entries.append(("aim", low.size, float(low.min()), float(high.max()), text, _aim))
+        entries.append(_aimed(task, "to be expected at the end", _far_aim))
     last = len(_end(task))
-    return [*lookahead(task)[:-last], *entries, *_end(task)]
+    return [*_outlooks(task)[:-last], *entries, *_end(task)]
 
 
-def _aim(task: Task, state: TeachState) -> Array:
+def _far_aim(task: Task, state: TeachState) -> Array:
     return best_action(task, state, foresight(task).outcomes(state, relative=True))
 
 

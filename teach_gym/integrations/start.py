@@ -1,10 +1,11 @@
-"""A perceptron that begins as a far-sighted oracle: training improves on the oracle instead of finding it first.
+"""A perceptron that begins as an oracle: training improves on the oracle instead of finding it first.
 
 With ``observation="farsighted"`` an agent sees by how much the cost of each action exceeds that of the best, as the
-oracle ``lqr`` sees it; with ``"black_box_trial"``, where nothing tells of w*, as ``holdout_rehearsal`` sees it. The
-first hidden units of every layer pass these shortfalls on, and the last layer gives each action a score that falls with
-its own. The best action's score is therefore the highest from the start. In the continuous flavour an agent sees the
-action that ``lqr`` aims at, which is passed on likewise. All weights are then trained as usual.
+oracle ``lqr`` sees it; with ``"lookahead"`` as ``greedy`` sees it (with momentum, ``anticipating``); with
+``"black_box_trial"``, where nothing tells of w*, as ``holdout_rehearsal`` sees it. The first hidden units of every
+layer pass these shortfalls on, and the last layer gives each action a score that falls with its own. The best action's
+score is therefore the highest from the start. In the continuous flavour an agent sees the action that the oracle aims
+at, which is passed on likewise. All weights are then trained as usual.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ LESSONS = 1e9
 _WORD = 0x57A27
 _SLOPES = {"Tanh": 0.5, "ReLU": 1.0}
 """Slope of the units that pass shortfalls on, for each activation; those of tanh saturate at large shortfalls."""
+_DISCRETE = "observation='farsighted', 'lookahead' or 'black_box_trial'"
 _STRAIGHT = 0.05
 """Slope of units of tanh that pass continuous actions on, so small that they are almost linear."""
 
@@ -56,19 +58,21 @@ class Shown(NamedTuple):
 
 
 def shown(task: Task, sharpness: float = SHARPNESS) -> Shown:
-    """What the observation shows of the oracle's choice: that of ``lqr``, or without w* of ``holdout_rehearsal``.
+    """What the observation shows of the choice of ``lqr``, ``holdout_rehearsal`` or ``greedy``.
 
     Args:
         task: the task.
         sharpness: how fast the scores of discrete actions fall with their shortfall.
 
     Raises:
-        ValueError: the observation is neither ``farsighted`` nor, with discrete actions, ``black_box_trial``.
+        ValueError: the observation is neither ``farsighted`` nor ``lookahead`` nor, with discrete actions,
+            ``black_box_trial``.
     """
-    names = ("aim",) if task.spec.continuous else ("farsight", "trial")
-    found = next((block for block in layout(task) if block.name in names), None)
+    names = ("aim",) if task.spec.continuous else ("farsight", "trial", "outlook")
+    blocks = {block.name: block for block in layout(task)}
+    found = next((blocks[name] for name in names if name in blocks), None)
     if found is None:
-        allowed = "observation='farsighted'" + ("" if task.spec.continuous else " or 'black_box_trial'")
+        allowed = "observation='farsighted' or 'lookahead'" if task.spec.continuous else _DISCRETE
         raise ValueError(f"a start at the oracle needs {allowed}; the task has {task.spec.observation!r}")
     end = found.start + found.size
     if task.spec.continuous:
@@ -77,7 +81,7 @@ def shown(task: Task, sharpness: float = SHARPNESS) -> Shown:
 
 
 def oracle_observations(task: Task, seed: int, episodes: int = EPISODES) -> Floats:
-    """What the far-sighted oracle sees while it teaches: (N, O).
+    """What the oracle sees while it teaches: (N, O).
 
     Args:
         task: a task whose observation shows the oracle's choice.

@@ -47,7 +47,7 @@ class Policy(nn.Module):
         return network_of_modules([self.logits], "scores", statistics)
 
     def begin_at_oracle(self, task: Task, seed: int) -> None:
-        """Begin as a far-sighted oracle, with the statistics of its lessons, which then stay nearly as they are.
+        """Begin as an oracle, with the statistics of its lessons, which then stay nearly as they are.
 
         Raises:
             ValueError: an observation that does not show the oracle's choice (``teach_gym.integrations.start``), or

@@ -17,7 +17,7 @@ import pytest
 from conftest import SHORT_SUITE
 
 from teach_gym.benchmark import summary as summaries
-from teach_gym.benchmark.page import sort_key, to_html
+from teach_gym.benchmark.page import sort_key, spans, to_html
 from teach_gym.benchmark.report import write_report
 from teach_gym.benchmark.run import run_suite
 from teach_gym.benchmark.score import Paired, task_score
@@ -65,6 +65,14 @@ def page(rows: list[Row]) -> tuple[str, Page]:
 def content(text: str, name: str = "data") -> Any:
     """The JSON that a page's script reads."""
     return json.loads(re.search(rf'id="{name}">(.*?)</script>', text, re.S)[1])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [([3], "3"), ([1, 2], "1, 2"), ([0, 1, 2, 3], "0 to 3"), ([1, 5, 6, 7, 9, 10], "1, 5 to 7, 9, 10")],
+)
+def test_seeds_are_listed_in_spans(numbers: list[int], text: str) -> None:
+    assert spans(numbers) == text
 
 
 def test_the_page_is_self_contained(page: tuple[str, Page]) -> None:

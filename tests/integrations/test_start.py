@@ -1,4 +1,4 @@
-"""Trainings that begin as the far-sighted oracle: the same choices, for every algorithm and activation."""
+"""Trainings that begin as an oracle: the same choices, for every algorithm and activation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from teach_gym.core.aim import best_action
 from teach_gym.core.build import make_task
 from teach_gym.core.foresight import foresight
 from teach_gym.core.state import Task
-from teach_gym.core.task import reset
+from teach_gym.core.task import reset, step
 from teach_gym.envs.vector import TeachVectorEnv
 from teach_gym.integrations.perceptrons import network_of_modules
 from teach_gym.integrations.sb3.export import network_of
@@ -90,6 +90,26 @@ def test_continuous_models_take_the_action_that_is_aimed_at(name: str, kind: Any
     np.testing.assert_allclose(Agent(policy=network, spec=task.spec)(task, state), aim, atol=error * np.abs(aim).max())
 
 
+@pytest.mark.parametrize(("name", "oracle"), [("LabelDigitsMLP", "greedy"), ("SelectMomentum", "anticipating")])
+def test_with_what_one_step_leads_to_they_begin_as_the_greedy_oracle(name: str, oracle: str) -> None:
+    seen = {"observation": "lookahead"}
+    model = make_model(format_call(name, seen), chosen("ppo", n_envs=2), seed=1)
+    assert agrees(make_task(name, **seen), network_of(model), oracle)
+
+
+def test_the_aim_of_one_step_is_the_label_that_ends_nearest_to_the_target() -> None:
+    """The learner has a hidden layer; its step is still linear in the label."""
+    seen = {"observation": "lookahead", "continuous": True}
+    task = make_task("LabelDigitsMLP", **seen)
+    state = reset(task, streams(50, seed=900))
+    kwargs = {"net_arch": [8], "activation_fn": torch.nn.ReLU}
+    model = make_model(format_call("LabelDigitsMLP", seen), chosen("ppo", n_envs=2, policy_kwargs=kwargs), seed=1)
+    actions = Agent(policy=network_of(model), spec=task.spec)(task, state)
+    labels = np.linspace(0.0, 1.0, 201)
+    ends = np.stack([step(task, state, np.full_like(actions, label)).state.distance for label in labels])
+    np.testing.assert_allclose(actions.ravel(), labels[ends.argmin(0)], atol=0.003)
+
+
 def test_reinforce_chooses_as_the_oracle_until_it_is_trained() -> None:
     env = TeachVectorEnv(num_envs=8, **{**variant("label-grid"), **SEEN})
     training = PolicyGradient(env, Reinforce(n_envs=8, updates=3, begin="oracle"), seed=2)
@@ -141,8 +161,8 @@ def test_statistics_stay_those_of_the_oracles_lessons() -> None:
 @pytest.mark.parametrize(
     ("algo", "task", "changes", "words"),
     [
-        ("ppo", "LabelMoons", {}, "observation='farsighted' or 'black_box_trial', got 'omniscient'"),
-        ("ppo", "LabelMoons:continuous=True", {}, "observation='farsighted', got 'omniscient'"),
+        ("ppo", "LabelMoons", {}, "'farsighted', 'lookahead' or 'black_box_trial', got 'omniscient'"),
+        ("ppo", "LabelMoons:continuous=True", {}, "observation='farsighted' or 'lookahead', got 'omniscient'"),
         ("sac", format_call("LabelMoons", {**SEEN, "continuous": True}), {}, "not squashed, got SAC"),
         ("ppo", format_call("LabelMoons", SEEN), {"policy_kwargs": {"activation_fn": torch.nn.ELU}}, "got .* ELU"),
         ("ppo", format_call("LabelMoons", SEEN), {"normalize": False}, "VecNormalize"),

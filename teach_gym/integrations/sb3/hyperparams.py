@@ -59,7 +59,7 @@ SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
 ZOO = ("n_envs", "n_timesteps", "normalize", "env_kwargs", "noise_type", "noise_std", "callback")
 """Hyper-parameters of RL-Zoo, not of the algorithm."""
 CALLBACK = "teach_gym.sb3.OracleStart"
-"""The one ``callback`` that a file may name: begin as a far-sighted oracle."""
+"""The one ``callback`` that a file may name: begin as an oracle."""
 OURS = ("self", "env", "seed", "device", "verbose", "tensorboard_log", "action_noise", "_init_setup_model")
 CLASSES = ("rollout_buffer_class", "replay_buffer_class")
 """Arguments of an algorithm that a file cannot set."""
@@ -79,7 +79,7 @@ class Hyperparams(NamedTuple):
         env_kwargs: changes of the task.
         noise: class and standard deviation of the action noise (None: none).
         arguments: arguments of the algorithm.
-        at_oracle: begin as a far-sighted oracle (``teach_gym.integrations.sb3.start``).
+        at_oracle: begin as an oracle (``teach_gym.integrations.sb3.start``).
     """
 
     algo: str

@@ -1,4 +1,4 @@
-"""Trainings with Stable-Baselines3 that begin as a far-sighted oracle."""
+"""Trainings with Stable-Baselines3 that begin as an oracle."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from teach_gym.integrations.start import (
 
 
 class OracleStart(BaseCallback):  # type: ignore[misc]
-    """Makes a new model of A2C, PPO or DQN begin as a far-sighted oracle.
+    """Makes a new model of A2C, PPO or DQN begin as an oracle.
 
-    That is ``lqr`` with ``observation="farsighted"``, and ``holdout_rehearsal`` with ``"black_box_trial"``. The weights
-    are those of ``teach_gym.integrations.start``; the statistics of ``VecNormalize`` are those of the oracle's lessons,
-    and stay nearly as they are. RL-Zoo takes it as ``callback: teach_gym.sb3.OracleStart``.
+    That is ``lqr`` with ``observation="farsighted"``, ``greedy`` with ``"lookahead"`` (with momentum, ``anticipating``)
+    and ``holdout_rehearsal`` with ``"black_box_trial"``. The weights are those of ``teach_gym.integrations.start``; the
+    statistics of ``VecNormalize`` are those of the oracle's lessons, and stay nearly as they are. RL-Zoo takes it as
+    ``callback: teach_gym.sb3.OracleStart``.
 
     Raises:
         ValueError: when a training starts: a task with another observation, an algorithm with squashed actions (SAC,
