@@ -39,7 +39,7 @@ $(VENV)/.agents: pyproject.toml
 
 $(VENV)/.site: pyproject.toml
 	@echo "setting up $(VENV) for the documentation site"
-	$(call install,docs$(COMMA)torch$(COMMA)agents)
+	$(call install,docs$(COMMA)agents$(COMMA)vision$(COMMA)fast$(COMMA)minari)
 
 $(VENV)/.dev: pyproject.toml
 	@echo "setting up $(VENV) for linting"

@@ -6,15 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from teach_gym.core import queries, trial
+from teach_gym.core import outlook, queries, trial
 from teach_gym.core.aim import best_action
-from teach_gym.core.backend import Array, namespace, norm
+from teach_gym.core.backend import Array, namespace
 from teach_gym.core.batch import needed
 from teach_gym.core.farsighted import check_linear
 from teach_gym.core.foresight import foresight
 from teach_gym.core.spec import is_drawn
 from teach_gym.core.state import Task, TeachState
-from teach_gym.core.task import coast, teach
 from teach_gym.core.views import LEAST_SHARE, VIEWS, judged, viewed
 
 
@@ -83,39 +82,6 @@ def _log_distance(task: Task, state: TeachState) -> Array:
     return namespace(state.w).log(state.distance / state.initial_distance + LEAST_SHARE)
 
 
-def _ends(task: Task, state: TeachState) -> list[Array]:
-    """The distances (A, B) after a step with each action; with momentum also where it would carry the learner."""
-    w, velocity = teach(task, state, task.medium.candidates[:, None])
-    ends = [w] if velocity is None else [w, coast(task, state, w, velocity)]
-    return [norm(end - state.target) for end in ends]
-
-
-def _outlook(task: Task, state: TeachState) -> Array:
-    now, initial = state.distance, state.initial_distance
-    return np.concatenate([_compared(now, initial, after) for after in _ends(task, state)]).T
-
-
-def _near_aim(task: Task, state: TeachState) -> Array:
-    return best_action(task, state, _ends(task, state)[-1] ** 2)
-
-
-def _compared(now: Array, initial: Array, after: Array) -> Array:
-    """The gain of the best action, then each action's shortfall.
-
-    Args:
-        now: (B,) current distance or loss.
-        initial: (B,) its value at reset.
-        after: (A, B) its value after a step with each action.
-
-    Returns:
-        (1 + A, B).
-    """
-    best = after.min(0)
-    gain = (now - best) / (now + LEAST_SHARE * initial)
-    unit = after.mean(0) - best + 1e-9 * initial
-    return np.concatenate([gain[None], (after - best) / unit])
-
-
 def lookahead(task: Task) -> list[Entry]:
     """What determines the best choice, in a few numbers whose count does not grow with the learner.
 
@@ -124,7 +90,7 @@ def lookahead(task: Task) -> list[Entry]:
     oracle); the agent only has to learn what these miss. The continuous flavour also shows the action to which the
     outlook points.
     """
-    last, aim = len(_end(task)), [_aimed(task, "after the step", _near_aim)] if task.spec.continuous else []
+    last, aim = len(_end(task)), [_aimed(task, "after the step", outlook.near_aim)] if task.spec.continuous else []
     entries = _outlooks(task)
     return [*entries[:-last], *aim, *entries[-last:]]
 
@@ -140,16 +106,16 @@ def _outlooks(task: Task) -> list[Entry]:
     """The blocks of ``lookahead`` that both flavours have."""
     inf, rows = float("inf"), task.medium.n_sources * task.spec.batch_size * task.k
     low, high = _label_bounds(task)
-    size, outlook = 1 + task.n_actions, "gain of the best action by one step, as a share of the distance, then how much"
-    outlook += " farther each action ends than the best, in units of their mean"
+    size, text = 1 + task.n_actions, "gain of the best action by one step, as a share of the distance, then how much"
+    text += " farther each action ends than the best, in units of their mean"
     if task.update.momentum:
-        size, outlook = 2 * size, outlook + "; the same for where the momentum would carry the learner"
+        size, text = 2 * size, text + "; the same for where the momentum would carry the learner"
     entries: list[Entry] = [
         ("label", rows, low, high, "ground-truth labels y of the offered examples", _label),
         ("logits", rows, -inf, inf, "the learner's logits on the offered examples", _logits),
         ("gap", rows, -inf, inf, "the target's logits on them minus the learner's", _gap),
         ("log_distance", 1, -inf, inf, "log of the distance as a share of the initial distance", _log_distance),
-        ("outlook", size, -inf, inf, outlook, _outlook),
+        ("outlook", size, -inf, inf, text, outlook.outlook),
     ]
     return [*entries, *_end(task)]
 
@@ -302,7 +268,7 @@ def black_box_trial(task: Task) -> list[Entry]:
 def _trial(task: Task, state: TeachState) -> Array:
     past, w = needed(state.memory), trial.copies(task, state)
     found = [trial.losses(task, w), trial.rehearsed(task, state, w)]
-    return np.concatenate([_compared(past.now.loss, past.initial, after) for after in found]).T
+    return np.concatenate([outlook.compared(past.now.loss, past.initial, after) for after in found]).T
 
 
 OBSERVATIONS: dict[str, Callable[[Task], list[Entry]]] = {

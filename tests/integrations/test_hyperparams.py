@@ -52,7 +52,7 @@ def test_the_shipped_file_for_continuous_actions() -> None:
     for name in names(medium=CONTINUOUS_MEDIA):
         chosen = sb3_hyperparams("ppo", read_hyperparams(path, name))
         assert chosen.env_kwargs["continuous"]
-        assert chosen.at_oracle == (chosen.env_kwargs["observation"] == "farsighted")
+        assert chosen.at_oracle and chosen.env_kwargs["observation"] in ("farsighted", "lookahead")
         assert chosen.n_envs * chosen.arguments["n_steps"] % chosen.arguments["batch_size"] == 0
 
 
