@@ -161,8 +161,8 @@ def test_statistics_stay_those_of_the_oracles_lessons() -> None:
 @pytest.mark.parametrize(
     ("algo", "task", "changes", "words"),
     [
-        ("ppo", "LabelMoons", {}, "'farsighted', 'lookahead' or 'black_box_trial', got 'omniscient'"),
-        ("ppo", "LabelMoons:continuous=True", {}, "observation='farsighted' or 'lookahead', got 'omniscient'"),
+        ("ppo", "LabelMoons", {}, "'farsighted', 'lookahead' or 'black_box_trial'; the task has 'omniscient'"),
+        ("ppo", "LabelMoons:continuous=True", {}, "observation='farsighted' or 'lookahead'; the task has 'omniscient'"),
         ("sac", format_call("LabelMoons", {**SEEN, "continuous": True}), {}, "not squashed, got SAC"),
         ("ppo", format_call("LabelMoons", SEEN), {"policy_kwargs": {"activation_fn": torch.nn.ELU}}, "got .* ELU"),
         ("ppo", format_call("LabelMoons", SEEN), {"normalize": False}, "VecNormalize"),
