@@ -38,7 +38,7 @@ def render(
     from teach_gym.benchmark.suite import cached_task, evaluation_seeds, task_spec
     from teach_gym.benchmark.summary import display
     from teach_gym.render.film import checked_size
-    from teach_gym.render.frame import animate, save_animation
+    from teach_gym.render.frame import animate, check_animation, save_animation
     from teach_gym.render.player import record, scene, write_player
     from teach_gym.teachers import lesson, make_teacher
 
@@ -61,6 +61,7 @@ def render(
         raise ValueError(
             f"a {path.suffix} shows one teacher and one seed, got {len(chosen)} and {len(seed)}; use --out FILE.html"
         )
+    check_animation(path)
     frames = animate(built, *taught(0, seed[0]), name=short, teacher=display(teachers[0]), size=checked_size(size))
     save_animation(frames, path, fps)
     show(f"{len(frames)} frames: {path.resolve()}")

@@ -112,6 +112,7 @@ def _frame(task: Task, state: TeachState, film: Film, size: tuple[int, int] = SI
 
 
 _FPS = (0.01, 50.0)
+_KINDS = (".gif", ".webp", ".mp4", ".png")
 
 
 def animate(
@@ -152,6 +153,30 @@ def animate(
     return frames
 
 
+def check_animation(path: str | Path) -> None:
+    """Check, before frames are drawn, that a file of them can be written.
+
+    Raises:
+        ValueError: a suffix other than .gif, .webp, .mp4 and .png.
+        ImportError: .mp4, and the encoder is not installed; the message names the extra.
+    """
+    kind = Path(path).suffix
+    if kind.lower() not in _KINDS:
+        allowed = f"{', '.join(_KINDS[:-1])} or {_KINDS[-1]}"
+        raise ValueError(f"cannot write {str(path)!r}: the suffix must be {allowed}, got {shown(kind)}")
+    if kind.lower() == ".mp4":
+        _encoder()
+
+
+def _encoder() -> Any:
+    """The module imageio-ffmpeg, which brings the encoder."""
+    try:
+        import imageio_ffmpeg
+    except ImportError as error:
+        raise ImportError("videos need imageio-ffmpeg: pip install 'teach_gym[video]'") from error
+    return imageio_ffmpeg
+
+
 def save_animation(frames: Sequence[npt.NDArray[np.uint8]], path: str | Path, fps: float = 10.0) -> None:
     """Write frames as a moving picture or a video, or the last one as a PNG; the file is written atomically.
 
@@ -167,10 +192,8 @@ def save_animation(frames: Sequence[npt.NDArray[np.uint8]], path: str | Path, fp
         ImportError: .mp4, and the encoder is not installed; the message names the extra.
     """
     path = Path(path)
+    check_animation(path)
     kind = path.suffix.lower()
-    if kind not in (".gif", ".webp", ".mp4", ".png"):
-        allowed = ".gif, .webp, .mp4 or .png"
-        raise ValueError(f"cannot write {str(path)!r}: the suffix must be {allowed}, got {shown(path.suffix)}")
     if not frames:
         raise ValueError("no frames to write; give at least one")
     number("fps", fps)
@@ -189,20 +212,12 @@ def save_animation(frames: Sequence[npt.NDArray[np.uint8]], path: str | Path, fp
 
 
 def _mp4(frames: Sequence[npt.NDArray[np.uint8]], fps: float) -> bytes:
-    """An H.264 video that browsers play; odd widths and heights lose a pixel.
-
-    Raises:
-        ImportError: imageio-ffmpeg, which brings the encoder, is not installed.
-    """
-    try:
-        import imageio_ffmpeg
-    except ImportError as error:
-        raise ImportError("videos need imageio-ffmpeg: pip install 'teach_gym[video]'") from error
+    """An H.264 video that browsers play; odd widths and heights lose a pixel."""
     rows, columns = (length - length % 2 for length in frames[0].shape[:2])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "video.mp4")
         options: dict[str, Any] = {"fps": fps, "macro_block_size": 2, "quality": 8, "ffmpeg_log_level": "error"}
-        writer = imageio_ffmpeg.write_frames(str(path), (columns, rows), **options)
+        writer = _encoder().write_frames(str(path), (columns, rows), **options)
         writer.send(None)
         for frame in frames:
             writer.send(np.ascontiguousarray(frame[:rows, :columns]))

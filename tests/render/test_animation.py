@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from teach_gym.cli import main
 from teach_gym.core.build import make_task
 from teach_gym.registration import task_kwargs
+from teach_gym.render import frame
 from teach_gym.render.frame import HEIGHT, WIDTH, animate, save_animation
 from teach_gym.teachers import lesson, make_teacher
 
@@ -82,8 +84,8 @@ def test_videos_hold_the_frames(size: tuple[int, int], tmp_path: Path) -> None:
     assert about["codec"] == "h264" and about["fps"] == 5 and (columns, rows) == tuple(n - n % 2 for n in size)
     shown = [np.frombuffer(raw, dtype=np.uint8).reshape(rows, columns, 3) for raw in reader]
     assert len(shown) == len(frames)
-    for found, frame in zip(shown, frames, strict=True):
-        assert np.abs(found.astype(int) - frame[:rows, :columns]).mean() < 4
+    for found, drawn in zip(shown, frames, strict=True):
+        assert np.abs(found.astype(int) - drawn[:rows, :columns]).mean() < 4
 
 
 def test_without_the_encoder_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,6 +93,16 @@ def test_without_the_encoder_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ImportError, match=r"pip install 'teach_gym\[video\]'"):
         save_animation([np.zeros((360, 640, 3), dtype=np.uint8)], tmp_path / "run.mp4")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "words"), [("run.mp4", "video"), ("run.bmp", "suffix must be .gif")])
+def test_nothing_is_drawn_for_a_file_that_cannot_be_written(
+    name: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    monkeypatch.setattr(frame, "animate", lambda *a, **k: pytest.fail("frames were drawn"))
+    assert main(["render", "LabelMoons", "greedy", "--out", str(tmp_path / name)]) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
