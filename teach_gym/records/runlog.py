@@ -94,7 +94,9 @@ class RunLog:
             self.restored = restore(self.folder, spec=spec, config=self.config)
             run = str(found.get("run", run))
         start = -1 if self.restored is None else self.restored.step
-        _drop_checkpoints_after(self.folder, start)  # none, or damaged ones
+        late = [path for path in _sidecars(self.folder) if not path.stem.isdigit() or int(path.stem) > start]
+        _remove(late)  # none, or damaged ones, which must not push out good ones
+        _remove(_sidecars(self.folder)[KEEP:])  # what a process was removing when it was killed
         self._rows = Progress(self.folder / "progress.csv", start)
         self._tensorboard = _tensorboard_writer(self.folder / "tensorboard", start + 1) if tensorboard else None
         self._wandb = _wandb_run(self.folder, run, wandb, project, self.config) if wandb != "disabled" else None
@@ -166,9 +168,7 @@ class RunLog:
         with writing(path) as file:
             file.write(content)
         write_text(path.with_suffix(".json"), json.dumps(card, indent=1) + "\n")
-        for old in _sidecars(self.folder)[KEEP:]:
-            old.unlink()
-            old.with_suffix(".pt").unlink(missing_ok=True)
+        _remove(_sidecars(self.folder)[KEEP:])
         return path
 
     def _about(self) -> dict[str, Any]:
@@ -259,12 +259,11 @@ def _sidecars(folder: Path) -> list[Path]:
     return sorted((folder / "checkpoints").glob("*.json"), reverse=True)
 
 
-def _drop_checkpoints_after(folder: Path, step: int) -> None:
-    """Remove the checkpoints after a step: damaged ones, which must not push out good ones."""
-    for path in _sidecars(folder):
-        if not path.stem.isdigit() or int(path.stem) > step:
-            path.unlink()
-            path.with_suffix(".pt").unlink(missing_ok=True)
+def _remove(sidecars: list[Path]) -> None:
+    """Remove checkpoints; the sidecar goes last, so that a removal cut short is found and completed."""
+    for path in sidecars:
+        path.with_suffix(".pt").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def _tensors(content: bytes) -> dict[str, Any]:

@@ -141,6 +141,29 @@ def test_no_whole_checkpoint_is_an_error(tmp_path: Path) -> None:
         restore(tmp_path)
 
 
+@pytest.mark.parametrize("kills", [1, 2])
+def test_a_removal_cut_short_by_a_kill_is_completed(
+    kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_checkpoints(tmp_path, 1, 2)
+    unlink, left = Path.unlink, [kills]
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        if path.exists() and "000000000001." in path.name:
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as changed, pytest.raises(KeyboardInterrupt):
+        changed.setattr(Path, "unlink", killed)
+        with open_log(tmp_path, resume=True) as log:
+            log.checkpoint(4, {})
+    with open_log(tmp_path, resume=True) as log:
+        assert log.restored is not None and log.restored.step == 4
+    assert sorted(p.stem for p in (tmp_path / "checkpoints").iterdir()) == ["000000000002"] * 2 + ["000000000004"] * 2
+
+
 def test_another_task_or_config_is_refused_naming_both(tmp_path: Path) -> None:
     with_checkpoints(tmp_path, 1)
     with pytest.raises(ValueError, match=r"another task: there \{'budget': 5\}, here \{'budget': 6\}"):
