@@ -147,6 +147,12 @@ def test_a_person_plays_an_episode_by_clicks_and_keys(playground: Playground, tm
         def at(step: int) -> None:
             sync_api.expect(page.locator("#step")).to_contain_text(f"step {step} / ")
 
+        true = int(playground.game.state.y[0, 0, 0, 0])
+        assert f"(offered: class {true})" in page.inner_text("#prompt")
+        assert [text.split()[:3] for text in page.locator("#choices small").all_inner_texts()][::4] == [
+            ["class", "0"],
+            ["class", "1"],
+        ]
         page.keyboard.press("2")
         at(1)
         page.keyboard.press("u")
