@@ -59,7 +59,17 @@ def shown(value: Any) -> str:
         text = " ".join(repr(value).split())
     except (ValueError, RecursionError):  # Python refuses to write integers of thousands of digits
         return f"an integer of {value.bit_length():,} bits" if isinstance(value, int) else f"a {type(value).__name__}"
-    return text if len(text) <= 200 else f"{text[:150]}... ({len(text):,} characters)"
+    return cut(text, 200)
+
+
+def quoted(path: Any) -> str:
+    """A path in quotes, for messages; one that no system accepts is cut short."""
+    return repr(cut(str(path), 1_000))
+
+
+def cut(text: str, most: int) -> str:
+    """A text, or if it has more than so many characters its beginning and its length."""
+    return text if len(text) <= most else f"{text[: 3 * most // 4]}... ({len(text):,} characters)"
 
 
 def lookup_name(kind: str, name: Any, table: Mapping[str, T]) -> T:

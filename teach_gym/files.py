@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from teach_gym.errors import shown
+from teach_gym.errors import quoted, shown
 
 try:
     import fcntl
@@ -37,7 +37,7 @@ def make_folder(path: str | Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise NotADirectoryError(f"cannot create the folder {str(path)!r}: part of the path is a file") from error
+        raise NotADirectoryError(f"cannot create the folder {quoted(path)}: part of the path is a file") from error
     return path
 
 
@@ -54,7 +54,7 @@ def check_target(path: str | Path) -> Path:
     if "\0" in path.name:
         raise ValueError(f"a path must not hold the character NUL, got {shown(str(path))}")
     if path.exists() and not path.is_file():
-        raise FileExistsError(f"cannot write {str(path)!r}: it exists and is not a regular file")
+        raise FileExistsError(f"cannot write {quoted(path)}: it exists and is not a regular file")
     return path
 
 

@@ -176,10 +176,10 @@ def test_nonsense_for_a_field_is_refused_by_its_name(field: str) -> None:
 
 
 def test_no_message_repeats_a_value_at_any_length() -> None:
-    """``shown`` cuts it short."""
+    """``shown`` and ``quoted`` cut it short."""
     long = [
         f"{path.relative_to(PACKAGE)}: {found}"
         for path in PACKAGE.rglob("*.py")
-        for found in re.findall(r"got \{[^{}]+!r\}", path.read_text(encoding="utf-8"))
+        for found in re.findall(r"got \{[^{}]+!r\}|\{str\([^{}]+\)!r\}", path.read_text(encoding="utf-8"))
     ]
     assert not long

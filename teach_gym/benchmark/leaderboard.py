@@ -23,7 +23,7 @@ import numpy as np
 from teach_gym.benchmark.evaluation import Evaluation, TeacherScore, evaluate
 from teach_gym.benchmark.suite import cached_task, task_spec
 from teach_gym.core.spec import TaskSpec
-from teach_gym.errors import DamagedDataError, closest, number, shown
+from teach_gym.errors import DamagedDataError, closest, number, quoted, shown
 from teach_gym.files import sha256, write_text, writing
 from teach_gym.pretrained import find, index
 from teach_gym.registration import TASKS
@@ -123,7 +123,7 @@ def read_entry(path: str | Path) -> Entry:
         DamagedDataError: it is no entry; the message says what is wrong.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no entry of the leaderboard at {str(path)!r}; `teach-gym submit` writes one")
+        raise FileNotFoundError(f"no entry of the leaderboard at {quoted(path)}; `teach-gym submit` writes one")
     try:
         entry = json.loads(Path(path).read_text(encoding="utf-8"))
         missing = [key for key in _NEEDED if key not in entry]
@@ -219,14 +219,14 @@ def _teacher(source: str | Path) -> tuple[Teacher, dict[str, Any]]:
         return _builtin(str(source))
     if not name:
         raise FileNotFoundError(
-            f"no teacher at {str(source)!r}: give a teacher's file, module:Class, or the name of a built-in teacher"
+            f"no teacher at {quoted(source)}: give a teacher's file, module:Class, or the name of a built-in teacher"
             f"{closest(str(source), (*TEACHERS, *index()))}"
         )
     sys.path.insert(0, "")
     try:
         found = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:
-        raise ImportError(f"cannot import the teacher {str(source)!r}: {error}") from error
+        raise ImportError(f"cannot import the teacher {quoted(source)}: {error}") from error
     finally:
         sys.path.remove("")
     if not (inspect.isclass(found) and issubclass(found, Teacher)):

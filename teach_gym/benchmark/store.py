@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from teach_gym.benchmark.rows import FORMAT, Row, fault
-from teach_gym.errors import DamagedDataError
+from teach_gym.errors import DamagedDataError, quoted
 from teach_gym.files import append, make_folder
 
 _START = f'{{"format": {FORMAT}'.encode()
@@ -44,7 +44,7 @@ def _decoded(line: bytes) -> Any:
 def _damaged(path: Path, number: int, problem: str, line: bytes) -> DamagedDataError:
     where = shlex.quote(str(path))
     return DamagedDataError(
-        f"results file {str(path)!r}, line {number}, {problem}; it begins with {line[:40]!r}. Remove the line, for "
+        f"results file {quoted(path)}, line {number}, {problem}; it begins with {line[:40]!r}. Remove the line, for "
         f"instance by: sed -i {number}d {where} (its run is then carried out again), or start a new file"
     )
 
@@ -58,7 +58,7 @@ def read_rows(path: str | Path) -> list[Row]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"results file {str(path)!r} not found; `teach-gym bench` writes one")
+        raise FileNotFoundError(f"results file {quoted(path)} not found; `teach-gym bench` writes one")
     return _parse(path, path.read_bytes())[0]
 
 
@@ -96,7 +96,7 @@ class Store:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BlockingIOError(f"results file {str(self.path)!r} is being written by another process") from error
+            raise BlockingIOError(f"results file {quoted(self.path)} is being written by another process") from error
 
     def append(self, row: Row) -> None:
         """Write one row as a single write of a whole line; it is on disk when this returns.

@@ -13,13 +13,13 @@ from teach_gym.cli.listing import data, doctor, list_
 from teach_gym.cli.output import PROGRAM, say
 from teach_gym.cli.teaching import play, record, render, reproduce
 from teach_gym.cli.training import train
-from teach_gym.errors import lookup_name, shown
+from teach_gym.errors import cut, lookup_name, shown
 from teach_gym.messages import flush, open_streams, show
 from teach_gym.versions import __version__
 
 DEBUG_VARIABLE = "TEACH_GYM_TRACEBACK"
 _LONGEST = 1_000
-"""Characters of a path that messages show; the system itself refuses one of a few thousand."""
+"""Characters of a path that an ``OSError`` may name; the system itself refuses one of a few thousand."""
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "list": list_,
@@ -72,7 +72,7 @@ def _short_paths() -> Iterator[None]:
     except OSError as error:
         if not isinstance(error.filename, str) or len(error.filename) <= _LONGEST:
             raise
-        raise OSError(error.errno, error.strerror, f"{error.filename[:150]}...") from error
+        raise OSError(error.errno, error.strerror, cut(error.filename, _LONGEST)) from error
 
 
 def _run(argv: list[str]) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
+from teach_gym.errors import quoted
 from teach_gym.messages import remark
 
 PROGRAM = "teach-gym"
@@ -36,5 +37,5 @@ def set_data_dir(folder: Path | None) -> None:
 
     if folder is not None:
         if folder.exists() and not folder.is_dir():
-            raise NotADirectoryError(f"data folder {str(folder)!r} is no folder")
+            raise NotADirectoryError(f"data folder {quoted(folder)} is no folder")
         os.environ[DATA_VARIABLE] = str(folder.expanduser())

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from teach_gym.errors import DamagedDataError, DataNotFoundError, lookup_name
+from teach_gym.errors import DamagedDataError, DataNotFoundError, lookup_name, quoted
 
 DATA_VARIABLE = "TEACH_GYM_DATA"
 JPEG_TREE = "cifar10-jpeg"
@@ -100,17 +100,17 @@ def read(name: str, file: str, folder: str | Path | None = None) -> bytes:
     path = root / DATASETS[name].folder / file
     if not path.is_file():
         raise DataNotFoundError(
-            f"{name}: file {str(path)!r} not found. Set {DATA_VARIABLE} or data_dir to its data folder, or fetch it "
+            f"{name}: file {quoted(path)} not found. Set {DATA_VARIABLE} or data_dir to its data folder, or fetch it "
             f"with: teach-gym data {name} --data-dir {root}"
         )
     remedy = f"delete it and fetch it again with: teach-gym data {name} --data-dir {root}"
     size = path.stat().st_size
     if size != known.size:
-        raise DamagedDataError(f"{name}: {str(path)!r} holds {size:,} bytes, expected {known.size:,}; {remedy}")
+        raise DamagedDataError(f"{name}: {quoted(path)} holds {size:,} bytes, expected {known.size:,}; {remedy}")
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != known.sha256:
-        raise DamagedDataError(f"{name}: {str(path)!r} has SHA-256 {found}, expected {known.sha256}; {remedy}")
+        raise DamagedDataError(f"{name}: {quoted(path)} has SHA-256 {found}, expected {known.sha256}; {remedy}")
     return content
 
 
@@ -147,7 +147,7 @@ def cifar10_jpeg(folder: str | Path | None = None) -> Path:
     if archive.is_file():
         return archive
     raise DataNotFoundError(
-        f"no CIFAR-10 images in {str(root)!r}: expected {JPEG_TREE}/{{train,test}}/<class>/*.jpg or "
+        f"no CIFAR-10 images in {quoted(root)}: expected {JPEG_TREE}/{{train,test}}/<class>/*.jpg or "
         f"{JPEG_TREE}.tar.xz with that tree, in the folder given by data_dir or {DATA_VARIABLE}"
     )
 

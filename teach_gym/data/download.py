@@ -12,7 +12,7 @@ from urllib.error import URLError
 from tqdm import tqdm
 
 from teach_gym.data.datasets import DATASETS, DataSet, KnownFile, data_dir, read
-from teach_gym.errors import DamagedDataError, DataNotFoundError, lookup_name
+from teach_gym.errors import DamagedDataError, DataNotFoundError, lookup_name, quoted
 from teach_gym.files import writing
 
 TIMEOUT = 30.0
@@ -70,7 +70,7 @@ def _fetch(name: str, dataset: DataSet, file: str, known: KnownFile, folder: str
     files = ", ".join(f"{f} ({k.size:,} bytes)" for f, k in dataset.files.items())
     raise DataNotFoundError(
         f"{name}: no mirror provided {file} ({'; '.join(failures)}). To place the files by hand, unpack {files} into "
-        f"{str(root / dataset.folder)!r}, then run: teach-gym data {name} --check --data-dir {root}"
+        f"{quoted(root / dataset.folder)}, then run: teach-gym data {name} --check --data-dir {root}"
     )
 
 

@@ -17,7 +17,15 @@ import numpy.typing as npt
 from teach_gym.arguments import Within
 from teach_gym.data.corruption import Imbalance, LabelNoise, corrupted
 from teach_gym.data.pool import Pool, Split, finished
-from teach_gym.errors import DATA_MEMORY, DamagedDataError, DataNotFoundError, TooLargeError, affordable, shown
+from teach_gym.errors import (
+    DATA_MEMORY,
+    DamagedDataError,
+    DataNotFoundError,
+    TooLargeError,
+    affordable,
+    quoted,
+    shown,
+)
 from teach_gym.files import sha256
 
 _ROWS = 5
@@ -89,7 +97,7 @@ def load(path: str | Path) -> UserData:
     x, y = arrays["X"], arrays["y"]
     for name, array in arrays.items():
         if array.dtype.kind not in "iubf":
-            raise ValueError(f"{name} in {str(path)!r} must hold integers or real numbers, got dtype {array.dtype}")
+            raise ValueError(f"{name} in {quoted(path)} must hold integers or real numbers, got dtype {array.dtype}")
     if x.ndim != 2 or not x.shape[1] or y.shape != (len(x),) or len(x) < _ROWS:
         raise ValueError(f"X must be (n, d) and y (n,) with n >= {_ROWS}, got {x.shape} and {y.shape}")
     y = _reals(y) if y.dtype.kind == "f" else _classes(y)
@@ -143,7 +151,7 @@ def array(
 
 def _open(path: Path) -> IO[bytes]:
     if not path.is_file():
-        raise DataNotFoundError(f"no file {str(path)!r}; the array pool reads an .npz with X (n, d) and y (n,)")
+        raise DataNotFoundError(f"no file {quoted(path)}; the array pool reads an .npz with X (n, d) and y (n,)")
     return path.open("rb")
 
 
@@ -173,14 +181,14 @@ def _arrays(path: Path, file: IO[bytes]) -> dict[str, npt.NDArray[Any]]:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             missing = {"X", "y"} - set(members)
             if missing:
-                raise DamagedDataError(f"{str(path)!r} lacks {sorted(missing)}; it holds {sorted(members)}")
+                raise DamagedDataError(f"{quoted(path)} lacks {sorted(missing)}; it holds {sorted(members)}")
             wanted = {name: members[name] for name in ("X", "y", "soft") if name in members}
-            affordable(f"the arrays of {str(path)!r}", sum(info.file_size for info in wanted.values()), DATA_MEMORY)
+            affordable(f"the arrays of {quoted(path)}", sum(info.file_size for info in wanted.values()), DATA_MEMORY)
             return {name: _array(archive, info) for name, info in wanted.items()}
     except (DamagedDataError, TooLargeError):
         raise
     except _BROKEN as error:
-        raise DamagedDataError(f"{str(path)!r} is not an .npz file of arrays: {error}") from error
+        raise DamagedDataError(f"{quoted(path)} is not an .npz file of arrays: {error}") from error
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[Any]:

@@ -22,7 +22,15 @@ import torch
 
 from teach_gym.arguments import Count, chosen
 from teach_gym.data.datasets import cifar10_jpeg, data_dir, load_mnist
-from teach_gym.errors import DATA_MEMORY, DamagedDataError, DataNotFoundError, TooLargeError, affordable, shown
+from teach_gym.errors import (
+    DATA_MEMORY,
+    DamagedDataError,
+    DataNotFoundError,
+    TooLargeError,
+    affordable,
+    quoted,
+    shown,
+)
 from teach_gym.neural.images import ImagePool, Images
 from teach_gym.neural.patterns import patterns
 
@@ -82,7 +90,7 @@ def _cifar(name: str, subfolder: str) -> Callable[[str | Path | None], Parts]:
             train, test = (getattr(datasets, name)(str(root), train=part, download=False) for part in (True, False))
         except RuntimeError as error:
             raise DataNotFoundError(
-                f"{name} not found or damaged in {str(root / subfolder)!r}: expected torchvision's layout, "
+                f"{name} not found or damaged in {quoted(root / subfolder)}: expected torchvision's layout, "
                 f"{subfolder}/ with the files of the Python version, in the folder given by data_dir or TEACH_GYM_DATA"
             ) from error
         return _images(train.data, train.targets), _images(test.data, test.targets), tuple(train.classes)
@@ -110,7 +118,7 @@ def _tree_files(root: Path) -> Iterator[tuple[str, str, bytes]]:
     """(part, class, content) of every image file under a folder, in order."""
     for path in sorted(root.glob("*/*/*")):
         if path.suffix.lower() in SUFFIXES and path.is_file():
-            affordable(f"the image {str(path)!r}", path.stat().st_size, LARGEST_FILE)
+            affordable(f"the image {quoted(path)}", path.stat().st_size, LARGEST_FILE)
             yield path.parts[-3], path.parts[-2], path.read_bytes()
 
 
@@ -120,17 +128,17 @@ def _archive_files(path: Path) -> Iterator[tuple[str, str, bytes]]:
     try:
         with tarfile.open(path, "r:xz") as archive:
             for member in archive:
-                affordable(f"the file {shown(member.name)} in {str(path)!r}", member.size, LARGEST_FILE)
+                affordable(f"the file {shown(member.name)} in {quoted(path)}", member.size, LARGEST_FILE)
                 name = PurePosixPath(member.name)
                 file = archive.extractfile(member) if member.isfile() and name.suffix.lower() in SUFFIXES else None
                 if file is not None and len(name.parts) >= 3:
                     held += member.size
-                    affordable(f"the images in {str(path)!r}", held, DATA_MEMORY)
+                    affordable(f"the images in {quoted(path)}", held, DATA_MEMORY)
                     found.append((member.name, name.parts[-3], name.parts[-2], file.read()))
     except TooLargeError:
         raise
     except (tarfile.TarError, lzma.LZMAError, EOFError, ValueError, UnicodeError) as error:
-        raise DamagedDataError(f"{str(path)!r} is not a complete .tar.xz archive: {error}") from error
+        raise DamagedDataError(f"{quoted(path)} is not a complete .tar.xz archive: {error}") from error
     for _, part, label, content in sorted(found, key=lambda entry: entry[0]):
         yield part, label, content
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from teach_gym.errors import quoted
 from teach_gym.files import write_text
 from teach_gym.neural.image_files import load_pool
 from teach_gym.neural.images import ImagePool, accuracy, crop_and_flip, scale
@@ -169,7 +170,7 @@ class Losses:
         else:
             return
         kept = sorted((folder / "checkpoints").glob("*.pt"))
-        where = f"the last good checkpoint is {str(kept[-1])!r}" if kept else "there was no checkpoint yet"
+        where = f"the last good checkpoint is {quoted(kept[-1])}" if kept else "there was no checkpoint yet"
         raise FloatingPointError(f"{what}; {where}. A learning_rate below {settings.learning_rate} may help")
 
     def mean(self) -> list[float]:

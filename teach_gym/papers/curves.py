@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from teach_gym.errors import DamagedDataError, lookup_name
+from teach_gym.errors import DamagedDataError, lookup_name, quoted
 
 COLUMNS = ("experiment", "method", "seed", "iteration", "metric", "value")
 
@@ -73,7 +73,7 @@ def read_csv(path: str | Path) -> list[Row]:
             return [Row(e, m, int(s), int(t), name, float(v)) for e, m, s, t, name, v in reader]
     except ValueError as error:
         raise DamagedDataError(
-            f"{str(path)!r} is not a file of curves ({error}); remove it and run the experiment again"
+            f"{quoted(path)} is not a file of curves ({error}); remove it and run the experiment again"
         ) from error
 
 

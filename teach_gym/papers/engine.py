@@ -26,7 +26,7 @@ import numpy.typing as npt
 from teach_gym.benchmark.processes import in_processes
 from teach_gym.benchmark.progress import track
 from teach_gym.benchmark.suite import FIRST_SEED
-from teach_gym.errors import DamagedDataError, lookup_name, positive, shown
+from teach_gym.errors import DamagedDataError, lookup_name, positive, quoted, shown
 from teach_gym.files import remove_leftovers, write_text, writing
 from teach_gym.papers.claims import Claim, Verdict, judge
 from teach_gym.papers.curves import Curves, Row, read_csv, to_csv
@@ -279,7 +279,7 @@ def _read_part(parts: Path, unit: Unit) -> tuple[list[Row], Arrays]:
         with np.load(path, allow_pickle=False) as stored:
             return rows, dict(stored)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DamagedDataError(f"{str(path)!r} is damaged ({error}); remove the folder {str(parts)!r}") from error
+        raise DamagedDataError(f"{quoted(path)} is damaged ({error}); remove the folder {quoted(parts)}") from error
 
 
 def _description(experiment: Experiment, scale: str, seeds: Sequence[int], panels: Sequence[str]) -> dict[str, Any]:

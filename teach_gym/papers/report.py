@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from teach_gym.errors import DamagedDataError
+from teach_gym.errors import DamagedDataError, quoted
 from teach_gym.files import write_text, writing
 from teach_gym.papers import BLACK_BOX, EXPERIMENTS, experiment
 from teach_gym.papers.claims import EVERYWHERE, HOLDS, LEAST_SEEDS, RESOLUTION, WITHIN, Verdict
@@ -83,7 +83,7 @@ def read_folder(folder: Path) -> tuple[Content, list[Content]]:
     except (ValueError, TypeError):
         complete = False
     if not complete:
-        raise DamagedDataError(f"{str(folder)!r} holds no results of teach-gym reproduce; run it again")
+        raise DamagedDataError(f"{quoted(folder)} holds no results of teach-gym reproduce; run it again")
     return settings, claims
 
 
@@ -143,7 +143,7 @@ def _maps(results: Path, names: Sequence[str]) -> dict[str, tuple[Path, list[Con
         except (ValueError, TypeError):
             complete = False
         if not complete:
-            raise DamagedDataError(f"{str(folder)!r} holds no results of teach-gym reproduce --map; run it again")
+            raise DamagedDataError(f"{quoted(folder)} holds no results of teach-gym reproduce --map; run it again")
         found[name] = folder, summaries
     return found
 
@@ -214,7 +214,7 @@ def write_report(
     asked = list(names)
     folders = [results / name for name in asked if (results / name / "claims.json").is_file()]
     if not folders:
-        raise FileNotFoundError(f"no results in {str(results)!r}; `teach-gym reproduce all` writes some")
+        raise FileNotFoundError(f"no results in {quoted(results)}; `teach-gym reproduce all` writes some")
     contents = [(folder, *read_folder(folder)) for folder in folders]
     images = page.with_suffix("").name
     maps = _maps(results, [settings["experiment"] for _, settings, _ in contents])

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from teach_gym.errors import DamagedDataError, closest, shown
+from teach_gym.errors import DamagedDataError, closest, quoted, shown
 
 FOLDER = Path(__file__).parent
 SUFFIX = ".safetensors"
@@ -64,7 +64,7 @@ def find(name: str | Path) -> Path:
     card = index().get(str(name))
     if card is None:
         raise FileNotFoundError(
-            f"no teacher at {str(name)!r}; pretrained ones: {', '.join(index()) or 'none'}{closest(name, index())}"
+            f"no teacher at {quoted(name)}; pretrained ones: {', '.join(index()) or 'none'}{closest(name, index())}"
         )
     path = place(str(name))
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != card["sha256"]:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from teach_gym.errors import DamagedDataError, number, shown
+from teach_gym.errors import DamagedDataError, number, quoted, shown
 from teach_gym.files import append, writing
 
 
@@ -86,7 +86,7 @@ def _table(path: Path) -> list[list[str]]:
             raise ValueError(f"its first line is {shown(','.join(found[0]))}")
     except (ValueError, csv.Error) as error:
         raise DamagedDataError(
-            f"{str(path)!r} is not a table of scalars by step ({error}); remove it: the training resumes without "
+            f"{quoted(path)} is not a table of scalars by step ({error}); remove it: the training resumes without "
             "the rows so far"
         ) from error
     return found

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from teach_gym.core.state import Example, Task, TeachState, Transition
-from teach_gym.errors import lookup_name, number, positive, shown
+from teach_gym.errors import lookup_name, number, positive, quoted, shown
 from teach_gym.files import writing
 from teach_gym.render.canvas import RULE, Canvas, short
 from teach_gym.render.film import SIZE, Film, curve_title, curve_value
@@ -163,7 +163,7 @@ def check_animation(path: str | Path) -> None:
     kind = Path(path).suffix
     if kind.lower() not in _KINDS:
         allowed = f"{', '.join(_KINDS[:-1])} or {_KINDS[-1]}"
-        raise ValueError(f"cannot write {str(path)!r}: the suffix must be {allowed}, got {shown(kind)}")
+        raise ValueError(f"cannot write {quoted(path)}: the suffix must be {allowed}, got {shown(kind)}")
     if kind.lower() == ".mp4":
         _encoder()
 

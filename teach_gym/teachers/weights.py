@@ -17,7 +17,7 @@ import numpy as np
 
 from teach_gym.core.observe import OBSERVATIONS
 from teach_gym.core.spec import TaskSpec
-from teach_gym.errors import DamagedDataError, lookup_name, shown
+from teach_gym.errors import DamagedDataError, lookup_name, quoted, shown
 from teach_gym.files import writing
 from teach_gym.versions import version_of, versions
 
@@ -149,7 +149,7 @@ def _opened(path: str | Path, framework: str) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no teacher at {str(path)!r}")
+        raise FileNotFoundError(f"no teacher at {quoted(path)}")
     try:
         with safe_open(str(path), framework=framework) as file:
             yield file

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from teach_gym.errors import shown
+from teach_gym.errors import quoted, shown
 from teach_gym.training.args import ALGORITHMS, TrainArgs
 
 OWN = ("task", "seed", "out", "resume", "progress")
@@ -99,7 +99,7 @@ def load_script(path: Path) -> ModuleType:
         TypeError: it has no ``Args`` dataclass with the fields that a sweep sets, or no function ``train``.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"training script {str(path)!r} not found")
+        raise FileNotFoundError(f"training script {quoted(path)} not found")
     spec = importlib.util.spec_from_file_location(f"training_script_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -107,5 +107,5 @@ def load_script(path: Path) -> ModuleType:
     spec.loader.exec_module(module)
     known = {part.name for part in dataclasses.fields(module.Args)} if hasattr(module, "Args") else set()
     if not set(OWN) <= known or not callable(getattr(module, "train", None)):
-        raise TypeError(f"{str(path)!r} must define train(Args) and a dataclass Args with the fields {', '.join(OWN)}")
+        raise TypeError(f"{quoted(path)} must define train(Args) and a dataclass Args with the fields {', '.join(OWN)}")
     return module
