@@ -35,7 +35,7 @@ def installed() -> bool:
     return True
 
 
-def compiled(source: str, dtype: str) -> Callable[..., None]:
+def compiled(source: str, dtype: str) -> Callable[..., Any]:
     """The function ``step`` of a source as machine code, which is generated at its first call or taken from the disk.
 
     Numba keys the machine code on disk by the processor and by the source file's time and size. The file is named by a
@@ -58,13 +58,13 @@ def compiled(source: str, dtype: str) -> Callable[..., None]:
 
 
 @functools.lru_cache(maxsize=32)
-def _compiled(source: str, dtype: str, digest: str) -> Callable[..., None]:
+def _compiled(source: str, dtype: str, digest: str) -> Callable[..., Any]:
     import numba
 
     file = _kept(source, digest)
     scope = dict(_functions(dtype))
     exec(compile(source, str(file or "<teaching step>"), "exec"), scope)
-    found: Callable[..., None] = numba.njit(**_OPTIONS, cache=file is not None)(scope["step"])
+    found: Callable[..., Any] = numba.njit(**_OPTIONS, cache=file is not None)(scope["step"])
     return found
 
 
@@ -115,7 +115,10 @@ def _functions(dtype: str) -> dict[str, Any]:
         "tanh": bound(elementary.tanh if double else elementary.tanh32, exp),
         "log": log,
         "log1p": bound(elementary.log1p if double else elementary.log1p32, log),
+        "inf": math.inf,
+        "nan": math.nan,
         "np": np,
+        "large": np.float64(1e76) if double else np.float32(3e38),  # sums of squares of float32's numbers are less
         "sqrt": math.sqrt,
         "power": math.pow,
         "real": np.float64 if double else np.float32,

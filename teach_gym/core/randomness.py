@@ -126,7 +126,7 @@ class Streams:
 
     def _shaped(self, flat: npt.NDArray[N], shape: tuple[int, ...]) -> npt.NDArray[N]:
         """(B, n) with the batch axis fastest -> (B, *shape) with the same layout."""
-        return np.moveaxis(flat.T.reshape(*shape, len(self)), -1, 0)
+        return flat.T.reshape(*shape, len(self)).transpose(len(shape), *range(len(shape)))
 
 
 def _mixed(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -168,13 +168,12 @@ class AutoresetVectorEnv(VectorEnv[Floats, Any, Any]):
             rewards = np.zeros(self.num_envs, dtype=self._reward_type)
             terminated = np.zeros(self.num_envs, dtype=np.bool_)
         else:
-            with np.errstate(over="ignore", invalid="ignore"):  # learners that diverge
-                rewards, terminated = self._advance(actions)
+            rewards, terminated = self._advance(actions)
         if n_starting:  # mode next_step: this step only starts their episodes
             self._begin(starting)
             rewards[starting], terminated[starting] = 0.0, False
         truncated = self._truncated()
-        self._over = terminated | truncated
+        self._over = terminated.copy() if self.max_episode_steps is None else terminated | truncated
         info: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and np.count_nonzero(self._over):
             self._finish(info)

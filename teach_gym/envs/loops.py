@@ -61,7 +61,8 @@ def write(task: Task, step: Record) -> Loop:
     of the continuous flavour; the tiles, the scratch (both flat) and room for ``LANES`` indices; the schedule
     (H M m, B); the task's table of rows (d + K, N), the candidates' values (V, A) and the target (P,); the numbers of
     steps taken (a multiple of ``LANES``,) int32; and the arrays for its results: observation (O, B), reward (B,),
-    terminated (B,), distance (B,), y (m, K, B) and x (m, d, B). It changes tiles, numbers of steps and results.
+    terminated (B,), distance (B,), y (m, K, B) and x (m, d, B). It changes tiles, numbers of steps and results, and
+    returns the number of runs whose observation may have an entry that is no finite float32.
     """
     return _Writer(task, step).loop()
 
@@ -100,7 +101,7 @@ class _Writer:
             "    actions, tiles, scratch, index, schedule, table, candidates, target, t,",
             "    observation, reward, terminated, distance, y, x",
             "):",
-            "    runs = reward.shape[0]",
+            "    runs, flaws = reward.shape[0], 0",
             *(f"    {s.name} = target[{i}]" for i, s in enumerate(self._entries(self.step.inputs["target"]))),
             f"    for tile_number in range((runs + {LANES - 1}) // {LANES}):",
             f"        first = tile_number * {LANES}",
@@ -114,6 +115,7 @@ class _Writer:
             *_indented(3, arithmetic),
             *_indented(2, results),
             *_indented(2, self._onwards()),
+            "    return flaws",
             "",
         ]
         shapes = {name: self.step.inputs[name].shape[1:] for name in self.rows} | {
@@ -190,10 +192,15 @@ class _Writer:
                     stored.append((places[entry.name], entry))
                 found.append(places[entry.name] if isinstance(entry, Symbol) else entry)
             results += self._copied(name, found)
+        flaws = _Place("scratch", self.sizes["scratch"])
+        self.sizes["scratch"] += 1
+        results += ["for j in range(n):", f"    flaws += {_cell(flaws)} != 0"]
         needed = self.loaded | {e.name for _, e in stored if isinstance(e, Symbol)}
         loads = [f"{name} = {_cell(place)}" for name, place in self.places.items() if name in needed]
         lines = [f"{s.name} = {s.template.format(*map(_text, s.operands))}" for s in self.operations.values()]
-        return [*loads, *lines, *(f"{_cell(place)} = {_text(entry)}" for place, entry in stored)], results
+        lines += [f"{_cell(place)} = {_text(entry)}" for place, entry in stored]
+        sums, total = squares(self.task, self.step)
+        return [*loads, *lines, *sums, f"{_cell(flaws)} = not {total} <= large"], results
 
     def _copied(self, name: str, entries: list[Any]) -> list[str]:
         """Loops that copy the entries of a result from their places; consecutive ones share a loop."""
@@ -230,6 +237,26 @@ class _Writer:
                     f"    tile[{row * LANES} + j] = scratch[{source * LANES} + j]",
                 ]
         return text
+
+
+def squares(task: Task, step: Record) -> tuple[list[str], str]:
+    """Lines that sum the squares of an observation's entries, but for data, which are small; and the sum's name.
+
+    It is at most ``large`` if all entries are finite numbers of float32.
+    """
+    small = ("next_x", "next_y", "next_soft") if np.abs(task.rows).max() < 1e30 else ()
+    data = {s.name for n in small if step.inputs[n] is not None for s in np.ravel(step.inputs[n]).tolist()}
+    entries = [e.name for e in np.ravel(step.outputs["observation"]).tolist() if isinstance(e, Symbol)]
+    sums = [f"{name} * {name}" for name in dict.fromkeys(entries) if name not in data] or ["real(0)", "real(0)"]
+    text, turn = [], 0
+    while turn == 0 or len(sums) > 1:  # a tree, whose sums do not wait for each other
+        pairs = [sums[i : i + 2] for i in range(0, len(sums), 2)]
+        sums = []
+        for pair in pairs:
+            text.append(f"square{turn} = {' + '.join(pair)}")
+            sums.append(f"square{turn}")
+            turn += 1
+    return text, sums[0]
 
 
 def _cell(place: _Place) -> str:

@@ -263,7 +263,8 @@ class NeuralMixupVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
         return coefficients(self.task, actions, self.num_envs)
 
     def _advance(self, actions: Array) -> tuple[Array, Bools]:
-        earned = self.trainings.teach(actions)
+        with np.errstate(over="ignore", invalid="ignore"):  # learners that diverge
+            earned = self.trainings.teach(actions)
         for i, reel in self._reels.items():
             _filmed(reel, self.trainings, i, float(actions[i]))
         return earned

@@ -137,7 +137,8 @@ class ArrayRuns:
 
     def step(self, actions: Array) -> tuple[Array, Bools]:
         """Step every run."""
-        self._state, reward, terminated, self.example = step(self.task, self.state, actions)
+        with np.errstate(over="ignore", invalid="ignore"):  # learners that diverge
+            self._state, reward, terminated, self.example = step(self.task, self.state, actions)
         return reward, terminated
 
     def observe(self) -> Floats:

@@ -9,11 +9,12 @@ import numpy.typing as npt
 
 from teach_gym.compiled import compiler
 from teach_gym.core.backend import Array
-from teach_gym.core.layout import Block, observe
+from teach_gym.core.layout import Block, bounded, observe
 from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import decode, reset
 from teach_gym.envs.loops import CARRIED, LANES, Loop
+from teach_gym.envs.recycled import Recycled
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -41,16 +42,17 @@ class CompiledRuns:
         self._table = np.ascontiguousarray(task.rows.T)
         self._candidates = np.ascontiguousarray(task.medium.candidates.reshape(task.n_actions, -1).T)
         self._target = np.ascontiguousarray(task.target)
-        self._shapes: list[tuple[Any, tuple[int, ...]]] = [
+        results: list[tuple[Any, tuple[int, ...]]] = [
             (np.float32, (*loop.shapes["observation"], n)),
             (dtype, (n,)),
             (np.bool_, (n,)),
             (dtype, (n,)),
         ]
-        self._shapes += [(dtype, (*loop.shapes[name], n)) for name in ("example_y", "example_x")]
+        results += [(dtype, (*loop.shapes[name], n)) for name in ("example_y", "example_x")]
+        self._results = Recycled(results)
         offered = task.spec.budget * task.medium.n_sources * task.spec.batch_size
         self._schedule, self._key = np.empty((offered, n), dtype=np.int32), np.empty(n, dtype=np.int64)
-        self._observation, _, _, self._distance, self._y, self._x = self._results()
+        self._observation, _, _, self._distance, self._y, self._x = self._results.take()
         self._given = self._shared = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,7 +93,7 @@ class CompiledRuns:
     @property
     def example(self) -> Example:
         """The teaching examples shown last."""
-        return Example(_batch_first(self._x), _batch_first(self._y))
+        return Example(self._x.transpose(2, 0, 1), self._y.transpose(2, 0, 1))
 
     def start(self, rows: Ints, keys: Keys) -> None:
         """Start episodes; what callers hold is copied first."""
@@ -100,7 +102,7 @@ class CompiledRuns:
             self._schedule = np.empty_like(self._schedule) if everyone else self._schedule.copy()
             self._key = self._key.copy()
         if everyone:
-            self._observation, _, _, self._distance, self._y, self._x = self._results()
+            self._observation, _, _, self._distance, self._y, self._x = self._results.take()
         elif self._given:
             held = (self._observation, self._distance, self._y, self._x)
             self._observation, self._distance, self._y, self._x = (a.copy() for a in held)
@@ -113,11 +115,11 @@ class CompiledRuns:
     def _start(self, rows: Ints, keys: Keys) -> None:
         fresh = reset(self.task, Streams(keys))
         at: Any = slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 else rows
-        self._schedule[:, at] = np.moveaxis(fresh.schedule, 0, -1).reshape(-1, len(rows))
+        self._schedule[:, at] = _batch_last(fresh.schedule)
         assert fresh.key is not None
         self._key[at] = fresh.key
         for name, places in self._loop.rows.items():
-            self._put(places, rows, np.moveaxis(getattr(fresh, name), 0, -1).reshape(-1, len(rows)))
+            self._put(places, rows, _batch_last(getattr(fresh, name)))
         self._observation[:, at] = observe(self.task, fresh, self.blocks).T
         self._distance[at] = fresh.distance
 
@@ -130,20 +132,17 @@ class CompiledRuns:
             rows, values = rows[whole * LANES :], values[:, whole * LANES :]
         tiles[:, rows // LANES, rows % LANES] = values
 
-    def _results(self) -> list[Array]:
-        return [np.empty(shape, dtype) for dtype, shape in self._shapes]
-
     def step(self, actions: Array) -> tuple[Array, Bools]:
         """Step every run."""
         given: Array
         if self.task.spec.continuous:
-            values = np.moveaxis(decode(self.task, actions), 0, -1).reshape(-1, self.n)
-            given = np.ascontiguousarray(values, dtype=self._dtype)
+            with np.errstate(over="ignore", invalid="ignore"):  # actions far outside the constraint set
+                given = np.ascontiguousarray(_batch_last(decode(self.task, actions)), dtype=self._dtype)
         else:
             given = np.ascontiguousarray(actions, dtype=np.int64)
-        results = self._results()
+        results = self._results.take()
         self._observation, reward, terminated, self._distance, self._y, self._x = results
-        self._function(
+        flaws = self._function(
             given,
             self._tiles.reshape(-1),
             self._scratch,
@@ -155,6 +154,8 @@ class CompiledRuns:
             self._t,
             *results,
         )
+        if flaws:
+            bounded(self._observation)
         self._given = False
         return reward, terminated
 
@@ -173,3 +174,8 @@ class CompiledRuns:
 def _batch_first(array: Array) -> Array:
     """A view with the last axis first: (..., B) -> (B, ...)."""
     return array.transpose(array.ndim - 1, *range(array.ndim - 1))
+
+
+def _batch_last(array: Array) -> Array:
+    """The numbers of each run as a column: (B, ...) -> (n, B)."""
+    return array.transpose(*range(1, array.ndim), 0).reshape(-1, len(array))

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from teach_gym.core.backend import Array
 from teach_gym.core.batch import take
 from teach_gym.core.build import make_task
-from teach_gym.core.layout import bounded, layout
+from teach_gym.core.layout import layout
 from teach_gym.core.state import Task, TeachState
 from teach_gym.envs.autoreset import AutoresetVectorEnv, Bools, Floats, Ints, Keys
 from teach_gym.envs.base import (
@@ -103,11 +103,11 @@ class TeachVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
 
     def _observe(self) -> Floats:
         assert self._runs is not None
-        return _finite(self._runs.observe())
+        return self._runs.observe()
 
     def _last(self, rows: Ints) -> Floats:
         assert self._runs is not None
-        return _finite(self._runs.last(rows))
+        return self._runs.last(rows)
 
     def _info(self) -> dict[str, Array]:
         assert self._runs is not None
@@ -123,12 +123,6 @@ class TeachVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
         assert self._runs is not None and self.render_mode is not None
         state = take(self._runs.state, np.array([i]))
         return render(self.task, state, self._films[i], self.render_mode, self.render_size)
-
-
-def _finite(observations: Floats) -> Floats:
-    """Observations in finite numbers, also those of learners that diverged."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return observations if np.isfinite(observations.sum()) else bounded(observations)
 
 
 def _check_memory(task: Task, num_envs: int) -> None:

@@ -152,6 +152,33 @@ def test_what_was_returned_never_changes() -> None:
 
 
 @pytest.mark.usefixtures("no_numba")
+def test_arrays_that_nobody_holds_are_used_again() -> None:
+    env, _ = pair(**staggered())
+    env.reset(seed=0)
+    actions = np.zeros(WIDTH, dtype=int)
+    held = env.step(actions)[0]
+    used = {env.step(actions)[0].base.ctypes.data for _ in range(8)}  # type: ignore[union-attr]
+    assert len(used) == 2 and held.base.ctypes.data not in used  # type: ignore[union-attr]
+    part = held[:1, 1:]
+    address = held.base.ctypes.data  # type: ignore[union-attr]
+    del held
+    assert address not in {env.step(actions)[0].base.ctypes.data for _ in range(4)}  # type: ignore[union-attr]
+    assert part.shape == (1, env.single_observation_space.shape[0] - 1)  # type: ignore[index]
+
+
+@pytest.mark.usefixtures("no_numba")
+def test_observations_of_diverging_learners_are_finite() -> None:
+    mine, theirs = pair(**variant("momentum", learning_rate=1e12, budget=30))
+    for env in (mine, theirs):
+        env.reset(seed=0)
+    with np.errstate(all="ignore"):
+        for i in range(20):
+            found = [env.step(np.full(WIDTH, i % mine.task.n_actions)) for env in (mine, theirs)]
+            assert np.isfinite(found[0][0]).all() and np.isfinite(found[1][0]).all()
+            np.testing.assert_array_equal(found[0][2], found[1][2])
+
+
+@pytest.mark.usefixtures("no_numba")
 def test_runs_do_not_depend_on_their_number() -> None:
     few, many = (TeachVectorEnv(num_envs=n, compiled=True, **staggered()) for n in (2, 150))
     few.reset(seed=1)
