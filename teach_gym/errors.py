@@ -72,6 +72,19 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: 3 * most // 4]}... ({len(text):,} characters)"
 
 
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What differs between two nested tables, of the one and of the other, for messages; None stands for no entry."""
+    ours: dict[str, Any] = {}
+    theirs: dict[str, Any] = {}
+    for name in sorted({*one, *other}):
+        left, right = one.get(name), other.get(name)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            left, right = differing(left, right)
+        if left != right:
+            ours[name], theirs[name] = left, right
+    return ours, theirs
+
+
 def lookup_name(kind: str, name: Any, table: Mapping[str, T]) -> T:
     """Return ``table[name]``.
 

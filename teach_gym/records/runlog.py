@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from teach_gym.core.spec import TaskSpec
-from teach_gym.errors import DamagedDataError, lookup_name, number, shown
+from teach_gym.errors import DamagedDataError, differing, lookup_name, number, shown
 from teach_gym.files import remove_leftovers, write_text, writing
 from teach_gym.records.progress import Progress
 from teach_gym.versions import version_of, versions
@@ -249,8 +249,7 @@ def _agree(path: Path, found: dict[str, Any], spec: TaskSpec | None, config: dic
             raise DamagedDataError(f"{path} is damaged: its {kind} is no JSON object")
         if ours is None or theirs == ours:
             continue
-        names = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
-        there, here = ({name: side.get(name) for name in names} for side in (theirs, ours))
+        there, here = differing(theirs, ours)
         raise ValueError(f"{path} is of another {kind}: there {shown(there)}, here {shown(here)}")
 
 

@@ -26,8 +26,8 @@ def open_log(folder: Path, **options: Any) -> RunLog:
     return RunLog(folder, options.pop("config", CONFIG), spec=options.pop("spec", SPEC), **options)
 
 
-def with_checkpoints(folder: Path, *steps: int) -> None:
-    with open_log(folder) as log:
+def with_checkpoints(folder: Path, *steps: int, **options: Any) -> None:
+    with open_log(folder, **options) as log:
         for step in range(1, max(steps) + 1):
             log.log(step, value=step / 3)
             if step in steps:
@@ -172,6 +172,12 @@ def test_another_task_or_config_is_refused_naming_both(tmp_path: Path) -> None:
         open_log(tmp_path, config={**CONFIG, "lr": 0.2}, resume=True)
     with pytest.raises(ValueError, match="another task"):
         restore(tmp_path, spec=TaskSpec(budget=6))
+    long = {**CONFIG, "hyper": {f"option {i}": 0.5 for i in range(100)}}
+    with_checkpoints(tmp_path / "long", 1, config=long)
+    with pytest.raises(
+        ValueError, match=r"there \{'hyper': \{'option 7': 0.5\}\}, here \{'hyper': \{'option 7': 2\}\}$"
+    ):
+        open_log(tmp_path / "long", config={**long, "hyper": {**long["hyper"], "option 7": 2}}, resume=True)
 
 
 @pytest.mark.parametrize("kind", ["task", "config"])
