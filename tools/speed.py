@@ -22,14 +22,14 @@ import gymnasium as gym
 import numpy as np
 
 import teach_gym
-from teach_gym.compiled import compiler
+from teach_gym.compiled import compiler, native
 from teach_gym.core.build import make_task
 from teach_gym.core.layout import layout
 from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import reset
-from teach_gym.envs.fuse import LIMIT, trace
-from teach_gym.envs.stepper import ArrayStepper, ProgramStepper, Stepper
+from teach_gym.envs.fuse import LIMIT, record, trace
+from teach_gym.envs.stepper import NATIVE_LIMIT, ArrayStepper, MachineStepper, ProgramStepper, Stepper
 from teach_gym.errors import DataNotFoundError, positive
 from teach_gym.files import check_target, write_text
 from teach_gym.registration import TASKS, env_id, task_kwargs
@@ -40,8 +40,8 @@ VECTOR_TASKS = ("LabelMoons", "LabelMNIST")
 SINGLE_TASKS = ("LabelMoons", "LabelMomentum", "PerturbMoons", "LabelMNIST", "LabelDigits", "SelectDigits")
 
 
-COMPILED, ARRAYS = "compiled", "by arrays"
-"""The two ways to step a single run."""
+MACHINE, PROGRAM, ARRAYS = "machine code", "program", "arrays"
+"""The ways to step a single run."""
 _TRACED = 20_000
 """Maximum number of operations of a step that is compiled for the comparison of both ways."""
 
@@ -89,12 +89,12 @@ def race(contestants: Sequence[Callable[[], Any]], calls: int, rounds: int) -> l
     for call in contestants:
         call()
     for _ in range(rounds):
-        for call, record in zip(contestants, times, strict=True):
+        for call, kept in zip(contestants, times, strict=True):
             start = clock()
             for _ in range(calls):
                 call()
-            record.append((clock() - start) / calls * 1e6)
-    return [statistics.median(record) for record in times]
+            kept.append((clock() - start) / calls * 1e6)
+    return [statistics.median(kept) for kept in times]
 
 
 def _vector_stepper(env: gym.vector.VectorEnv[Any, Any, Any]) -> Callable[[], Any]:
@@ -166,32 +166,41 @@ def single_figures(rounds: int) -> list[Figure]:
 
 
 def way_figures(rounds: int, names: Sequence[str] = tuple(TASKS), calls: int = 200) -> list[Figure]:
-    """Single steps by the compiled program and by array calls, taking turns, for every task that can be compiled."""
+    """Single steps in all ways, taking turns, for every task whose step can be recorded."""
     figures = []
     for name in available(names):
         task = make_task(**task_kwargs(name))
         blocks = layout(task)
-        program = trace(task, blocks, _TRACED)
-        if program is None:
+        program, recorded = trace(task, blocks, _TRACED), record(task, blocks, _TRACED)
+        if program is None or recorded is None:
             continue
-        steppers = (ProgramStepper(task, blocks, program), ArrayStepper(task, blocks))
-        compiled, arrays = race([_run_stepper(task, stepper) for stepper in steppers], calls, rounds)
-        taken = COMPILED if program.operations <= LIMIT else ARRAYS
-        what, rate = f"{name}: {program.operations:,} operations, {taken}", f"{arrays:.1f} us by arrays"
-        figures.append(Figure("single run: compiled step against array calls", what, compiled, rate, arrays / compiled))
+        ways: dict[str, Stepper] = {
+            PROGRAM: ProgramStepper(task, blocks, program),
+            ARRAYS: ArrayStepper(task, blocks),
+        }
+        if native.installed():
+            ways[MACHINE] = MachineStepper(task, recorded)
+        micros = dict(zip(ways, race([_run_stepper(task, way) for way in ways.values()], calls, rounds), strict=True))
+        taken = PROGRAM if program.operations <= LIMIT else ARRAYS
+        if MACHINE in ways and program.operations <= NATIVE_LIMIT:
+            taken = MACHINE
+        what = f"{name}: {program.operations:,} operations, {taken}"
+        rate = ", ".join(f"{way} {micro:.1f} us" for way, micro in micros.items() if way != taken)
+        group = "single run: the way that is taken against array calls"
+        figures.append(Figure(group, what, micros[taken], rate, micros[ARRAYS] / micros[taken]))
     return figures
 
 
 def _run_stepper(task: Task, stepper: Stepper) -> Callable[[], Any]:
     """A call that takes one step with the next of a list of random actions and starts a new episode after the last."""
-    stepper.start(Streams.from_seeds([0]))
+    first = reset(task, Streams.from_seeds([0]))
+    stepper.start(first)
     actions = [int(a) for a in np.random.default_rng(0).integers(0, task.n_actions, 256)]
     turn = itertools.count()
 
     def step() -> None:
-        i = next(turn)
-        if stepper.step(actions[i & 255])[2]:
-            stepper.start(Streams.from_seeds([i]))
+        if stepper.step(actions[next(turn) & 255])[2]:
+            stepper.start(first)
 
     return step
 
@@ -248,9 +257,10 @@ def to_markdown(figures: Sequence[Figure]) -> str:
         + ("with" if compiler.installed() else "without")
         + " it; lines marked `arrays` are those without a loop.",
         "",
-        "A single environment steps by a compiled program or by array calls. The table of both ways says which one is "
-        f"used (compiled up to {LIMIT} operations); its ratio is the time by arrays divided by that of the program. "
-        "Tasks that measure losses on hold-out rows cannot be compiled and are not listed.",
+        "A single environment steps by machine code where numba, and with it LLVM, is installed (up to "
+        f"{NATIVE_LIMIT:,} operations), elsewhere by a Python program of the recorded operations (up to {LIMIT}) or by "
+        "array calls. The table of the ways says which one is taken here; its ratio is the time by arrays divided by "
+        "that of the way taken. Tasks that measure losses on hold-out rows cannot be recorded and are not listed.",
     ]
     for group in dict.fromkeys(f.group for f in figures):
         lines += ["", f"## {group[0].upper()}{group[1:]}", "", "| what | time per call (us) | rate | ratio | wanted |"]

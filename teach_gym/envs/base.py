@@ -15,7 +15,6 @@ from teach_gym.core.backend import Array
 from teach_gym.core.batch import DIVERGED
 from teach_gym.core.build import make_task
 from teach_gym.core.layout import bounds, layout
-from teach_gym.core.randomness import Streams, draw_keys
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.envs.checks import (
     INTEGERS,
@@ -26,6 +25,7 @@ from teach_gym.envs.checks import (
     check_render_mode,
     checked_seed,
 )
+from teach_gym.envs.episodes import Episodes
 from teach_gym.envs.stepper import make_stepper
 from teach_gym.render.film import SIZE, Film, checked_size
 
@@ -133,7 +133,7 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         self.layout = layout(self.task)
         self.action_space = action_space(self.task)
         self.observation_space: gym.Space[Any] = observation_space(self.task)
-        self._stepper = make_stepper(self.task, self.layout)
+        self._stepper, self._episodes = make_stepper(self.task, self.layout), Episodes(self.task, self.layout)
         self._playing = False
         self._n_actions = None if self.task.spec.continuous else self.task.n_actions
         self._film = Film()
@@ -162,11 +162,12 @@ class TeachEnv(gym.Env[npt.NDArray[np.float32], Any]):
         """
         check_options(options)
         super().reset(seed=checked_seed(seed))
-        observation, distance = self._stepper.start(Streams(draw_keys(self.np_random, 1)))
+        first, observation = self._episodes.start(self.np_random, seed is not None)
+        self._stepper.start(first)
         self._playing = True
         if self.render_mode is not None:
             self._film = Film.of(self.task, self.state, name=shown_name(self.spec))
-        return observation, told(self.task, distance, *unshown(self.task, ()))
+        return observation, told(self.task, first.distance[0], *unshown(self.task, ()))
 
     def step(self, action: Any) -> tuple[npt.NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Show the learner the example that the action produces.

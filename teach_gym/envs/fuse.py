@@ -20,7 +20,7 @@ from teach_gym.core.state import Sources, Task, TeachState
 from teach_gym.core.task import compose, conclude, over
 
 LIMIT = 700
-"""Maximum number of operations of a program; longer steps are faster as array calls (see ``tools/speed.py``)."""
+"""Maximum number of operations of a program; longer ones are faster as array calls (see ``tools/speed.py``)."""
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,21 @@
-"""One teaching run, stepped by a compiled program if there is one, otherwise by array calls."""
+"""One teaching run, stepped by machine code or by a compiled program if there is one, otherwise by array calls."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from teach_gym.compiled import native
 from teach_gym.core.backend import Array, gather
 from teach_gym.core.layout import Block, bounded, observe
-from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Task, TeachState
-from teach_gym.core.task import decode, reset, step
-from teach_gym.envs.fuse import Program, trace
+from teach_gym.core.task import decode, step
+from teach_gym.envs.fuse import Program, Record, record, trace
+from teach_gym.envs.machine import Memory
 
 Observation = npt.NDArray[np.float32]
 StepResult = tuple[Observation, float, bool, Any, Array, Array]
@@ -20,6 +23,8 @@ StepResult = tuple[Observation, float, bool, Any, Array, Array]
 
 The distance and the example have the task's dtype."""
 
+NATIVE_LIMIT = 10_000
+"""Maximum number of operations of machine code; one of 8,387 (``LabelDigitsMLP``) is made in a second."""
 _WIDE = 1e38
 """Up to this sum of their sizes, the entries of an observation are taken for numbers that float32 has."""
 
@@ -31,8 +36,8 @@ class Stepper(Protocol):
     def state(self) -> TeachState:
         """The state as a batch of one run."""
 
-    def start(self, rng: Streams) -> tuple[Observation, Any]:
-        """Start an episode; returns the observation and the distance."""
+    def start(self, first: TeachState) -> None:
+        """Start an episode from its first state, a batch of one run."""
 
     def step(self, action: Any) -> StepResult:
         """One step by a valid action."""
@@ -40,6 +45,10 @@ class Stepper(Protocol):
 
 def make_stepper(task: Task, blocks: list[Block]) -> Stepper:
     """The fastest stepper available for a task; ``blocks`` is the layout of its observation."""
+    if native.installed():
+        step = record(task, blocks, NATIVE_LIMIT)
+        if step is not None:
+            return MachineStepper(task, step)
     program = trace(task, blocks)
     return ArrayStepper(task, blocks) if program is None else ProgramStepper(task, blocks, program)
 
@@ -58,10 +67,9 @@ class ArrayStepper:
             raise RuntimeError("call reset() first: no episode was started")
         return self._state
 
-    def start(self, rng: Streams) -> tuple[Observation, Any]:
+    def start(self, first: TeachState) -> None:
         """Start an episode."""
-        self._state = reset(self.task, rng)
-        return observe(self.task, self._state, self.blocks)[0], self._state.distance[0]
+        self._state = first
 
     def step(self, action: Any) -> StepResult:
         """One step by a valid action."""
@@ -72,17 +80,55 @@ class ArrayStepper:
         return observation, float(reward[0]), bool(terminated[0]), after.distance[0], example.x[0], example.y[0]
 
 
-class ProgramStepper:
+class RecordedStepper(ABC):
+    """The base of the steppers that keep the run's numbers themselves and make a state of them when it is asked for."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self._first: TeachState | None = None
+        self._dtype, self._t = np.dtype(task.spec.dtype), 0
+
+    @property
+    def state(self) -> TeachState:
+        """The state as a batch of one run."""
+        if self._first is None:
+            raise RuntimeError("call reset() first: no episode was started")
+        first, task = self._first, self.task
+        rows = gather(task.rows, first.schedule[:, min(self._t, task.spec.budget - 1)])
+        found = {name: getattr(first, name) for name in ("w", "difference", "distance", "velocity")}
+        if self._t:
+            numbers = self._numbers(found)
+            found = {
+                name: None if like is None else np.array(numbers[name], dtype=like.dtype).reshape(like.shape)
+                for name, like in found.items()
+            }
+        return first._replace(
+            t=np.array([self._t]),
+            x=rows[..., : task.d],
+            y=rows[..., task.d : task.d + task.k],
+            soft=None if first.soft is None else rows[..., task.d + task.k :],
+            **found,
+        )
+
+    @abstractmethod
+    def _numbers(self, names: Iterable[str]) -> dict[str, Any]:
+        """What the run's parts are now, for those of the names that the task has."""
+
+    def start(self, first: TeachState) -> None:
+        """Start an episode."""
+        self._first, self._t = first, 0
+
+
+class ProgramStepper(RecordedStepper):
     """Keeps the run as Python floats and steps it by a compiled program.
 
     Pickles hold no code: the program is compiled again when a pickle is loaded.
     """
 
     def __init__(self, task: Task, blocks: list[Block], program: Program) -> None:
-        self.task, self.blocks = task, blocks
+        super().__init__(task)
+        self.blocks = blocks
         self._compiled(program)
-        self._first: TeachState | None = None
-        self._dtype = np.dtype(task.spec.dtype)
         self._values = [_flat(v) for v in task.medium.candidates]
         self._target = _flat(task.target)
 
@@ -99,33 +145,13 @@ class ProgramStepper:
         assert program is not None
         self._compiled(program)
 
-    @property
-    def state(self) -> TeachState:
-        """The state as a batch of one run."""
-        if self._first is None:
-            raise RuntimeError("call reset() first: no episode was started")
-        first, row = self._first, min(self._t, self.task.spec.budget - 1)
+    def _numbers(self, names: Iterable[str]) -> dict[str, Any]:
+        return {name: getattr(self, f"_{name}") for name in names}
 
-        def batch(entries: Any, like: Array | None) -> Any:
-            return None if like is None else np.array(entries, dtype=like.dtype).reshape(like.shape)
-
-        return first._replace(
-            w=batch(self._w, first.w),
-            t=np.array([self._t]),
-            x=batch(self._xs[row], first.x),
-            y=batch(self._ys[row], first.y),
-            soft=batch(self._softs[row], first.soft),
-            difference=batch(self._difference, first.difference),
-            distance=batch([self._distance], first.distance),
-            velocity=batch(self._velocity, first.velocity),
-        )
-
-    def start(self, rng: Streams) -> tuple[Observation, Any]:
+    def start(self, first: TeachState) -> None:
         """Start an episode."""
-        task = self.task
-        first = reset(task, rng)
-        rows = first.schedule[0]
-        self._first, self._t = first, 0
+        super().start(first)
+        task, rows = self.task, first.schedule[0]
         self._xs, self._ys = (gather(table, rows).reshape(len(rows), -1).tolist() for table in (task.x, task.y))
         self._softs: list[Any] = [()] * len(rows)
         if task.soft is not None:
@@ -133,7 +159,6 @@ class ProgramStepper:
         self._w, self._difference = _flat(first.w), _flat(first.difference)
         self._velocity = () if first.velocity is None else _flat(first.velocity)
         self._distance, self._initial_distance = float(first.distance[0]), float(first.initial_distance[0])
-        return observe(task, first, self.blocks)[0], first.distance[0]
 
     def step(self, action: Any) -> StepResult:
         """One step by a valid action."""
@@ -167,6 +192,41 @@ class ProgramStepper:
             np.array(x, dtype=self._dtype).reshape(self._x_shape),
             np.array(y, dtype=self._dtype).reshape(self._y_shape),
         )
+
+
+class MachineStepper(RecordedStepper):
+    """Keeps the run in a block of memory and steps it by machine code, which is made at the first step."""
+
+    def __init__(self, task: Task, step: Record) -> None:
+        super().__init__(task)
+        self._block = Memory(task, step)
+
+    def _numbers(self, names: Iterable[str]) -> dict[str, Any]:
+        return {name: self._block.parts[name] for name in names if name in self._block.parts}
+
+    def start(self, first: TeachState) -> None:
+        """Start an episode."""
+        super().start(first)
+        parts = self._block.parts
+        for name in ("w", "difference", "velocity", "distance", "initial_distance"):
+            if name in parts:
+                parts[name][...] = getattr(first, name)[0]
+        parts["rows"][:] = gather(self.task.rows, first.schedule[0]).reshape(len(parts["rows"]), -1)
+
+    def step(self, action: Any) -> StepResult:
+        """One step by a valid action."""
+        block, t = self._block, self._t
+        if self.task.spec.continuous:
+            block.parts["value"][0] = decode(self.task, action[None]).reshape(-1)
+            action = 0
+        block.take(t, action)
+        self._t = t + 1
+        distance, reward, terminated = block.numbers.tolist()
+        observation: Observation = block.observation.copy()
+        if not observation.dot(observation) < np.inf:
+            bounded(observation)
+        x, y = block.x.astype(self._dtype), block.y.astype(self._dtype)
+        return observation, reward, terminated != 0.0, self._dtype.type(distance), x, y
 
 
 def _observed(entries: tuple[float, ...]) -> Observation:

@@ -6,6 +6,7 @@ import collections
 import contextlib
 import dataclasses
 import math
+import pickle
 import sys
 from typing import Any
 
@@ -14,17 +15,18 @@ import numpy as np
 import pytest
 from conftest import VARIANTS, continuous_variants, names, streams, variant
 
-from teach_gym.compiled import symbols
+from teach_gym.compiled import compiler, native, symbols
 from teach_gym.compiled.symbols import SCOPE, Symbol, Tape, UntraceableError
 from teach_gym.core.backend import namespace
 from teach_gym.core.build import make_task
 from teach_gym.core.layout import layout
 from teach_gym.core.rewards import HOLDOUT_REWARDS, REWARDS
 from teach_gym.core.state import Task, TeachState
+from teach_gym.core.task import reset
 from teach_gym.envs import fuse
 from teach_gym.envs.base import TeachEnv
 from teach_gym.envs.fuse import trace
-from teach_gym.envs.stepper import ArrayStepper, ProgramStepper
+from teach_gym.envs.stepper import ArrayStepper, MachineStepper, ProgramStepper, Stepper
 from teach_gym.registration import task_kwargs
 
 MANY = 20_000
@@ -37,36 +39,91 @@ def program_of(task: Task, limit: int = MANY) -> fuse.Program | None:
     return trace(task, layout(task), limit)
 
 
-def compare(task: Task, steps: int) -> None:
-    """Both ways of stepping give the same numbers, of the same types."""
+def steppers_of(task: Task, most: int = 1_000) -> tuple[Stepper, ...]:
+    """A program, array calls and, for at most so many operations, machine code."""
     program, blocks = program_of(task), layout(task)
     assert program is not None
-    pair = (ProgramStepper(task, blocks, program), ArrayStepper(task, blocks))
-    for mine, theirs in zip(*(s.start(streams(1, seed=3)) for s in pair), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    found: list[Stepper] = [ProgramStepper(task, blocks, program), ArrayStepper(task, blocks)]
+    if native._library() and program.operations <= most:
+        step = fuse.record(task, blocks, MANY)
+        assert step is not None
+        found.append(MachineStepper(task, step))
+    return tuple(found)
+
+
+def compare(task: Task, steps: int, most: int = 1_000) -> None:
+    """All ways of stepping give the same numbers, of the same types; programs and machine code the same bits."""
+    pair = steppers_of(task, most)
+    for stepper in pair:
+        stepper.start(reset(task, streams(1, seed=3)))
     rng, exact = np.random.default_rng(0), task.spec.dtype == "float64"
     for _ in range(steps):
         action: Any = int(rng.integers(task.n_actions))
         if task.spec.continuous:
             action = rng.uniform(task.medium.low, task.medium.high).astype(task.spec.dtype)
         results = [s.step(action) for s in pair]
-        for mine, theirs in zip(*results, strict=True):
+        for mine, theirs in zip(results[0], results[-1] if len(pair) > 2 else results[0], strict=True):
+            assert type(mine) is type(theirs)
+            np.testing.assert_array_equal(mine, theirs)
+        for mine, theirs in zip(*results[:2], strict=True):
             assert type(mine) is type(theirs)
             assert np.asarray(mine).dtype == np.asarray(theirs).dtype and np.shape(mine) == np.shape(theirs)
             np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6 if exact else 1e-4)
         if results[0][2]:
             break
+    for mine, theirs in zip(pair[0].state, pair[-1].state, strict=True):
+        if len(pair) > 2 and mine is not None:
+            np.testing.assert_array_equal(mine, theirs)
+            assert mine.dtype == theirs.dtype and mine.shape == theirs.shape
 
 
 @pytest.mark.parametrize(("which", "continuous"), FLAVOURS, ids=str)
 @pytest.mark.parametrize("observation", ["omniscient", "lookahead", "full"])
 def test_programs_of_every_flavour_are_the_array_step(which: str, continuous: bool, observation: str) -> None:
-    compare(make_task(**variant(which, continuous=continuous, observation=observation)), 8)
+    task = make_task(**variant(which, continuous=continuous, observation=observation))
+    if program_of(task) is None:
+        assert continuous and observation != "omniscient"
+        pytest.skip("the action aimed at depends on which of the costs is the least")
+    compare(task, 8)
 
 
 @pytest.mark.parametrize("name", names(observation=[None], medium=["label", "mixup", "perturb", "select", "mixed"]))
 def test_programs_of_registered_tasks_are_the_array_step(name: str) -> None:
     compare(make_task(**{**task_kwargs(name), "budget": 4}), 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", names(observation=[None], medium=["label", "mixup", "perturb", "select", "mixed"]))
+def test_machine_code_of_registered_tasks_has_the_bits_of_programs(name: str) -> None:
+    compare(make_task(**task_kwargs(name)), 20, MANY)
+
+
+@pytest.mark.parametrize(("which", "continuous"), [("mixup-batch", True), ("momentum", False)])
+def test_machine_code_goes_on_from_pickles(which: str, continuous: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not native._library():
+        pytest.skip("needs LLVM")
+    monkeypatch.setenv(compiler.SETTING, "1")
+    envs = [TeachEnv(**variant(which, continuous=continuous, budget=6))]
+    assert isinstance(envs[0]._stepper, MachineStepper)
+    monkeypatch.setenv(compiler.SETTING, "0")
+    envs.append(TeachEnv(**variant(which, continuous=continuous, budget=6)))
+    assert isinstance(envs[1]._stepper, ProgramStepper)
+    first = [env.reset(seed=4)[0] for env in envs]
+    envs.append(pickle.loads(pickle.dumps(envs[0])))
+    np.testing.assert_array_equal(*first)
+    envs[0].action_space.seed(0)
+    for i in range(14):
+        if i == 3:
+            envs.append(pickle.loads(pickle.dumps(envs[0])))
+        action = envs[0].action_space.sample()
+        results = [env.step(action) for env in envs]
+        for found in results[1:]:
+            for mine, theirs in zip(found[:4], results[0][:4], strict=True):
+                np.testing.assert_array_equal(mine, theirs)
+        if results[0][2]:
+            again = [env.reset()[0] for env in envs]
+            for observation in again:
+                np.testing.assert_array_equal(observation, again[0])
 
 
 @pytest.mark.parametrize("reward", sorted(set(REWARDS) - {*HOLDOUT_REWARDS, "farsighted_progress"}))
@@ -92,16 +149,13 @@ def test_diverging_learners_raise_nothing_and_give_numpys_values(reward: str) ->
 
 def test_termination_by_the_tolerance_is_the_tasks() -> None:
     task = make_task(**variant("label-grid", tolerance=2.0, learning_rate=1.0))
-    program, blocks = program_of(task), layout(task)
-    assert program is not None
     steps = set()
     for seed in range(20):
-        pair = (ProgramStepper(task, blocks, program), ArrayStepper(task, blocks))
         ends = []
-        for stepper in pair:
-            stepper.start(streams(1, seed=seed))
+        for stepper in steppers_of(task):
+            stepper.start(reset(task, streams(1, seed=seed)))
             ends.append([stepper.step(i % task.n_actions)[2] for i in range(task.spec.budget)])
-        assert [end.index(True) for end in ends] == [ends[0].index(True)] * 2
+        assert {end.index(True) for end in ends} == {ends[0].index(True)}
         steps.add(ends[0].index(True))
     assert task.spec.budget - 1 in steps and len(steps) > 2
 
@@ -155,7 +209,11 @@ def test_tracing_stops_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert program_of(large, fuse.LIMIT) is None and len(tapes) == 1, "more parameters than operations allowed"
 
 
-def test_a_compiled_env_is_one_and_a_large_one_is_not() -> None:
+def test_a_compiled_env_is_one_and_a_large_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(compiler.SETTING, "1")
+    kind = MachineStepper if native._library() else ArrayStepper
+    assert isinstance(TeachEnv(**task_kwargs("SelectDigits"))._stepper, kind)
+    monkeypatch.setenv(compiler.SETTING, "0")
     assert isinstance(TeachEnv(**task_kwargs("LabelMoons"))._stepper, ProgramStepper)
     assert isinstance(TeachEnv(**task_kwargs("SelectDigits"))._stepper, ArrayStepper)
 
@@ -232,6 +290,46 @@ def test_traced_functions_have_numpys_values(function: Any) -> None:
     scope = dict(SCOPE)
     exec(source, scope)
     np.testing.assert_allclose(scope["step"](values[0].tolist()), np.ravel(function(values)))
+    if native._library():
+        np.testing.assert_array_equal(machine(tape, traced, out, values), scope["step"](values[0].tolist()))
+
+
+def machine(tape: Tape, traced: Any, out: Any, values: Any) -> Any:
+    """What machine code makes of values."""
+    n, entries = values.size, np.ravel(out).tolist()
+    writer = native.Writer(0, 0, n, 1)
+    for i, symbol in enumerate(np.ravel(traced)):
+        writer.load(symbol.name, i)
+    for symbol in tape.operations.values():
+        writer.record(symbol)
+    for i, entry in enumerate(entries):
+        writer.store(n + i, entry)
+    block = np.concatenate([np.ravel(values), np.zeros(len(entries))])
+    native.compiled(writer.source(), 0)(block.ctypes.data, 0, 0)
+    return block[n:]
+
+
+def test_machine_code_copies_rows_in_single_precision() -> None:
+    if not native._library():
+        pytest.skip("needs LLVM")
+    tape = Tape(10)
+    x = tape.inputs("x", (20,))[0]
+    observed = [*x[3:17], x[0], x[1] * 2.0, *x[5:9]]
+    writer = native.Writer(0, 0, 20, 2)
+    places = {symbol.name: f"then + {i}" for i, symbol in enumerate(x)}
+    for name in writer.single(observed, places):
+        if name in places:
+            writer.load(name, places[name])
+    writer.load(x[1].name, places[x[1].name])
+    for symbol in tape.operations.values():
+        writer.record(symbol)
+    writer.store_single(40, observed, places)
+    block = np.concatenate([np.random.default_rng(0).normal(size=40), np.zeros(10)])
+    for t in (0, 1, 5):  # the last row where there is no next one
+        native.compiled(writer.source(), 2_000)(block.ctypes.data, t, 0)
+        row = block[20:40]
+        found = block[40:].view(np.float32)
+        np.testing.assert_array_equal(found, np.array([*row[3:17], row[0], 2.0 * row[1], *row[5:9]], np.float32))
 
 
 @pytest.mark.parametrize("function", TRACED, ids=lambda f: f.__name__)
