@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection, wait
+from types import FrameType
 from typing import TypeVar
 
 from teach_gym.files import naming
@@ -44,15 +46,27 @@ def _die_with_parent(lifeline: Connection) -> None:
 
 @contextlib.contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Block Ctrl-C; processes started meanwhile never receive it, not even while they import."""
+    """Put off Ctrl-C until the end; processes started meanwhile never receive it, not even while they import.
+
+    Raises:
+        KeyboardInterrupt: at the end, if Ctrl-C was pressed meanwhile.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    late: list[tuple[int, FrameType | None]] = []
+    before, handler = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}), signal.getsignal(signal.SIGINT)
+    held = callable(handler) and threading.current_thread() is threading.main_thread()
+    if held:  # another thread may still receive the signal, which Python then handles in this one
+        signal.signal(signal.SIGINT, lambda number, frame: late.append((number, frame)))
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if held:
+            signal.signal(signal.SIGINT, handler)
+            if late and callable(handler):
+                handler(*late[0])
 
 
 @contextlib.contextmanager
@@ -89,17 +103,25 @@ def in_processes(
         return
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
-    with naming(SHARED):
-        pool = ProcessPoolExecutor(min(workers, len(items)), context, _die_with_parent, (reader,))
+    pool: ProcessPoolExecutor | None = None
+    futures: dict[Future[R], Item] = {}
     try:
         with interrupts_held(), _one_thread_each():
-            futures = {pool.submit(function, item): item for item in items}
+            with naming(SHARED):
+                pool = ProcessPoolExecutor(min(workers, len(items)), context, _die_with_parent, (reader,))
+            futures.update((pool.submit(function, item), item) for item in items)
         for future in as_completed(futures):
             yield futures.pop(future), future.result()
-        pool.shutdown()
+        with interrupts_held():
+            pool.shutdown()
     except BrokenProcessPool as error:
         raise WorkerError("a worker process died (out of memory?); start the same command again to resume") from error
     finally:
-        writer.close()
-        pool.shutdown(wait=True, cancel_futures=True)
-        reader.close()
+        with interrupts_held():
+            writer.close()
+            if pool is not None:
+                pool.shutdown(wait=True, cancel_futures=True)
+            reader.close()
+            futures.clear()
+            pool = None
+            gc.collect()  # the pool's semaphores go now, and not when Ctrl-C may interrupt their removal

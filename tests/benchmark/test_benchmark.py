@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +27,7 @@ import teach_gym.teachers
 from teach_gym.benchmark import summary as summaries
 from teach_gym.benchmark.episode import EVALUATIONS, evaluation_iterations
 from teach_gym.benchmark.execute import execute
-from teach_gym.benchmark.processes import in_processes
+from teach_gym.benchmark.processes import in_processes, interrupts_held
 from teach_gym.benchmark.rows import FORMAT, sealed
 from teach_gym.benchmark.run import RunError, run_suite
 from teach_gym.benchmark.store import Store, read_rows
@@ -303,3 +305,19 @@ def test_killed_and_interrupted_benchmarks_resume(tmp_path: Path, monkeypatch: p
 def test_no_room_for_worker_processes_is_named() -> None:
     with file_limit(0), pytest.raises(OSError, match="File too large: '<shared memory for worker processes>'"):
         list(in_processes(abs, [1, 2], 2))
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="the system cannot hold signals")
+def test_ctrl_c_is_put_off_whichever_thread_receives_it() -> None:
+    over, handler, passed = threading.Event(), signal.getsignal(signal.SIGINT), False
+    other = threading.Thread(target=over.wait)
+    other.start()
+    try:
+        with pytest.raises(KeyboardInterrupt), interrupts_held():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+            passed = True
+    finally:
+        over.set()
+        other.join()
+    assert passed and signal.getsignal(signal.SIGINT) is handler

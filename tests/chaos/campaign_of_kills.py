@@ -111,16 +111,15 @@ class Campaign:
         """Check what a fault leaves: no process, nothing lost, no traceback where the command could still speak."""
         if done.survivors:
             self._problem(job, f"{fault} left processes behind")
-        if "Traceback" in done.error:
+        noise = ["Traceback", *(["resource_tracker"] if fault.kind in ("full", "limit", "interrupt") else [])]
+        if any(text in done.error for text in noise):
             self._problem(job, f"{fault} ends in a traceback: {done.error[-400:]}")
-        if fault.kind in ("full", "limit") and done.code not in (0, 2):
-            self._problem(job, f"{fault} ends with the exit code {done.code}: {done.error[-300:]}")
-        if (
-            done.code == 2
-            and not fault.mute
-            and not any(name in done.error.splitlines()[-1] for name in (f"'{out}", SHARED))
-        ):
-            self._problem(job, f"{fault} names no file: {done.error[-300:]}")
+        if fault.kind in ("full", "limit"):
+            named = fault.mute or any(name in done.error.splitlines()[-1] for name in (f"'{out}", SHARED))
+            if done.code not in (0, 2):
+                self._problem(job, f"{fault} ends with the exit code {done.code}: {done.error[-300:]}")
+            elif done.code and not named:
+                self._problem(job, f"{fault} names no file: {done.error[-300:]}")
         for name, held in before.items():
             if not (out / name).read_bytes().startswith(held):
                 self._problem(job, f"{fault} lost rows of {name}")

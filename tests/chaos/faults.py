@@ -126,9 +126,10 @@ def _strike(kind: str, child: int) -> None:
 
 
 def _children(parent: int) -> list[int]:
-    """Worker processes of a process (Linux)."""
+    """Worker processes of a process (Linux), without the one that looks after shared memory."""
     try:
-        return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+        found = [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+        return [pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     except OSError:
         return []
 
@@ -172,11 +173,12 @@ def _hooked(fault: Fault) -> list[int]:
 
     def hook(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def hooked(*args: Any, **kwargs: Any) -> Any:
-            if name == "write" and not stat.S_ISREG(os.fstat(args[0]).st_mode):  # a pipe is on no disk
+            if name == "write" and args[0] in (1, 2):
                 return call(*args, **kwargs)
             count[0] += 1
-            now = fault.event and count[0] == fault.event
-            if fault.kind == "full" and fault.event and count[0] >= fault.event and name in ("write", "fsync", "mkdir"):
+            now, full = fault.event and count[0] == fault.event, fault.event and count[0] >= fault.event
+            grows = name in ("fsync", "mkdir") or (name == "write" and stat.S_ISREG(os.fstat(args[0]).st_mode))
+            if fault.kind == "full" and full and grows:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *([args[0]] if name == "mkdir" else []))
             if now and not fault.after:
                 _strike_here(fault.kind)
