@@ -115,7 +115,8 @@ class Campaign:
         if any(text in done.error for text in noise):
             self._problem(job, f"{fault} ends in a traceback: {done.error[-400:]}")
         if fault.kind in ("full", "limit"):
-            named = fault.mute or any(name in done.error.splitlines()[-1] for name in (f"'{out}", SHARED))
+            last = (done.error.splitlines() or [""])[-1]
+            named = fault.mute or f"'{out}" in last or SHARED in last
             if done.code not in (0, 2):
                 self._problem(job, f"{fault} ends with the exit code {done.code}: {done.error[-300:]}")
             elif done.code and not named:
