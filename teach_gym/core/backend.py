@@ -109,7 +109,7 @@ def matmul(x: A, weights: A) -> A:
     if x.ndim == 2 and weights.ndim == 3:
         xp = namespace(x)
         b, d, k = weights.shape
-        if type(x) is np.ndarray and weights.strides[0] <= weights.strides[-1]:  # batch axis fastest: it stays so
+        if k > 1 and type(x) is np.ndarray and weights.strides[0] <= weights.strides[-1]:  # stays so
             return (x @ weights.transpose(1, 2, 0).reshape(d, k * b)).reshape(len(x), k, b).transpose(2, 0, 1)
         columns = xp.permute_dims(weights, (0, 2, 1)).reshape((b * k, d))
         return xp.permute_dims((columns @ x.T).reshape((b, k, len(x))), (0, 2, 1))

@@ -13,6 +13,7 @@ from teach_gym.core.task import learn
 from teach_gym.errors import within
 from teach_gym.teachers.base import Teacher, better_of, check_settled
 from teach_gym.teachers.oracles.labels import check_constraint, greedy_labels, make_constraint
+from teach_gym.teachers.oracles.scores import all_scores
 
 
 def selection_scores(task: Task, state: TeachState, direction: Array, step: Array, y: Array) -> Array:
@@ -36,13 +37,7 @@ def selection_scores(task: Task, state: TeachState, direction: Array, step: Arra
         return dot(residual, pull) - (2.0 / step)[:, None] * dot(parts.alignment, residual)
     n = len(state.w)  # a linear learner's alignment is the logits of the direction: one product for both
     both = learner.logits(np.concatenate([state.w, (2.0 / step)[:, None] * direction]), task.x)
-    residual = learner.output.residual(both[:n], y)
-    pull = task.squared_norms[:, None] * residual
-    pull -= both[n:]
-    if task.k == 1:
-        pull *= residual
-        return pull[..., 0]
-    return dot(pull, residual)
+    return all_scores(learner.output, both[:n], both[n:], task.squared_norms, y)
 
 
 def select_rows(task: Task, state: TeachState, y: Array) -> Array:
