@@ -2,7 +2,8 @@
 
 A command runs in a fork of this process, which has loaded everything already, in a session of its own. A fault strikes
 at the n-th event: a call that changes files, before or after it is carried out. So every window between two changes
-of the disk can be hit, however fast or busy the machine is. Others strike after a number of seconds.
+of the disk can be hit, however fast or busy the machine is. Others strike after a number of seconds. For Ctrl-C, what a
+process tells its workers through a pipe is an event, too.
 """
 
 from __future__ import annotations
@@ -173,12 +174,12 @@ def _hooked(fault: Fault) -> list[int]:
 
     def hook(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def hooked(*args: Any, **kwargs: Any) -> Any:
-            if name == "write" and args[0] in (1, 2):
+            on_disk = name != "write" or stat.S_ISREG(os.fstat(args[0]).st_mode)
+            if not on_disk and (fault.kind != "interrupt" or args[0] in (1, 2)):
                 return call(*args, **kwargs)
             count[0] += 1
-            now, full = fault.event and count[0] == fault.event, fault.event and count[0] >= fault.event
-            grows = name in ("fsync", "mkdir") or (name == "write" and stat.S_ISREG(os.fstat(args[0]).st_mode))
-            if fault.kind == "full" and full and grows:
+            now = fault.event and count[0] == fault.event
+            if fault.kind == "full" and fault.event and count[0] >= fault.event and name in ("write", "fsync", "mkdir"):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *([args[0]] if name == "mkdir" else []))
             if now and not fault.after:
                 _strike_here(fault.kind)
