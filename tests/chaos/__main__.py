@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="*", default=[], help="names of jobs")
     parser.add_argument("--no-twice", action="store_true", help="leave out two processes in one folder")
     args = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # which leaves nothing behind
     jobs = [job for job in JOBS if not args.only or job.name in args.only]
     print(f"{args.kills} kills of {', '.join(job.name for job in jobs)} with seed {args.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="teach-gym-chaos-") as folder:

@@ -83,17 +83,19 @@ def run(words: list[str], fault: Fault, counter: Path) -> Outcome:
     said: list[bytes] = []
     listener = threading.Thread(target=_listen, args=(reader, said))
     listener.start()
-    if fault.kind in ("worker", "interrupt", "group", "kill") and fault.seconds:
-        time.sleep(fault.seconds)
-        _strike(fault.kind, child)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    end = time.monotonic() + PATIENCE
-    while _alive(child) and time.monotonic() < end:
-        time.sleep(0.02)
-    survivors = _alive(child)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
-    listener.join()
+    try:
+        if fault.kind in ("worker", "interrupt", "group", "kill") and fault.seconds:
+            time.sleep(fault.seconds)
+            _strike(fault.kind, child)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        end = time.monotonic() + PATIENCE
+        while _alive(child) and time.monotonic() < end:
+            time.sleep(0.02)
+        survivors = _alive(child)
+    finally:  # also if the campaign itself is stopped
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        listener.join()
     events = int(counter.read_text()) if counter.exists() else 0
     return Outcome(code, events, b"".join(said).decode(errors="replace"), survivors)
 
@@ -145,6 +147,7 @@ def _live(words: list[str], fault: Fault, out: int, counter: Path) -> None:
         os.close(out)
         sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         events = _hooked(fault)
         if fault.clock:
             _set_back()
