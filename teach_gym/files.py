@@ -24,6 +24,16 @@ TEMPORARY = ".tmp"
 """The suffix of files that are being written; they begin with a dot."""
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether a path leads to a regular file; one too long for the system leads to none."""
+    try:
+        return Path(path).is_file()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
+
+
 def make_folder(path: str | Path) -> Path:
     """Create a folder and its parents if they do not exist.
 

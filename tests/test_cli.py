@@ -120,7 +120,7 @@ def test_render(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["render", "LabelMoons", "gready"], "did you mean 'greedy'"),
         (["data", "mnsit"], "did you mean 'mnist'"),
         (["bench", "smoke", "--tasks", "LabelMNIST", "--data-dir", "nowhere"], "data mnist --data-dir nowhere"),
-        (["verify", "9" * 5_000], "9... (5,000 characters)'"),
+        (["verify", "9" * 5_000], "9... (5,000 characters)'; `teach-gym submit` writes one"),
         (
             ["render", "LabelMoons", "--steps", "1", "--out", "9" * 5_000],
             "9... (5,000 characters)': the suffix",

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from process_cases import file_limit
 
-from teach_gym.files import append, make_folder, remove_leftovers, write_text, writing
+from teach_gym.files import append, is_file, make_folder, remove_leftovers, write_text, writing
 
 
 def test_a_file_appears_whole_in_a_new_folder_and_replaces_an_old_one(tmp_path: Path) -> None:
@@ -77,6 +77,12 @@ def test_folders_and_devices_are_not_replaced(tmp_path: Path) -> None:
         with pytest.raises(FileExistsError, match="'/dev/null'"):
             write_text(os.devnull, "text")
         assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+def test_a_path_too_long_for_the_system_leads_to_no_file(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "x")
+    paths = (tmp_path / "file", tmp_path, tmp_path / "none", tmp_path / ("9" * 5_000), "9" * 5_000)
+    assert [is_file(path) for path in paths] == [True, False, False, False, False]
 
 
 def test_a_folder_that_cannot_be(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from teach_gym.benchmark.evaluation import Evaluation, TeacherScore, evaluate
 from teach_gym.benchmark.suite import cached_task, task_spec
 from teach_gym.core.spec import TaskSpec
 from teach_gym.errors import DamagedDataError, closest, number, quoted, shown
-from teach_gym.files import sha256, write_text, writing
+from teach_gym.files import is_file, sha256, write_text, writing
 from teach_gym.pretrained import find, index
 from teach_gym.registration import TASKS
 from teach_gym.teachers import TEACHERS, Teacher, canonical_teacher, make_teacher, parse_teacher
@@ -122,7 +122,7 @@ def read_entry(path: str | Path) -> Entry:
         FileNotFoundError: no such file.
         DamagedDataError: it is no entry; the message says what is wrong.
     """
-    if not Path(path).is_file():
+    if not is_file(path):
         raise FileNotFoundError(f"no entry of the leaderboard at {quoted(path)}; `teach-gym submit` writes one")
     try:
         entry = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -209,7 +209,7 @@ def _other_versions(entry: Entry) -> str:
 def _teacher(source: str | Path) -> tuple[Teacher, dict[str, Any]]:
     """A teacher, and how an entry names it."""
     path = Path(source)
-    if path.is_file():
+    if is_file(path):
         with path.open("rb") as file:
             digest = sha256(file)
         teacher = make_teacher(read_kind(path), path=path)

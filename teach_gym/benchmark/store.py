@@ -11,7 +11,7 @@ from typing import Any
 
 from teach_gym.benchmark.rows import FORMAT, Row, fault
 from teach_gym.errors import DamagedDataError, quoted
-from teach_gym.files import append, make_folder
+from teach_gym.files import append, is_file, make_folder
 
 _START = f'{{"format": {FORMAT}'.encode()
 
@@ -57,7 +57,7 @@ def read_rows(path: str | Path) -> list[Row]:
         DamagedDataError: not a results file.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise FileNotFoundError(f"results file {quoted(path)} not found; `teach-gym bench` writes one")
     return _parse(path, path.read_bytes())[0]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from teach_gym.cli.output import DataDir, set_data_dir
+from teach_gym.files import is_file
 from teach_gym.messages import show
 
 
@@ -32,7 +33,7 @@ def submit(
     from teach_gym.benchmark.leaderboard import submit as write
 
     set_data_dir(data_dir)
-    short = Path(teacher).stem if Path(teacher).is_file() else entry_name(teacher)
+    short = Path(teacher).stem if is_file(teacher) else entry_name(teacher)
     path, score = write(teacher, task, name or f"{task.partition(':')[0]}-{short}", folder)
     show(f"{path}: score {score.score:.3f} [{score.low:.3f}, {score.high:.3f}]")
     return 0

@@ -26,7 +26,7 @@ from teach_gym.errors import (
     quoted,
     shown,
 )
-from teach_gym.files import sha256
+from teach_gym.files import is_file, sha256
 
 _ROWS = 5
 """Minimum number of rows of a data set that is split into three."""
@@ -150,7 +150,7 @@ def array(
 
 
 def _open(path: Path) -> IO[bytes]:
-    if not path.is_file():
+    if not is_file(path):
         raise DataNotFoundError(f"no file {quoted(path)}; the array pool reads an .npz with X (n, d) and y (n,)")
     return path.open("rb")
 

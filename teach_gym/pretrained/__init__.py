@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from teach_gym.errors import DamagedDataError, closest, quoted, shown
+from teach_gym.files import is_file
 
 FOLDER = Path(__file__).parent
 SUFFIX = ".safetensors"
@@ -59,7 +60,7 @@ def find(name: str | Path) -> Path:
         FileNotFoundError: neither; the message lists the pretrained ones.
         DamagedDataError: a pretrained teacher whose file is not the one that was published.
     """
-    if Path(name).is_file():
+    if is_file(name):
         return Path(name)
     card = index().get(str(name))
     if card is None:

@@ -201,6 +201,7 @@ def restore(
         path = sidecar.with_suffix(".pt")
         try:
             card = _read_json(sidecar)
+            number("step", card["step"], integer=True)
             content = path.read_bytes()
             if hashlib.sha256(content).hexdigest() != card["sha256"]:
                 raise DamagedDataError(f"the SHA-256 of {path} is not that of {sidecar.name}")

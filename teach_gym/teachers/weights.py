@@ -18,7 +18,7 @@ import numpy as np
 from teach_gym.core.observe import OBSERVATIONS
 from teach_gym.core.spec import TaskSpec
 from teach_gym.errors import DamagedDataError, lookup_name, quoted, shown
-from teach_gym.files import writing
+from teach_gym.files import is_file, writing
 from teach_gym.versions import version_of, versions
 
 FORMAT = "1"
@@ -148,7 +148,7 @@ def _opened(path: str | Path, framework: str) -> Iterator[Any]:
     """
     from safetensors import SafetensorError, safe_open
 
-    if not Path(path).is_file():
+    if not is_file(path):
         raise FileNotFoundError(f"no teacher at {quoted(path)}")
     try:
         with safe_open(str(path), framework=framework) as file:

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from teach_gym.errors import quoted, shown
+from teach_gym.files import is_file
 from teach_gym.training.args import ALGORITHMS, TrainArgs
 
 OWN = ("task", "seed", "out", "resume", "progress")
@@ -98,7 +99,7 @@ def load_script(path: Path) -> ModuleType:
         FileNotFoundError: no such file.
         TypeError: it has no ``Args`` dataclass with the fields that a sweep sets, or no function ``train``.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise FileNotFoundError(f"training script {quoted(path)} not found")
     spec = importlib.util.spec_from_file_location(f"training_script_{path.stem}", path)
     assert spec is not None and spec.loader is not None

@@ -191,6 +191,14 @@ def test_a_run_of_no_task_or_config_is_damaged(kind: str, value: Any, tmp_path: 
         open_log(tmp_path, resume=True)
 
 
+def test_a_checkpoint_of_no_step_is_passed_over(tmp_path: Path) -> None:
+    with_checkpoints(tmp_path, 1, 2)
+    card = tmp_path / "checkpoints" / f"{2:012d}.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "step": None}))
+    with pytest.warns(UserWarning, match="damaged checkpoint"), open_log(tmp_path, resume=True) as log:
+        assert log.restored is not None and log.restored.step == 1
+
+
 def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> tuple[Any, ...]:
