@@ -121,7 +121,7 @@ class ActorCritic(nn.Module):
         """Random actions and their log-probabilities."""
         out = self.actor(x)
         if self.discrete:
-            action = (out - torch.empty_like(out).exponential_().log()).argmax(-1)  # the Gumbel-max trick
+            action = (out - (-torch.rand_like(out).log()).log()).argmax(-1)  # the Gumbel-max trick
         else:
             action = out + self.log_std.exp() * torch.randn_like(out)
         return action, self.judged(out, action)[0]
@@ -155,7 +155,7 @@ class Training:
         space = self.envs.single_action_space
         self.n = int(np.prod(self.envs.single_observation_space.shape or ()))
         self.policy = ActorCritic(self.n, space, args.hidden, args.activation)
-        self.optimizer = torch.optim.Adam(self.policy.parameters(), args.learning_rate, eps=1e-5, foreach=True)
+        self.optimizer = torch.optim.Adam(self.policy.parameters(), args.learning_rate, eps=1e-5, fused=True)
         self.frames = args.num_steps * args.num_envs
         self.updates = -(-args.steps // self.frames)
         self.box = None if self.policy.discrete else (space.low, space.high)  # type: ignore[attr-defined]
@@ -225,14 +225,16 @@ class Training:
             group["lr"] = args.learning_rate * (1 - self.update / self.updates)
         for _ in range(args.epochs):
             for rows in torch.randperm(len(xs)).split(args.batch_size):
-                x, advantage = xs[rows], advantages[rows]
+                x, advantage = xs.index_select(0, rows), advantages[rows]
                 if len(rows) > 1:
                     advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
                 logp, entropy = policy.judged(policy.actor(x), actions[rows])
                 ratio = (logp - logps[rows]).exp()
                 objective = torch.minimum(ratio * advantage, ratio.clip(1 - args.clip, 1 + args.clip) * advantage)
                 error = (policy.critic(x)[:, 0] - returns[rows]).square().mean()
-                loss = args.value_weight * error - objective.mean() - args.entropy * entropy.mean()
+                loss = args.value_weight * error - objective.mean()
+                if args.entropy:
+                    loss = loss - args.entropy * entropy.mean()
                 self.optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(policy.parameters(), args.max_norm)

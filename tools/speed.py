@@ -10,19 +10,16 @@ import argparse
 import functools
 import importlib.util
 import itertools
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-import teach_gym
-from teach_gym.compiled import compiler, native
+from teach_gym.compiled import native
 from teach_gym.core.build import make_task
 from teach_gym.core.layout import layout
 from teach_gym.core.randomness import Streams
@@ -34,8 +31,8 @@ from teach_gym.errors import DataNotFoundError, positive
 from teach_gym.files import check_target, write_text
 from teach_gym.registration import TASKS, env_id, task_kwargs
 from teach_gym.teachers import make_teacher
+from tools.speed_report import WIDTHS, Figure, to_markdown
 
-WIDTHS = (64, 1024, 16384)
 VECTOR_TASKS = ("LabelMoons", "LabelMNIST")
 SINGLE_TASKS = ("LabelMoons", "LabelMomentum", "PerturbMoons", "LabelMNIST", "LabelDigits", "SelectDigits")
 
@@ -44,39 +41,6 @@ MACHINE, PROGRAM, ARRAYS = "machine code", "program", "arrays"
 """The ways to step a single run."""
 _TRACED = 20_000
 """Maximum number of operations of a step that is compiled for the comparison of both ways."""
-
-
-WANTED: dict[tuple[str, str], float] = {
-    **{
-        (f"vector environment, {width:,} sub-environments", what): ratio
-        for what, ratios in {"LabelMoons (float64)": (2.0, 3.0, 3.0), "LabelMNIST (float32)": (1.0, 1.5, 1.0)}.items()
-        for width, ratio in zip(WIDTHS, ratios, strict=True)
-    },
-    **{("single environment", what): 1.2 for what in ("LabelMoons", "LabelMomentum", "PerturbMoons")},
-    **{("single environment", what): 0.5 for what in ("LabelDigits", "SelectDigits")},
-    ("IMT over 1,000 rows of 24 features (LabelMNIST), 1 learner", "IMT"): 3.0,
-    ("IMT over 1,000 rows of 24 features (LabelMNIST), 64 learners", "IMT"): 2.0,
-}
-"""The ratios aimed at, by table and line."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the report.
-
-    Attributes:
-        group: which table it belongs to.
-        what: what was timed.
-        microseconds: median time of one call.
-        rate: a rate to show with it, or the empty string.
-        ratio: the ratio to the reference (None for the reference itself).
-    """
-
-    group: str
-    what: str
-    microseconds: float
-    rate: str
-    ratio: float | None
 
 
 clock = time.perf_counter
@@ -151,6 +115,17 @@ def vector_figures(widths: Sequence[int], rounds: int) -> list[Figure]:
         for what, micro in zip(contestants, times, strict=True):
             ratio = None if what == "CartPole-v1" else times[0] / micro
             figures.append(Figure(group, what, micro, f"{width / micro:.2f} M steps/s", ratio))
+    return figures
+
+
+def black_box_figures(rounds: int, names: Sequence[str] = (), width: int = 1024) -> list[Figure]:
+    """Vector environments that measure losses on hold-out rows, with compiled measurements and by array calls alone."""
+    figures = []
+    for name in available(names or [n for n, kwargs in TASKS.items() if kwargs.get("observation") == "black_box"]):
+        envs = [gym.make_vec(env_id(name), num_envs=width, compiled=compiled) for compiled in (False, None)]
+        arrays, micro = race([_vector_stepper(env) for env in envs], 3, rounds)
+        group, rate = f"black-box tasks, {width:,} sub-environments", f"{1e3 * width / micro:.0f} k steps/s"
+        figures.append(Figure(group, name, micro, f"{rate}, arrays {1e3 * width / arrays:.0f} k", arrays / micro))
     return figures
 
 
@@ -239,65 +214,6 @@ def _imt_figures(name: str, task: Task, n: int, rounds: int) -> list[Figure]:
     ]
 
 
-def to_markdown(figures: Sequence[Figure]) -> str:
-    """The report."""
-    cpu = platform.processor() or platform.machine()
-    lines = [
-        "# Speed",
-        "",
-        f"Written by `python -m tools.speed` on {platform.system()} {cpu}, Python {platform.python_version()}, "
-        f"numpy {np.__version__}, gymnasium {gym.__version__}, teach_gym {teach_gym.__version__}.",
-        "",
-        "Medians over rounds in which all take turns, with one thread. A ratio is relative to the first line of its "
-        "table: for environments, the number of steps per step of CartPole (higher is better); elsewhere, the time of "
-        "a call in calls of the first line (lower is better). CartPole does a few flops per step; here each step "
-        "trains a learner, scores it and draws the next example.",
-        "",
-        "Vector environments are stepped by a compiled loop where numba is installed, here "
-        + ("with" if compiler.installed() else "without")
-        + " it; lines marked `arrays` are those without a loop.",
-        "",
-        "A single environment steps by machine code where numba, and with it LLVM, is installed (up to "
-        f"{NATIVE_LIMIT:,} operations), elsewhere by a Python program of the recorded operations (up to {LIMIT}) or by "
-        "array calls. The table of the ways says which one is taken here; its ratio is the time by arrays divided by "
-        "that of the way taken. Tasks that measure losses on hold-out rows cannot be recorded and are not listed.",
-    ]
-    for group in dict.fromkeys(f.group for f in figures):
-        lines += ["", f"## {group[0].upper()}{group[1:]}", "", "| what | time per call (us) | rate | ratio | wanted |"]
-        lines.append("| --- | ---: | ---: | ---: | ---: |")
-        for f in figures:
-            if f.group == group:
-                ratio = "" if f.ratio is None else f"{f.ratio:.2f}"
-                wanted = WANTED.get((f.group, f.what), "")
-                lines.append(f"| {f.what} | {f.microseconds:.1f} | {f.rate} | {ratio} | {wanted} |")
-    return "\n".join([*lines, *_missed(figures), ""])
-
-
-REASONS = {
-    "vector": "At many sub-environments the loop waits for memory: it writes every observation and teaching example to "
-    "fresh arrays. A quarter to a half of the time goes into starting episodes, which is done by array calls.",
-    "single": "The step is too long for a program of single operations to be faster than array calls, of which it "
-    "takes about twenty, each with a microsecond of numpy's overhead.",
-    "IMT": "Besides the product, the scores need a pass of the logistic function and three passes of arithmetic over "
-    "the product's result.",
-}
-"""Why the figures of a table fall short of the aims, by the first word of its title."""
-
-
-def _missed(figures: Sequence[Figure]) -> list[str]:
-    """The section on the aims that were missed."""
-    lines: list[str] = []
-    for f in figures:
-        wanted = WANTED.get((f.group, f.what))
-        if wanted is None or f.ratio is None:
-            continue
-        times = f.ratio / wanted if f.group.startswith("IMT") else wanted / f.ratio
-        if times > 1.005:
-            short = f"{f.ratio:.2f} instead of {wanted}, a factor of {times:.2f}."
-            lines.append(f"* {f.group}, {f.what}: {short} {REASONS[f.group.split()[0]]}")
-    return ["", "## Aims that were missed", "", *lines] if lines else []
-
-
 def measure(out: str | Path | None = None, *, rounds: int = 9, quick: bool = False) -> str:
     """Measure, and write the report if requested; learned teachers are left out if torch is not installed.
 
@@ -319,7 +235,7 @@ def measure(out: str | Path | None = None, *, rounds: int = 9, quick: bool = Fal
     widths = WIDTHS[:2] if quick else WIDTHS
     rounds = 3 if quick else rounds
     figures = [*vector_figures(widths, rounds), *single_figures(rounds), *way_figures(rounds)]
-    figures += oracle_figures(rounds)
+    figures += [*black_box_figures(rounds), *oracle_figures(rounds)]
     if importlib.util.find_spec("torch") is not None:
         from tools import speed_learned
 

@@ -20,7 +20,8 @@ from teach_gym.teachers.learned.fit import TrainingSettings
 from teach_gym.teachers.learned.objective import Training as Objective
 from teach_gym.teachers.learned.policy import NetworkPolicy
 from teach_gym.teachers.learned.unroll import draw_episodes
-from tools.speed import Figure, available, race
+from tools.speed import available, race
+from tools.speed_report import Figure
 
 MANY = 10
 """Number of teachers or learners trained at once."""

@@ -8,19 +8,18 @@ from collections.abc import Callable
 import pytest
 
 from teach_gym.compiled import compiler, native
-from tools import speed
+from tools import speed, speed_report
 from tools.speed import (
     ARRAYS,
     MACHINE,
     PROGRAM,
-    Figure,
     oracle_figures,
     race,
     single_figures,
-    to_markdown,
     vector_figures,
     way_figures,
 )
+from tools.speed_report import Figure, to_markdown
 
 
 class Clock:
@@ -154,11 +153,17 @@ def test_promised_ratios_with_slack_for_noise() -> None:
 def test_missed_aims_are_named_with_their_factor() -> None:
     group, what = "single environment", "LabelDigits"
     imt = "IMT over 1,000 rows of 24 features (LabelMNIST), 1 learner"
-    figures = [speed.Figure(group, what, 1.0, "", 0.25), speed.Figure(imt, "IMT", 1.0, "", 2.9)]
+    figures = [Figure(group, what, 1.0, "", 0.25), Figure(imt, "IMT", 1.0, "", 2.9)]
     missed = to_markdown(figures).partition("## Aims that were missed")[2]
     assert "LabelDigits: 0.25 instead of 0.5, a factor of 2.00" in missed and "IMT" not in missed
-    assert "Aims" not in to_markdown([speed.Figure(group, what, 1.0, "", 0.5)])
+    assert "Aims" not in to_markdown([Figure(group, what, 1.0, "", 0.5)])
 
 
-def test_every_aim_belongs_to_a_table_that_has_a_reason() -> None:
-    assert {group.split()[0] for group, _ in speed.WANTED} == set(speed.REASONS)
+def test_every_aim_has_a_reason_for_missing_it() -> None:
+    assert all(speed_report._reason(group, what) for group, what in speed_report.WANTED)
+
+
+def test_black_box_environments_are_timed() -> None:
+    (figure,) = speed.black_box_figures(1, ["BlackBoxLabelMoons"], width=4)
+    assert figure.group == "black-box tasks, 4 sub-environments" and "k steps/s, arrays" in figure.rate
+    assert figure.ratio is not None and figure.ratio > 0
