@@ -67,7 +67,7 @@ test-slow: $(VENV)/.test  ## the long ones
 	$(BIN)/python -m pytest -m slow
 
 fuzz: $(VENV)/.test  ## random calls with bad input: 15,000 of them (CALLS, SEED), the findings at the end
-	@echo "calling everything with random values: half an hour on one CPU"
+	@echo "calling everything with random values: about ten minutes on one CPU"
 	$(BIN)/python tests/fuzz --calls $(CALLS) $(if $(SEED),--seed $(SEED))
 
 chaos: $(VENV)/.test  ## 200 kills of everything that writes results (KILLS, SEED), full disks, two at a time
