@@ -4,9 +4,9 @@
     python agents/ppo.py --task LabelMoons --num-envs 64 --steps 1000000 --checkpoint ppo.ckpt  # again: resumes
 
 It does what Stable-Baselines3's PPO does with the same settings (clipped objective, advantages normalised in each
-mini-batch, running statistics of the observations), several times as fast: rollouts stay in torch's memory, no
-dictionary is made per sub-environment, and truncated episodes continue with the value of their last observation in all
-three autoreset modes. `teach-gym train TASK --algo ppo` uses SB3 with tuned settings, curves and reports.
+mini-batch, running statistics of the observations), a fifth faster: rollouts stay in torch's memory, no dictionary is
+made per sub-environment, and truncated episodes continue with the value of their last observation in all three
+autoreset modes. `teach-gym train TASK --algo ppo` uses SB3 with tuned settings, curves and reports.
 """
 
 from __future__ import annotations

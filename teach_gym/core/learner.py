@@ -7,8 +7,9 @@ says how logits become predictions and what the loss is. Shapes: parameters ``w`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from array_api_compat import device
@@ -139,10 +140,12 @@ class MLPLearner(Learner):
         offsets: whether the last h of the d inputs are added to the hidden units, relu(V^T x) + offset, instead of
             being inputs of V. They are zero in the data; a performative teacher changes them (DHT 4.2). The gradient
             is that of all weights, through the moved hidden units.
+        product: the function that multiplies hidden units and output layers, (..., m, h) and (..., h, K).
     """
 
     hidden: int = 16
     offsets: bool = False
+    product: Callable[[Any, Any], Any] = field(default=matmul, repr=False, compare=False)
 
     def size(self, d: int, k: int) -> int:
         """Number of parameters P for d features and k outputs."""
@@ -183,7 +186,7 @@ class MLPLearner(Learner):
     def logits(self, w: A, x: A) -> A:
         """Logits: w (..., P), x (..., m, d) or (m, d) -> (..., m, K)."""
         _, h, top = self._forward(w, x)
-        return _linear(top, h, self.bias)
+        return _linear(top, h, self.bias, self.product)
 
     def gradient(self, w: A, x: A, y: A) -> A:
         """Gradient of the mean loss with respect to the flat parameters: (..., P)."""
@@ -248,10 +251,11 @@ def layer(flat: A, d: int, bias: bool) -> tuple[A, A | None]:
     return flat[..., : d * k].reshape((*flat.shape[:-1], d, k)), flat[..., d * k :]
 
 
-def _linear(w: A, x: A, bias: bool) -> A:
+def _linear(w: A, x: A, bias: bool, product: Callable[[Any, Any], Any] = matmul) -> A:
     """Linear layer on flat parameters: w (..., P), x (..., m, d) or (m, d) -> (..., m, K)."""
     kernel, offset = layer(w, x.shape[-1], bias)
-    return matmul(x, kernel) if offset is None else matmul(x, kernel) + offset[..., None, :]
+    found: A = product(x, kernel)
+    return found if offset is None else found + offset[..., None, :]
 
 
 def _linear_gradient(x: A, residual: A, bias: bool) -> A:

@@ -7,6 +7,7 @@ whose logits stay in the processor's cache between the matrix product that makes
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from teach_gym.compiled import compiler
 from teach_gym.compiled.symbols import Symbol, Tape, UntraceableError
 from teach_gym.core.backend import Array
 from teach_gym.core.holdout import class_probabilities
+from teach_gym.core.learner import MLPLearner
 from teach_gym.core.state import Tally, Task
 
 LANES = 64
@@ -42,31 +44,65 @@ class CompiledTally:
             ends = np.searchsorted(hold.labels[order], np.arange(self._classes + 1))
         self._x, self._y, self._ends = hold.x[order], np.ascontiguousarray(hold.y[order]), ends
         self._dtype, self._source = np.dtype(dtype), write(task)
-        self._function = compiler.compiled(self._source, dtype)
+        self._compile()
+
+    def _compile(self) -> None:
+        self._function = compiler.compiled(self._source, str(self._dtype))
+        self._product = compiler.compiled(PRODUCT.format(lanes=LANES), str(self._dtype))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_function"}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_function", "_product")}
 
     def __setstate__(self, fields: dict[str, Any]) -> None:
         self.__dict__.update(fields)
-        self._function = compiler.compiled(self._source, str(self._dtype))
+        self._compile()
 
     def __call__(self, task: Task, w: Array) -> Tally:
         """The sums for learners (B, P)."""
-        n, c = len(w), self._classes
+        n, c, learner = len(w), self._classes, task.learner
+        if isinstance(learner, MLPLearner):
+            learner = dataclasses.replace(learner, product=self._multiply)
         tiles = -(-n // LANES)
         sums = np.empty((tiles, max(4 * c, 1), LANES), dtype=self._dtype)
         for i in range(tiles):
             part = w[i * LANES : (i + 1) * LANES]
             if len(part) < LANES:
                 part = np.concatenate([part, np.zeros((LANES - len(part), w.shape[1]), dtype=w.dtype)])
-            z = np.ascontiguousarray(task.learner.logits(part, self._x).transpose(1, 2, 0))
+            z = np.ascontiguousarray(learner.logits(part, self._x).transpose(1, 2, 0))
             self._function(z.reshape(-1), self._y, self._ends, sums[i].reshape(-1))
         found = sums.transpose(0, 2, 1).reshape(tiles * LANES, -1)[:n]
         if not c:
             return Tally(found[:, 0], *[found[:, :0]] * 4)
         class_loss, hits, named, predicted = (found[:, i * c : (i + 1) * c] for i in range(4))
         return Tally(class_loss.sum(-1), class_loss, hits, named, predicted)
+
+    def _multiply(self, x: Array, weights: Array) -> Array:
+        """Products of the runs of a tile: x (LANES, n, h), weights (LANES, h, K) -> (LANES, n, K)."""
+        left, right = (np.ascontiguousarray(a.transpose(1, 2, 0)) for a in (x, weights))
+        found = np.empty((x.shape[1], *right.shape[1:]), dtype=self._dtype)
+        self._product(left, right, found)
+        return found.transpose(2, 0, 1)
+
+
+PRODUCT = """
+def step(x, weights, out):
+    last = x.shape[1] // 4 * 4
+    for i in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            found = out[i, k]
+            for j in range({lanes}):
+                found[j] = real(0)
+            for h in range(0, last, 4):
+                a, b, c, d = x[i, h], x[i, h + 1], x[i, h + 2], x[i, h + 3]
+                p, q, r, s = weights[h, k], weights[h + 1, k], weights[h + 2, k], weights[h + 3, k]
+                for j in range({lanes}):
+                    found[j] += a[j] * p[j] + b[j] * q[j] + c[j] * r[j] + d[j] * s[j]
+            for h in range(last, x.shape[1]):
+                a, p = x[i, h], weights[h, k]
+                for j in range({lanes}):
+                    found[j] += a[j] * p[j]
+"""
+"""Products of matrices (n, h, LANES) and (h, K, LANES) of which each lane has its own: (n, K, LANES)."""
 
 
 def compiled_tally(task: Task) -> CompiledTally | None:
