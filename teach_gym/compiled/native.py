@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import functools
-import importlib.util
+import importlib.metadata
 import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,10 @@ FUNCTIONS = ("tanh", "sqrt", "log", "log1p", "exp", "power", "abs")
 """Functions of one or two numbers; of them ``sqrt`` and ``abs`` are instructions."""
 _LIBRARY = {"tanh": 1, "log": 1, "log1p": 1, "exp": 1, "pow": 2}
 """Functions of the C library and their number of arguments."""
+_OLDEST = (0, 45)
+"""The first version of llvmlite whose LLVM takes pointers without a type."""
 _CAREFUL = 600
+"""Up to so many operations, LLVM is asked for good code, beyond for any code soon."""
 _LOOP = 8
 """From so many consecutive numbers on, they are copied by a loop."""
 _ARITHMETIC = {"+": "fadd", "-": "fsub", "*": "fmul", "/": "fdiv"}
@@ -238,7 +241,11 @@ def compiled(source: str, operations: int) -> Callable[[int, int, int], None]:
 @functools.cache
 def _library() -> Mapping[str, int]:
     """The addresses of the C library's functions; none where they or LLVM cannot be loaded."""
-    if importlib.util.find_spec("llvmlite") is None:
+    try:
+        major, minor = map(int, importlib.metadata.version("llvmlite").split(".")[:2])
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return {}
+    if (major, minor) < _OLDEST:
         return {}
     try:
         library = ctypes.CDLL("ucrtbase" if os.name == "nt" else ctypes.util.find_library("m"))

@@ -309,6 +309,16 @@ def machine(tape: Tape, traced: Any, out: Any, values: Any) -> Any:
     return block[n:]
 
 
+def test_machine_code_needs_a_recent_llvm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(compiler.SETTING, "1")
+    for version in ("0.44.1", "unknown"):
+        native._library.cache_clear()
+        monkeypatch.setattr(native.importlib.metadata, "version", lambda name, found=version: found)
+        assert not native.installed()
+        assert isinstance(TeachEnv(**task_kwargs("LabelMoons"))._stepper, ProgramStepper)
+    native._library.cache_clear()
+
+
 def test_machine_code_copies_rows_in_single_precision() -> None:
     if not native._library():
         pytest.skip("needs LLVM")
