@@ -113,15 +113,12 @@ class Streams:
         Raises:
             ValueError: ``high`` is not in [1, 2^31].
         """
-        if not 1 <= high <= 2**31:
-            raise ValueError(f"high must lie in [1, 2**31], got {high}")
+        check_high(high)
         n = math.prod(shape)
         out = np.empty((2, (n + 1) // 2, len(self)), dtype=np.int32)
         for rows, words in self._blocks(out.shape[1]):
             for half, word in ((0, words >> np.uint64(32)), (1, words & np.uint64(0xFFFFFFFF))):
-                word *= np.uint64(high)
-                word >>= np.uint64(32)
-                out[half, rows] = word
+                out[half, rows] = _below(word, np.uint64(high))
         return self._shaped(out.reshape(-1, len(self))[:n].T, shape)
 
     def _shaped(self, flat: npt.NDArray[N], shape: tuple[int, ...]) -> npt.NDArray[N]:
@@ -137,6 +134,19 @@ def _mixed(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     z *= _MIX2
     z ^= z >> np.uint64(31)
     return z
+
+
+def _below(word: npt.NDArray[np.uint64], high: np.uint64) -> npt.NDArray[np.uint64]:
+    """Integers in [0, high) from words of 32 bits, in place."""
+    word *= high
+    word >>= np.uint64(32)
+    return word
+
+
+def check_high(high: int) -> None:
+    """Raise a ``ValueError`` for a bound of random integers that is not in [1, 2^31]."""
+    if not 1 <= high <= 2**31:
+        raise ValueError(f"high must lie in [1, 2**31], got {high}")
 
 
 def draw_keys(rng: np.random.Generator, n: int) -> npt.NDArray[np.uint64]:

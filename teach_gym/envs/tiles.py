@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from teach_gym.compiled import compiler
 from teach_gym.core.backend import Array
+from teach_gym.core.drawing import CompiledStreams
 from teach_gym.core.layout import Block, bounded, observe
-from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import decode, reset
 from teach_gym.envs.loops import CARRIED, LANES, Loop
@@ -113,7 +113,7 @@ class CompiledRuns:
         self._x[..., rows] = self._y[..., rows] = np.nan
 
     def _start(self, rows: Ints, keys: Keys) -> None:
-        fresh = reset(self.task, Streams(keys))
+        fresh = reset(self.task, CompiledStreams(keys))
         at: Any = slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 else rows
         self._schedule[:, at] = _batch_last(fresh.schedule)
         assert fresh.key is not None
