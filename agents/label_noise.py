@@ -171,12 +171,25 @@ class Data:
         return max(tried, key=lambda key: tried[key])
 
 
-def cell(values: Floats) -> str:
-    """A mean over data sets with its 95 % interval (Student's t)."""
+def interval(values: Floats) -> tuple[float, float]:
+    """A mean over data sets and half its 95 % interval (Student's t)."""
     from scipy.stats import t
 
-    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return f"{values.mean():.1f} ± {half:.1f}"
+    return float(values.mean()), float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def cell(values: Floats) -> str:
+    """A mean over data sets with its interval."""
+    return "{:.1f} ± {:.1f}".format(*interval(values))
+
+
+def ahead(values: Floats, others: Floats) -> str:
+    """By how much the first exceed the others, in the mean over data sets; in bold where the interval lies above 0."""
+    if np.array_equal(values, others):
+        return ""
+    mean, half = interval(values - others)
+    text = f"{mean:+.1f} ± {half:.1f}"
+    return f"**{text}**" if mean > half else text
 
 
 def rows(data: Data, agents: dict[str, list[Agent]]) -> Iterator[tuple[str, str, Floats]]:
@@ -214,9 +227,16 @@ def page(args: Settings) -> str:
     cases += [(Data(name, NOISY[0], changes, args), "") for name, changes in ELSEWHERE.items()]
     for data, own in (cases[i] for i in args.cases):
         shown = {f"**PPO, {'trained here' if name == own else f'from {name}'}**": trained[name] for name in NOISY}
-        table = [[teacher, options, cell(values)] for teacher, options, values in rows(data, shown)]
+        found = list(rows(data, shown))
+        agent = next((values for name, _, values in found if name in shown and (not own or "here" in name)), None)
+        table = [
+            [teacher, options, cell(values), "" if agent is None else ahead(agent, values)]
+            for teacher, options, values in found
+        ]
         head = data.name if own else f"Elsewhere: {data.name}"
-        parts += [f"## {head}", markdown_table(["Teacher", "options", "test accuracy, %"], table)]
+        whose = "trained here" if own else f"from {NOISY[0]}"
+        columns = ["Teacher", "options", "test accuracy, %", f"PPO, {whose}: ahead by"]
+        parts += [f"## {head}", markdown_table(columns, table)]
         print(parts[-2], parts[-1], sep="\n\n", flush=True)
     return "\n\n".join(parts) + "\n"
 

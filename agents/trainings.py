@@ -109,9 +109,9 @@ class Args:
     page: Path | None = None
     """The page to write; printed if not given."""
     seeds: int = 5
-    """Training seeds of every algorithm and of the continuous flavour."""
+    """Training seeds of PPO."""
     other_seeds: int = 1
-    """Training seeds of the other kinds."""
+    """Training seeds of the other algorithms and kinds."""
     episodes: int = 500
     """Evaluation episodes per agent; four times as many for learners with few parameters, which are cheap."""
     tasks: tuple[str, ...] = ()
@@ -133,7 +133,10 @@ class Args:
 def plan(args: Args) -> list[Training]:
     """All trainings: the registered tasks first, then PPO's other kinds."""
     found = [
-        Training(algo, task, seed) for algo in args.algos for task in DISCRETE for seed in range(1, 1 + args.seeds)
+        Training(algo, task, seed)
+        for algo in args.algos
+        for task in DISCRETE
+        for seed in range(1, 1 + (args.seeds if algo == "ppo" else args.other_seeds))
     ]
     tasks = {"continuous": CONTINUOUS, "blind": DISCRETE, "varied": HEADLINE}
     if "ppo" in args.algos:
@@ -141,7 +144,7 @@ def plan(args: Args) -> list[Training]:
             Training("ppo", task, seed, kind)
             for kind, names in tasks.items()
             for task in names
-            for seed in range(1, 1 + {"continuous": args.seeds, "varied": 1}.get(kind, args.other_seeds))
+            for seed in range(1, 1 + (1 if kind == "varied" else args.other_seeds))
         ]
     return [t for t in found if t.kind in args.kinds and (not args.tasks or t.task in args.tasks)]
 

@@ -145,3 +145,17 @@ def test_published_agents_without_w_have_the_score_of_their_card(name: str, epis
     assert json.dumps(card["task"]).count("black_box") == 1
     assert found.score == pytest.approx(task_score(Paired(found.ends_passive, found.ends_reference, found.ends)).value)
     assert isinstance(make_teacher(name), Agent)
+
+
+def test_differences_are_paired_over_data_sets() -> None:
+    from scipy.stats import ttest_rel
+
+    rng = np.random.default_rng(0)
+    level = rng.normal(70.0, 10.0, 12)
+    agent, other = level + rng.normal(1.0, 0.2, 12), level + rng.normal(0.0, 0.2, 12)
+    low, high = ttest_rel(agent, other).confidence_interval(0.95)
+    mean, half = label_noise.interval(agent - other)
+    assert mean - half == pytest.approx(low) and mean + half == pytest.approx(high)
+    text = label_noise.ahead(agent, other)
+    assert text == f"**{mean:+.1f} ± {half:.1f}**" and not label_noise.ahead(other, agent).startswith("*")
+    assert label_noise.ahead(agent, agent) == ""

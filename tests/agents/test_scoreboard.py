@@ -28,13 +28,13 @@ from teach_gym.training.args import TrainArgs
 from teach_gym.training.program import chosen_hyperparams, chosen_task
 
 
-def test_the_plan_has_every_task_and_several_seeds_of_every_algorithm() -> None:
+def test_the_plan_has_every_task_and_several_seeds_of_ppo() -> None:
     found = plan(Args())
     assert len(found) == len(set(found)) == len({t.folder(Path()) for t in found})
     for algo in ("ppo", "dqn", "reinforce"):
         for task in DISCRETE:
             seeds = [t.seed for t in found if (t.algo, t.task, t.kind) == (algo, task, "")]
-            assert seeds == [1, 2, 3, 4, 5]
+            assert seeds == list(range(1, 6 if algo == "ppo" else 2))
     assert {t.task for t in found if t.kind == "continuous"} == set(CONTINUOUS)
     assert {t.task for t in found if t.kind == "varied"} == set(HEADLINE)
     assert {t.task for t in found if t.kind == "blind"} == set(DISCRETE)
@@ -58,7 +58,9 @@ def test_what_the_kinds_show_and_how_they_begin() -> None:
 
 
 def test_trainings_are_carried_out_once_and_scored_on_seeds_of_their_own(tmp_path: Path) -> None:
-    args = Args(out=tmp_path, tasks=("LabelMoons",), algos=("reinforce",), seeds=2, episodes=20, quick=True, workers=2)
+    args = Args(
+        out=tmp_path, tasks=("LabelMoons",), algos=("reinforce",), other_seeds=2, episodes=20, quick=True, workers=2
+    )
     first, _ = plan(args)
     assert main(first.command(tmp_path, quick=True)) == 0
     before = (first.folder(tmp_path) / "score.json").stat().st_mtime_ns

@@ -135,8 +135,11 @@ def test_teachers_in_python_run_only_when_allowed(
 def test_the_table_orders_entries_by_task_and_score(entry: Path) -> None:
     about = json.loads(entry.read_text())
     entry.with_name("other.json").write_text(json.dumps({**about, "name": "other", "score": 99.0}))
-    lines = table(entry.parent).splitlines()
-    assert lines[2].split(" | ")[1] == "other" and lines[3].split(" | ")[1] == "mine"
+    entry.with_name("first.json").write_text(json.dumps({**about, "name": "first", "task": next(iter(TASKS))}))
+    first, second = table(entry.parent).split("\n## ")
+    assert first.startswith(f"## {next(iter(TASKS))}\n") and "| first |" in first
+    lines = second.splitlines()
+    assert lines[0] == about["task"] and [line.split(" | ")[0] for line in lines[4:]] == ["| other", "| mine"]
 
 
 @pytest.mark.parametrize("teacher", ["last:constraint=soft", "greedy", AGENT])
@@ -164,8 +167,8 @@ def test_entries_of_the_package_are_written_renewed_and_removed(
 ) -> None:
     monkeypatch.setattr(tool, "SEEDS", SEEDS[:12])
     monkeypatch.setattr(tool, "ORACLES", ("greedy", "imt", "last"))
-    assert len(tool.renew(tmp_path, ["LabelMoons"])) == 3 + ("ppo/LabelMoons-v0" in pretrained.index())
-    assert {path.stem for path in tmp_path.iterdir()} >= {"LabelMoons-greedy", "LabelMoons-last"}
+    oracles, agents = ("greedy", "imt", "last"), ("ppo-LabelMoons-v0", "universal-label")
+    assert {path.stem for path in tool.renew(tmp_path, ["LabelMoons"])} == {f"LabelMoons-{n}" for n in oracles + agents}
     assert tool.renew(tmp_path, ["LabelMoons"]) == []
     path = tmp_path / "LabelMoons-last.json"
     whole = path.read_text()
@@ -182,7 +185,7 @@ def test_the_committed_entries_are_whole(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(leaderboard, "SEEDS", SEEDS)
     entries = [read_entry(path) for path in BOARD]
     assert [entry["name"] for entry in entries] == [path.stem for path in BOARD]
-    assert {entry["task"].partition(":")[0] for entry in entries} <= set(TASKS)
+    assert {entry["task"].partition(":")[0] for entry in entries} == set(TASKS), "run: make leaderboard"
     trained = {entry["teacher"]["sha256"] for entry in entries if "/" in entry["teacher"].get("builtin", "")}
     assert trained <= {card["sha256"] for card in pretrained.index().values()}, "run: make leaderboard"
 
