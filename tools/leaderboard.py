@@ -32,12 +32,15 @@ ORACLES = (
     "holdout_greedy",
 )
 """The oracles with entries, on every task they fit. Those that look ahead by trying take hours on 200 seeds."""
+WITHOUT_TARGET = ("greedy", "holdout_greedy", "holdout_rehearsal")
+"""The oracles with entries on black-box tasks: ``greedy``, which sees w*, as the reference, and those that do not."""
 
 
 def wanted(task: str) -> Iterator[str]:
     """The teachers that are to have an entry on a task."""
     built = cached_task(task_spec(task)[1])
-    for text in (*ORACLES, *(name for name in index() if name.rpartition("/")[2].rpartition("-")[0] == task)):
+    oracles, groups = (WITHOUT_TARGET, ()) if built.black_box else (ORACLES, ("universal/",))
+    for text in (*oracles, *(name for name in index() if name.endswith(f"/{task}-v0") or name.startswith(groups))):
         try:
             make_teacher(text).check(built)
         except ValueError:

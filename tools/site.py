@@ -37,7 +37,8 @@ _LEADERBOARD = """\
 
 Scores that anybody can reproduce. An entry identifies a teacher by the SHA-256 of its file and holds the exact final
 distance of every episode on the published seeds {first} to {last}. Do not train or tune on these seeds. A score of 0
-is plain SGD, 1 is the greedy oracle.
+is plain SGD, 1 is the greedy oracle. Black-box tasks are scored by the final loss on hold-out rows instead of the
+distance; there 1 is the better of `greedy`, which sees w\\*, and `holdout_greedy`, which does not.
 
 ```bash
 teach-gym submit policy.safetensors LabelMomentum --name my-agent   # writes leaderboard/my-agent.json

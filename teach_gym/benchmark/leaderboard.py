@@ -248,15 +248,18 @@ def _builtin(text: str) -> tuple[Teacher, dict[str, Any]]:
 
 
 def table(folder: str | Path, tasks: Sequence[str] = tuple(TASKS)) -> str:
-    """The entries of a folder as a Markdown table, by task in the registry's order, best score first."""
+    """The entries of a folder as Markdown: a table for each task, in the registry's order, best score first."""
     entries = [read_entry(path) for path in sorted(Path(folder).glob("*.json"))]
     order = {name: i for i, name in enumerate(tasks)}
     entries.sort(key=lambda e: (order.get(e["task"].partition(":")[0], len(order)), e["task"], -e["score"]))
-    lines = ["| task | entry | score [95 % interval] | teacher |", "| --- | --- | ---: | --- |"]
+    lines, task = [], ""
     for entry in entries:
+        if entry["task"] != task:
+            task = entry["task"]
+            lines += ["", f"## {task}", "", "| entry | score [95 % interval] | teacher |", "| --- | ---: | --- |"]
         about = entry["teacher"]
         what = about.get("builtin") or about.get("card", {}).get("algo") or ("code" if "code" in about else "file")
         what = f"`{what}`" + (f", SHA-256 `{about['sha256'][:12]}`" if "sha256" in about else ", built in")
         score = f"{entry['score']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
-        lines.append(f"| `{entry['task']}` | {entry['name']} | {score} | {what} |")
-    return "\n".join(lines) + "\n"
+        lines.append(f"| {entry['name']} | {score} | {what} |")
+    return "\n".join(lines[1:]) + "\n"
