@@ -229,6 +229,8 @@ def measure(out: str | Path | None = None, *, rounds: int = 9, quick: bool = Fal
         ValueError: a number of rounds that is not positive.
         OSError: ``out`` cannot be written.
     """
+    from tools import speed_frames
+
     positive("rounds", rounds, integer=True)
     if out is not None:
         check_target(out)
@@ -236,6 +238,7 @@ def measure(out: str | Path | None = None, *, rounds: int = 9, quick: bool = Fal
     rounds = 3 if quick else rounds
     figures = [*vector_figures(widths, rounds), *single_figures(rounds), *way_figures(rounds)]
     figures += [*black_box_figures(rounds), *oracle_figures(rounds)]
+    figures += [*speed_frames.frame_figures(rounds), *speed_frames.start_figures(rounds)]
     if importlib.util.find_spec("torch") is not None:
         from tools import speed_learned
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from teach_gym.compiled import compiler, native
-from tools import speed, speed_report
+from tools import speed, speed_frames, speed_report
 from tools.speed import (
     ARRAYS,
     MACHINE,
@@ -54,6 +54,14 @@ def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cl
 def test_race_times_each_contestant(clock: Clock) -> None:
     slow, fast = race([clock.takes(2e-3), clock.takes(5e-4)], calls=5, rounds=3)
     assert slow == pytest.approx(2000 + 1 / 5) and fast == pytest.approx(500 + 1 / 5)
+
+
+def test_pictures_and_starts_are_timed() -> None:
+    frames = speed_frames.frame_figures(1, ["LabelMoons"])
+    starts = speed_frames.start_figures(1)
+    assert [f.what for f in frames] == ["LabelMoons"] and [f.what for f in starts] == list(speed_frames.STARTS)
+    text = to_markdown([*frames, *starts])
+    assert all(f.microseconds > 0 and f.rate in text for f in (*frames, *starts))
 
 
 def test_race_takes_the_median_of_rounds_in_turns(clock: Clock) -> None:
