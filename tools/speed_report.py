@@ -24,6 +24,7 @@ WANTED: dict[tuple[str, str], float] = {
     },
     **{("single environment", what): 1.2 for what in ("LabelMoons", "LabelMomentum", "PerturbMoons")},
     **{("single environment", what): 0.5 for what in ("LabelDigits", "SelectDigits")},
+    ("black-box tasks, 1,024 sub-environments", "BlackBoxMixupDigits10"): 10.0,
     ("IMT over 1,000 rows of 24 features (LabelMNIST), 1 learner", "IMT"): 3.0,
     ("IMT over 1,000 rows of 24 features (LabelMNIST), 64 learners", "IMT"): 2.0,
 }
@@ -108,6 +109,12 @@ REASONS = {
         "single",
         "SelectDigits",
     ): "The step takes two microseconds as machine code; without it, it is done by array calls.",
+    (
+        "black-box tasks, 1,024 sub-environments",
+        "BlackBoxMixupDigits10",
+    ): "After each step every learner is measured on "
+    "all hold-out rows: the product of learners and rows and the exponentials and logarithms of its results, in double "
+    "precision, take more than a tenth of the time by arrays.",
     ("IMT over 1,000 rows of 24 features (LabelMNIST), 1 learner", "IMT"): _SCANS
     + "by array calls: for one learner a compiled loop is not worth loading a compiler for.",
     ("IMT over 1,000 rows of 24 features (LabelMNIST), 64 learners", "IMT"): _SCANS
