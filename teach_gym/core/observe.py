@@ -90,9 +90,8 @@ def lookahead(task: Task) -> list[Entry]:
     oracle); the agent only has to learn what these miss. The continuous flavour also shows the action to which the
     outlook points.
     """
-    last, aim = len(_end(task)), [_aimed(task, "after the step", outlook.near_aim)] if task.spec.continuous else []
-    entries = _outlooks(task)
-    return [*entries[:-last], *aim, *entries[-last:]]
+    aim = [_aimed(task, "after the step", outlook.near_aim)] if task.spec.continuous else []
+    return [*_outlooks(task), *aim, *_end(task)]
 
 
 def _aimed(task: Task, when: str, aim: Callable[[Task, TeachState], Array]) -> Entry:
@@ -103,21 +102,20 @@ def _aimed(task: Task, when: str, aim: Callable[[Task, TeachState], Array]) -> E
 
 
 def _outlooks(task: Task) -> list[Entry]:
-    """The blocks of ``lookahead`` that both flavours have."""
+    """The blocks of ``lookahead`` that both flavours have, without the last ones."""
     inf, rows = float("inf"), task.medium.n_sources * task.spec.batch_size * task.k
     low, high = _label_bounds(task)
     size, text = 1 + task.n_actions, "gain of the best action by one step, as a share of the distance, then how much"
     text += " farther each action ends than the best, in units of their mean"
     if task.update.momentum:
         size, text = 2 * size, text + "; the same for where the momentum would carry the learner"
-    entries: list[Entry] = [
+    return [
         ("label", rows, low, high, "ground-truth labels y of the offered examples", _label),
         ("logits", rows, -inf, inf, "the learner's logits on the offered examples", _logits),
         ("gap", rows, -inf, inf, "the target's logits on them minus the learner's", _gap),
         ("log_distance", 1, -inf, inf, "log of the distance as a share of the initial distance", _log_distance),
         ("outlook", size, -inf, inf, text, outlook.outlook),
     ]
-    return [*entries, *_end(task)]
 
 
 def full(task: Task) -> list[Entry]:
@@ -143,8 +141,7 @@ def farsighted(task: Task) -> list[Entry]:
     entries: list[Entry] = [("farsight", 2 + task.n_actions, -float("inf"), float("inf"), text, _farsight)]
     if task.spec.continuous:
         entries.append(_aimed(task, "to be expected at the end", _far_aim))
-    last = len(_end(task))
-    return [*_outlooks(task)[:-last], *entries, *_end(task)]
+    return [*_outlooks(task), *entries, *_end(task)]
 
 
 def _far_aim(task: Task, state: TeachState) -> Array:

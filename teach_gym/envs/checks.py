@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -94,11 +94,13 @@ def batch_of_one(action: Any, space: gym.Space[Any]) -> Array:
     return given.reshape((1, *shape))
 
 
-def check_render_mode(render_mode: str | None, known: Sequence[str] = RENDER_MODES) -> None:
+def check_render_mode(render_mode: str | None) -> None:
     """Raise a ``ValueError`` for an unknown render mode."""
-    if render_mode is not None and not (isinstance(render_mode, str) and render_mode in known):
-        near = closest(render_mode, known)
-        raise ValueError(f"render_mode must be None or one of {', '.join(known)}, got {shown(render_mode)}{near}")
+    if render_mode is not None and not (isinstance(render_mode, str) and render_mode in RENDER_MODES):
+        near = closest(render_mode, RENDER_MODES)
+        raise ValueError(
+            f"render_mode must be None or one of {', '.join(RENDER_MODES)}, got {shown(render_mode)}{near}"
+        )
 
 
 def check_options(options: Any) -> None:

@@ -30,7 +30,7 @@ from teach_gym.envs.checks import (
 from teach_gym.neural.mixup import Trainings
 from teach_gym.neural.mixup_spec import MixupSpec, load_images
 from teach_gym.render.film import SIZE, checked_size
-from teach_gym.render.training import PAIRS, Reel
+from teach_gym.render.training import PAIRS, Reel, draw_training
 
 
 def observation_space() -> Box:
@@ -84,18 +84,13 @@ def _filmed(reel: Reel, trainings: Trainings, i: int, coefficient: float) -> Non
     reel.coefficient, reel.images = coefficient, trainings.taught(i, PAIRS)
 
 
-def _drawn(reel: Reel | None, trainings: Trainings, i: int, mode: str | None, size: tuple[int, int]) -> Any:
-    """A frame of training i.
+def _drawn(reel: Reel | None, trainings: Trainings, i: int, size: tuple[int, int]) -> Any:
+    """A picture of training i if it is filmed, else a line of text.
 
     Raises:
         RuntimeError: it has not been started.
     """
-    line = trainings.line(i)
-    if mode == "ansi" or reel is None:
-        return line
-    from teach_gym.render.training import draw_training
-
-    return draw_training(reel, size)
+    return trainings.line(i) if reel is None else draw_training(reel, size)
 
 
 def _seed(key: np.uint64) -> int:
@@ -217,7 +212,7 @@ class NeuralMixupEnv(gym.Env[Floats, Any]):
         if self.render_mode is None:
             gym.logger.warn("render() was called without a render_mode; pass render_mode='rgb_array' to make()")
             return None
-        return _drawn(self._reel, self.trainings, 0, self.render_mode, self.render_size)
+        return _drawn(self._reel, self.trainings, 0, self.render_size)
 
 
 class NeuralMixupVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
@@ -279,4 +274,4 @@ class NeuralMixupVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
         return self.trainings.t
 
     def _frame(self, i: int) -> Any:
-        return _drawn(self._reels.get(i), self.trainings, i, self.render_mode, self.render_size)
+        return _drawn(self._reels.get(i), self.trainings, i, self.render_size)
