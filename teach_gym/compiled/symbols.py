@@ -72,6 +72,16 @@ class Tape:
         return flat.reshape((1, *shape)).view(Symbols)
 
 
+def written(operand: Any) -> str:
+    """An operand in the source of a loop: a symbol's name, or a number in the loop's precision ``real``."""
+    return operand.name if isinstance(operand, Symbol) else f"real({float(operand)!r})"
+
+
+def assignment(symbol: Symbol) -> str:
+    """The line of a loop's source that computes a symbol."""
+    return f"{symbol.name} = {symbol.template.format(*map(written, symbol.operands))}"
+
+
 class Symbol:
     """A number that a program computes: an input, or an operation on other symbols and on numbers."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from teach_gym.compiled import compiler
-from teach_gym.compiled.symbols import Symbol, Tape, UntraceableError
+from teach_gym.compiled.symbols import Tape, UntraceableError, assignment, written
 from teach_gym.core.backend import Array
 from teach_gym.core.holdout import class_probabilities
 from teach_gym.core.learner import MLPLearner
@@ -134,8 +134,8 @@ def write(task: Task) -> str:
     loss: list[Any] = output.loss(z, y).tolist()
     predicted: list[Any] = class_probabilities(output, output.predict(z))[0].tolist() if c else []
     row = [f"z_{i} = rows[{i * LANES} + j]" for i in range(k)]
-    row += [f"{s.name} = {s.template.format(*map(_text, s.operands))}" for s in tape.operations.values()]
-    row += [f"losses[j] += np.float64({_text(loss[0])})"]
+    row += [assignment(s) for s in tape.operations.values()]
+    row += [f"losses[j] += np.float64({written(loss[0])})"]
     if c:
         row += ["chosen = real(0)", "best = real(0)" if k == 1 else "best = z_0"]
         for i in range(1, max(k, 2)):  # as argmax: the first of equal ones, NaN before all others
@@ -144,7 +144,7 @@ def write(task: Task) -> str:
             row += [f"    chosen, best = real({i}), {z_i}"]
         row += [f"{_cell(0)} += real(1) if chosen == own else real(0)"]
         row += [f"{_cell(1 + i)} += real(1) if chosen == real({i}) else real(0)" for i in range(c)]
-        row += [f"{_cell(1 + c + i)} += {_text(predicted[i])}" for i in range(c)]
+        row += [f"{_cell(1 + c + i)} += {written(predicted[i])}" for i in range(c)]
     lines = [
         "def step(z, y, ends, sums):",
         f"    work = np.zeros({(1 + 2 * c) * LANES}, dtype=z.dtype)",
@@ -170,7 +170,3 @@ def write(task: Task) -> str:
 
 def _cell(row: int) -> str:
     return f"work[{row * LANES} + j]"
-
-
-def _text(operand: Any) -> str:
-    return operand.name if isinstance(operand, Symbol) else f"real({float(operand)!r})"

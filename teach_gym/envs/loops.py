@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from teach_gym.compiled.symbols import Symbol
+from teach_gym.compiled.symbols import Symbol, assignment, written
 from teach_gym.core.state import Task
 from teach_gym.envs.fuse import Record
 
@@ -197,8 +197,8 @@ class _Writer:
         results += ["for j in range(n):", f"    flaws += {_cell(flaws)} != 0"]
         needed = self.loaded | {e.name for _, e in stored if isinstance(e, Symbol)}
         loads = [f"{name} = {_cell(place)}" for name, place in self.places.items() if name in needed]
-        lines = [f"{s.name} = {s.template.format(*map(_text, s.operands))}" for s in self.operations.values()]
-        lines += [f"{_cell(place)} = {_text(entry)}" for place, entry in stored]
+        lines = [assignment(s) for s in self.operations.values()]
+        lines += [f"{_cell(place)} = {written(entry)}" for place, entry in stored]
         sums, total = squares(self.task, self.step)
         return [*loads, *lines, *sums, f"{_cell(flaws)} = not {total} <= large"], results
 
@@ -261,10 +261,6 @@ def squares(task: Task, step: Record) -> tuple[list[str], str]:
 
 def _cell(place: _Place) -> str:
     return f"{place.block}[{place.row * LANES} + j]"
-
-
-def _text(operand: Any) -> str:
-    return operand.name if isinstance(operand, Symbol) else f"real({float(operand)!r})"
 
 
 def _indented(levels: int, lines: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from teach_gym.compiled import compiler
-from teach_gym.compiled.symbols import Symbol, Tape
+from teach_gym.compiled.symbols import Tape, assignment
 from teach_gym.core.backend import Array, dot
 from teach_gym.core.outputs import Output
 
@@ -82,12 +82,8 @@ def write(output: Output) -> str:
         "        z, a, out = logits[b], alignment[b], found[b]",
         "        for j in range(labels.shape[0]):",
         "            z_0, a_0, y_0, s_0 = z[j], a[j], labels[j], squares[j]",
-        *(f"            {s.name} = {s.template.format(*map(_text, s.operands))}" for s in tape.operations.values()),
+        *(f"            {assignment(s)}" for s in tape.operations.values()),
         f"            out[j] = {result.name}",
         "",
     ]
     return "\n".join(lines)
-
-
-def _text(operand: Any) -> str:
-    return operand.name if isinstance(operand, Symbol) else f"real({float(operand)!r})"
