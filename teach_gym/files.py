@@ -141,6 +141,48 @@ def _temporary(path: Path) -> tuple[int, str]:
         os.close(handle)
 
 
+def claim(handle: int, what: str) -> None:
+    """Lock an open file or folder against other processes, where the system and the file system have locks.
+
+    The lock is released when the handle is closed.
+
+    Args:
+        handle: the open file or folder.
+        what: what it is, for the message.
+
+    Raises:
+        BlockingIOError: another process has locked it.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BlockingIOError(f"{what} is being written by another process") from error
+    except OSError:  # a file system without locks
+        return
+
+
+@contextlib.contextmanager
+def sole_writer(folder: str | Path) -> Iterator[None]:
+    """Create a folder and keep other processes that ask for the same out of it; see ``claim``.
+
+    Raises:
+        BlockingIOError: another process is writing into the folder.
+        NotADirectoryError: see ``make_folder``.
+    """
+    folder = make_folder(folder)
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        claim(handle, f"folder {quoted(folder)}")
+        yield
+    finally:
+        os.close(handle)
+
+
 def _lock(handle: int) -> bool:
     """Lock a new file; False if ``remove_leftovers`` came first and removes it."""
     try:

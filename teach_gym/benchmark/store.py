@@ -11,7 +11,7 @@ from typing import Any
 
 from teach_gym.benchmark.rows import FORMAT, Row, fault
 from teach_gym.errors import DamagedDataError, quoted
-from teach_gym.files import append, is_file, make_folder
+from teach_gym.files import append, claim, is_file, make_folder
 
 _START = f'{{"format": {FORMAT}'.encode()
 
@@ -81,22 +81,12 @@ class Store:
         make_folder(self.path.parent)
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
         try:
-            self._lock()
+            claim(self._file, f"results file {quoted(self.path)}")
             self.rows, end = _parse(self.path, self.path.read_bytes())
             os.ftruncate(self._file, end)
         except BaseException:
             os.close(self._file)
             raise
-
-    def _lock(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BlockingIOError(f"results file {quoted(self.path)} is being written by another process") from error
 
     def append(self, row: Row) -> None:
         """Write one row as a single write of a whole line; it is on disk when this returns.

@@ -218,12 +218,12 @@ def train(
     config: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
     with RunLog(folder, config, resume=resume) as log:
         state = _iterate(trainer, log, progress, stop_after)
-    over = bool(state["curve"]) and state["curve"][-1]["iteration"] == settings.iterations
-    result = {"settings": config, **state, "accuracy": state["curve"][-1]["accuracy"] if over else None}
-    del result["count"]
-    result |= {"pool": trainer.pool.name, "seconds": round(state["seconds"], 2)}
-    if over:
-        write_text(folder / "result.json", json.dumps(result, indent=1) + "\n")
+        over = bool(state["curve"]) and state["curve"][-1]["iteration"] == settings.iterations
+        result = {"settings": config, **state, "accuracy": state["curve"][-1]["accuracy"] if over else None}
+        del result["count"]
+        result |= {"pool": trainer.pool.name, "seconds": round(state["seconds"], 2)}
+        if over:
+            write_text(folder / "result.json", json.dumps(result, indent=1) + "\n")
     return result
 
 

@@ -27,7 +27,7 @@ from teach_gym.benchmark.processes import in_processes
 from teach_gym.benchmark.progress import track
 from teach_gym.benchmark.suite import FIRST_SEED
 from teach_gym.errors import DamagedDataError, lookup_name, positive, quoted, shown
-from teach_gym.files import remove_leftovers, write_text, writing
+from teach_gym.files import remove_leftovers, sole_writer, write_text, writing
 from teach_gym.papers.claims import Claim, Verdict, judge
 from teach_gym.papers.curves import Curves, Row, read_csv, to_csv
 from teach_gym.versions import code_digest, modules_of, versions
@@ -183,9 +183,9 @@ def run_experiment(
         DataNotFoundError: a data set is missing.
         WorkerError: a worker process died.
         DamagedDataError: a file of a unit of work is damaged.
+        BlockingIOError: another process is writing into the folder.
     """
-    folder = Path(folder)
-    parts = folder / "parts"
+    folder, parts = Path(folder), Path(folder) / "parts"
     positive("workers", workers, integer=True)
     settings = lookup_name("scale", scale, experiment.scales)
     first = settings.get("first_seed", FIRST_SEED)
@@ -195,21 +195,22 @@ def run_experiment(
     units = [dataclasses.replace(unit, code=code) for unit in listed]
     if len({unit.key for unit in units}) < len(units):
         raise ValueError(f"experiment {experiment.name!r} lists the same unit of work twice")
-    _tidy(folder, parts, units)
-    _carry_out(experiment, units, parts, 1 if experiment.timed else workers, progress)
-    found = [(unit, *_read_part(parts, unit)) for unit in units]
-    rows = [row for _, own, _ in found for row in own]
-    record = Record(settings, Curves(rows), [(unit, arrays) for unit, _, arrays in found])
-    verdicts = [judge(claim, record.curves) for claim in experiment.claims_on({unit.panel for unit in units})]
-    _write(folder / "settings.json", _description(experiment, scale, seeds, panels))
-    write_text(folder / "curves.csv", to_csv(rows))
-    _write(folder / "claims.json", [verdict.to_json() for verdict in verdicts])
-    if experiment.table is not None:
-        write_text(folder / TABLE, experiment.table(record.curves) + "\n")
-    if figures:
-        for name, figure in experiment.draw(record).items():
-            with writing(folder / f"{name}.png") as file:
-                figure.savefig(file, format="png", dpi=110)
+    with sole_writer(folder):
+        _tidy(folder, parts, units)
+        _carry_out(experiment, units, parts, 1 if experiment.timed else workers, progress)
+        found = [(unit, *_read_part(parts, unit)) for unit in units]
+        rows = [row for _, own, _ in found for row in own]
+        record = Record(settings, Curves(rows), [(unit, arrays) for unit, _, arrays in found])
+        verdicts = [judge(claim, record.curves) for claim in experiment.claims_on({unit.panel for unit in units})]
+        _write(folder / "settings.json", _description(experiment, scale, seeds, panels))
+        write_text(folder / "curves.csv", to_csv(rows))
+        _write(folder / "claims.json", [verdict.to_json() for verdict in verdicts])
+        if experiment.table is not None:
+            write_text(folder / TABLE, experiment.table(record.curves) + "\n")
+        if figures:
+            for name, figure in experiment.draw(record).items():
+                with writing(folder / f"{name}.png") as file:
+                    figure.savefig(file, format="png", dpi=110)
     return verdicts
 
 

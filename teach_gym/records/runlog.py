@@ -8,8 +8,8 @@ appears whole or not at all, so a run killed at any moment resumes from its last
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import importlib
 import io
 import json
 import time
@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 
 from teach_gym.core.spec import TaskSpec
 from teach_gym.errors import DamagedDataError, differing, lookup_name, number, shown
-from teach_gym.files import remove_leftovers, write_text, writing
+from teach_gym.files import remove_leftovers, sole_writer, write_text, writing
 from teach_gym.records.progress import Progress
+from teach_gym.records.trackers import WANDB_MODES, Trackers
 from teach_gym.versions import version_of, versions
 
-WANDB_MODES = dict.fromkeys(("disabled", "offline", "online"))
 KEEP = 2
 """Checkpoints kept: the newest, and the one before in case the newest is damaged."""
 
@@ -44,7 +44,7 @@ class Checkpoint(NamedTuple):
 
 
 class RunLog:
-    """Writes the records of one training run into a folder; use it in a ``with`` statement.
+    """Writes the records of one training run into a folder, one process at a time; use it in a ``with`` statement.
 
     Args:
         folder: the run's folder, made if it is not there.
@@ -59,6 +59,7 @@ class RunLog:
 
     Raises:
         FileExistsError: the folder holds a run and ``resume`` is False.
+        BlockingIOError: another process is writing into the folder.
         ValueError: the run in the folder is of another task or of other settings; the message names both. Or an
             unknown mode.
         TypeError: settings that JSON cannot hold.
@@ -78,30 +79,37 @@ class RunLog:
         project: str = "teach_gym",
     ) -> None:
         lookup_name("wandb mode", wandb, WANDB_MODES)
-        self.folder = Path(folder)
+        self.folder, self.spec, self.config = Path(folder), spec, _plain(config)
+        self.restored: Checkpoint | None = None
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(sole_writer(self.folder))
+            start, run = self._open(resume)
+            self._rows = Progress(self.folder / "progress.csv", start)
+            stack.callback(self._rows.close)
+            sent: dict[str, Any] = {"tensorboard": tensorboard, "wandb": wandb, "project": project}
+            self._trackers = Trackers(self.folder, start + 1, run, self.config, **sent)
+            if not (about := self.folder / "config.json").exists():
+                write_text(about, json.dumps({"run": run, **self._about()}, indent=1) + "\n")
+            self._held = stack.pop_all()
+
+    def _open(self, resume: bool) -> tuple[int, str]:
+        """Restore the last checkpoint of a run in the folder and tidy up: the step to resume from, and the run's id."""
         for place in (self.folder, self.folder / "checkpoints"):
             remove_leftovers(place)
-        self.spec = spec
-        self.config = _plain(config)
-        self.restored: Checkpoint | None = None
         run = uuid.uuid4().hex
         about = self.folder / "config.json"
         if about.exists():
             if not resume:
                 raise FileExistsError(f"{self.folder} holds a run already: resume it or choose another folder")
             found = _read_json(about)
-            _agree(about, found, spec, self.config)
-            self.restored = restore(self.folder, spec=spec, config=self.config)
+            _agree(about, found, self.spec, self.config)
+            self.restored = restore(self.folder, spec=self.spec, config=self.config)
             run = str(found.get("run", run))
         start = -1 if self.restored is None else self.restored.step
         late = [path for path in _sidecars(self.folder) if not path.stem.isdigit() or int(path.stem) > start]
         _remove(late)  # none, or damaged ones, which must not push out good ones
         _remove(_sidecars(self.folder)[KEEP:])  # what a process was removing when it was killed
-        self._rows = Progress(self.folder / "progress.csv", start)
-        self._tensorboard = _tensorboard_writer(self.folder / "tensorboard", start + 1) if tensorboard else None
-        self._wandb = _wandb_run(self.folder, run, wandb, project, self.config) if wandb != "disabled" else None
-        if not about.exists():
-            write_text(about, json.dumps({"run": run, **self._about()}, indent=1) + "\n")
+        return start, run
 
     def __enter__(self) -> RunLog:
         return self
@@ -112,12 +120,9 @@ class RunLog:
         self.close(failed=kind is not None)
 
     def close(self, *, failed: bool = False) -> None:
-        """Close the files and end the TensorBoard and Weights & Biases runs."""
-        self._rows.close()
-        if self._tensorboard is not None:
-            self._tensorboard.close()
-        if self._wandb is not None:
-            self._wandb.finish(exit_code=int(failed))
+        """Close the files, end the TensorBoard and Weights & Biases runs, and release the folder."""
+        with self._held:
+            self._trackers.close(failed=failed)
 
     def log(self, step: int, **scalars: float) -> None:
         """Record scalars of a step everywhere; it is on disk (of a killed process, too) when the call returns.
@@ -135,12 +140,7 @@ class RunLog:
                 raise TypeError(f"scalar {shown(name)} must be a number, got {shown(value)}")
         values = {name: value if isinstance(value, int) else float(value) for name, value in scalars.items()}
         self._rows.add(step, values)
-        if self._tensorboard is not None:
-            for name, value in values.items():
-                self._tensorboard.add_scalar(name, value, step)
-            self._tensorboard.flush()
-        if self._wandb is not None:
-            self._wandb.log({"step": step, **values})
+        self._trackers.log(step, values)
 
     def checkpoint(self, step: int, tensors: dict[str, Any], **state: Any) -> Path:
         """Write a checkpoint, whole or not at all, and drop all but the last two.
@@ -272,28 +272,3 @@ def _tensors(content: bytes) -> dict[str, Any]:
 
     found: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return found
-
-
-def _tensorboard_writer(folder: Path, step: int) -> Any:
-    """A TensorBoard writer that hides what an earlier process wrote from ``step`` on."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ImportError("TensorBoard is not installed: pip install 'teach_gym[agents]'") from error
-    return SummaryWriter(str(folder), purge_step=step)
-
-
-def _wandb_run(folder: Path, run: str, mode: str, project: str, config: dict[str, Any]) -> Any:
-    """A Weights & Biases run whose scalars are plotted over ``step``, so that a resumed run may go back."""
-    try:
-        wandb = importlib.import_module("wandb")
-    except ImportError as error:
-        raise ImportError("Weights & Biases is not installed: pip install 'teach_gym[agents]'") from error
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = wandb.Settings(silent=True, console="off")
-    started = wandb.init(
-        project=project, id=run, resume="allow", dir=str(folder), config=config, mode=mode, settings=settings
-    )
-    started.define_metric("step")
-    started.define_metric("*", step_metric="step")
-    return started

@@ -213,6 +213,7 @@ def train(args: TrainArgs) -> dict[str, float]:
             (resuming) a folder with another run.
         TypeError: a hyper-parameter of the wrong type.
         FileExistsError: the folder holds a run and ``resume`` is not set.
+        BlockingIOError: another process is writing into the folder.
         FileNotFoundError: no such file of hyper-parameters, or the task's data is not there.
         ImportError: a package that the algorithm needs is missing; the message names the extra.
     """
@@ -245,7 +246,7 @@ def train(args: TrainArgs) -> dict[str, float]:
         if trainer.step < trainer.total:
             trainer.run(log, every, milestones, bar.update)
             milestones()
-    about = {"algo": args.algo, "task": chosen.task, "seed": args.seed, **milestones.result}
-    about |= {"episodes": args.eval_episodes, "steps": trainer.step, "seconds": milestones.seconds}
-    write_score(out / "score.json", about)
+        about = {"algo": args.algo, "task": chosen.task, "seed": args.seed, **milestones.result}
+        about |= {"episodes": args.eval_episodes, "steps": trainer.step, "seconds": milestones.seconds}
+        write_score(out / "score.json", about)
     return milestones.result

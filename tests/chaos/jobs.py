@@ -27,7 +27,6 @@ class Job:
         arguments: (folder of its results, data made beforehand) -> the command line.
         kept: whether the files that were there when it was killed must still begin with what they held.
         spawns: whether it starts worker processes.
-        locked: whether two at a time in one folder exclude each other (the others do the same work twice).
         prepare: makes what it reads, once, in a folder (None: nothing).
     """
 
@@ -35,7 +34,6 @@ class Job:
     arguments: Callable[[Path, Path], list[str]]
     kept: tuple[str, ...] = ()
     spawns: bool = False
-    locked: bool = False
     prepare: Callable[[Path], list[str]] | None = None
 
 
@@ -54,19 +52,18 @@ def _reproduce(out: Path, workers: int) -> list[str]:
 
 
 JOBS = (
-    Job("bench", lambda out, data: _bench(out, "--executor", "serial"), ("runs.jsonl",), locked=True),
+    Job("bench", lambda out, data: _bench(out, "--executor", "serial"), ("runs.jsonl",)),
     Job(
         "bench, 2 workers",
         lambda out, data: _bench(out, "--workers", "2"),
         ("runs.jsonl",),
         spawns=True,
-        locked=True,
     ),
-    Job("ppo", lambda out, data: _train(out, "ppo", "n_steps=12", "batch_size=24", "n_epochs=2"), locked=True),
-    Job("dqn", lambda out, data: _train(out, "dqn", "buffer_size=500", "learning_starts=40"), locked=True),
-    Job("reinforce", lambda out, data: _train(out, "reinforce", "sizes=[8]"), locked=True),
-    Job("reproduce", lambda out, data: _reproduce(out, 1), locked=True),
-    Job("reproduce, 2 workers", lambda out, data: _reproduce(out, 2), spawns=True, locked=True),
+    Job("ppo", lambda out, data: _train(out, "ppo", "n_steps=12", "batch_size=24", "n_epochs=2")),
+    Job("dqn", lambda out, data: _train(out, "dqn", "buffer_size=500", "learning_starts=40")),
+    Job("reinforce", lambda out, data: _train(out, "reinforce", "sizes=[8]")),
+    Job("reproduce", lambda out, data: _reproduce(out, 1)),
+    Job("reproduce, 2 workers", lambda out, data: _reproduce(out, 2), spawns=True),
     Job(
         "report",
         lambda out, data: ["report", str(data / "runs.jsonl"), "--out", str(out)],

@@ -19,6 +19,7 @@ from process_cases import PATIENCE, group_is_gone, lines, wait_for
 
 from teach_gym.benchmark.processes import WorkerError
 from teach_gym.errors import DamagedDataError
+from teach_gym.files import sole_writer
 from teach_gym.papers import experiment
 from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.curves import COLUMNS, Curves, Row, read_csv, rows_of, to_csv
@@ -53,6 +54,15 @@ def made_up(worker: Worker, offset: float = 0.5) -> Experiment:
 
     claim = Claim("a is as far as b", (Comparison("a", "comparable", "b"),))
     return Experiment("made-up", "", "", "", {"laptop": {"seeds": 20}}, units, worker, (claim,), draw)
+
+
+def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    worker = Worker()
+    with sole_writer(tmp_path), pytest.raises(BlockingIOError, match="is being written by another process"):
+        run_experiment(made_up(worker), tmp_path, figures=False)
+    assert not worker.done
+    run_experiment(made_up(worker), tmp_path, figures=False)
 
 
 def test_csv_gives_back_every_value(tmp_path: Path) -> None:

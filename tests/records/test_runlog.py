@@ -48,6 +48,25 @@ def test_config_is_whole_and_tells_task_and_versions(tmp_path: Path) -> None:
     assert {"teach_gym", "numpy", "torch", "python"} <= set(found["versions"])
 
 
+def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    with open_log(tmp_path) as log:
+        log.log(1, value=0.5)
+        with pytest.raises(BlockingIOError, match="is being written by another process"):
+            open_log(tmp_path, resume=True)
+        log.log(2, value=0.7)
+        assert (tmp_path / "progress.csv").read_text() == "step,value\n1,0.5\n2,0.7\n"
+    open_log(tmp_path, resume=True).close()
+
+
+def test_a_refused_run_leaves_its_folder_free(tmp_path: Path) -> None:
+    with_checkpoints(tmp_path, 1)
+    for refused in ({"resume": False}, {"resume": True, "config": {"lr": 0.2}}):
+        with pytest.raises((FileExistsError, ValueError), match=r"holds a run already|is of another config"):
+            open_log(tmp_path, **refused)
+    open_log(tmp_path, resume=True).close()
+
+
 def test_progress_has_one_header_and_one_row_per_step(tmp_path: Path) -> None:
     with open_log(tmp_path) as log:
         log.log(1, a=0.1, n=7)
