@@ -71,6 +71,16 @@ class Adam:
         for buffer in (*self.means, *self.squares, self.count):
             buffer[rows] = 0.0
 
+    def tensors(self) -> dict[str, Any]:
+        """The state, with which ``load`` continues."""
+        return {"means": self.means, "squares": self.squares, "count": self.count}
+
+    def load(self, tensors: Mapping[str, Any]) -> None:
+        """Continue from a state of ``tensors``."""
+        found = (*tensors["means"], *tensors["squares"], tensors["count"])
+        for ours, theirs in zip((*self.means, *self.squares, self.count), found, strict=True):
+            ours.copy_(theirs)
+
     def step(self, gradients: Sequence[Tensor]) -> None:
         """One step: w <- w - lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon)."""
         self.count += 1.0

@@ -6,7 +6,10 @@ that a seed's results never depend on the others.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ from teach_gym.errors import positive
 from teach_gym.neural.images import scale
 from teach_gym.neural.mixup import Adam, Trainings, cross_entropy
 from teach_gym.neural.networks import StackedLinear
+from teach_gym.records.runlog import RunLog
 
 Policy = Callable[[Trainings], Tensor]
 TEACH, LEARN, ACT, VALIDATE, WEIGHTS = range(5)
@@ -232,6 +236,7 @@ def learn_policy(
     episodes: int,
     learning_rate: float = 1e-2,
     dropout: float = 0.1,
+    folder: Path | None = None,
 ) -> Policy:
     """Policy gradient (DHT 4.1): whole trainings with sampled actions, the validation accuracy at their end as reward.
 
@@ -242,12 +247,13 @@ def learn_policy(
         episodes: trainings per policy and step, at least 2.
         learning_rate: Adam's.
         dropout: of the policy, while it learns.
+        folder: for a checkpoint after each step of the policy, from which an interrupted training resumes (None: none).
 
     Returns:
         The policies, which still sample their actions but without dropout.
 
     Raises:
-        ValueError: a value out of range.
+        ValueError: a value out of range, or the folder holds a training with other settings.
     """
     positive("updates", updates, integer=True)
     if episodes < 2:
@@ -256,13 +262,30 @@ def learn_policy(
     teacher, draws = CoefficientNetwork(seeds, len(trainings.spec.coefficients), dropout), generators(seeds, LEARN)
     parameters = list(teacher.parameters())
     optimizer = Adam(parameters, learning_rate)
-    for update in range(updates):
-        words = [word(seed, LEARN, update, k) for seed in seeds for k in range(episodes)]
-        trainings.start(range(trainings.n), words)
-        policy = Sampling(teacher, draws, episodes, keep=True)
-        for _ in range(trainings.horizon):
-            trainings.step(policy(trainings))
-        returns = torch.from_numpy(trainings.accuracy).float().view(len(seeds), episodes)
-        loss = policy_loss(teacher, policy.kept, returns)
-        optimizer.step(torch.autograd.grad(loss.sum(), parameters))
+    config = {"seeds": list(seeds), "episodes": episodes, "learning_rate": learning_rate, "dropout": dropout}
+    config |= {"training": dataclasses.asdict(trainings.spec)}
+    with contextlib.ExitStack() as stack:
+        log, done = None, 0
+        if folder is not None:
+            log = stack.enter_context(RunLog(folder, config, resume=(folder / "config.json").is_file()))
+            if log.restored is not None:
+                done, found = log.restored.step, log.restored.tensors
+                teacher.load_state_dict(found["teacher"])
+                optimizer.load(found["optimizer"])
+                for draw, state in zip(draws, found["draws"], strict=True):
+                    draw.set_state(state)
+        for update in range(done, updates):
+            words = [word(seed, LEARN, update, k) for seed in seeds for k in range(episodes)]
+            trainings.start(range(trainings.n), words)
+            policy = Sampling(teacher, draws, episodes, keep=True)
+            for _ in range(trainings.horizon):
+                trainings.step(policy(trainings))
+            returns = torch.from_numpy(trainings.accuracy).float().view(len(seeds), episodes)
+            loss = policy_loss(teacher, policy.kept, returns)
+            optimizer.step(torch.autograd.grad(loss.sum(), parameters))
+            if log is not None:
+                log.log(update + 1, accuracy=float(returns.mean()))
+                states = [draw.get_state() for draw in draws]
+                tensors = {"teacher": teacher.state_dict(), "optimizer": optimizer.tensors(), "draws": states}
+                log.checkpoint(update + 1, tensors)
     return Sampling(teacher, generators(seeds, ACT))

@@ -29,13 +29,17 @@ EXPERIMENTS: dict[str, str] = {
     "dht-fig10": "teach_gym.papers.dht_privacy:FIG10",
     "dht-fig8": "teach_gym.papers.dht_black_box:FIG8",
     "dht-table1": "teach_gym.papers.dht_mixup:TABLE1",
+    "dht-table1-tuned": "teach_gym.papers.mixup_tuned:TUNED",
     "dht-table2": "teach_gym.papers.dht_performative:TABLE2",
     "dht-table2-search": "teach_gym.papers.performative_search:SEARCH",
     "dht-table2-tuned": "teach_gym.papers.performative_tuned:TUNED",
 }
 """Name -> ``module:object``; loaded on first use."""
 
-BLACK_BOX = ("dht-table1", "dht-table2", "dht-table2-search", "dht-table2-tuned", "dht-fig8", "last-blast")
+BLACK_BOX = (
+    *("dht-table1", "dht-table1-tuned", "dht-table2", "dht-table2-search", "dht-table2-tuned"),
+    *("dht-fig8", "last-blast"),
+)
 """The experiments without w*, which have a page of their own."""
 
 MAPS: dict[str, str] = {

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from teach_gym.errors import lookup_name
 from teach_gym.papers.claims import Claim, Comparison, paired_interval
-from teach_gym.papers.curves import Curves, rows_of
+from teach_gym.papers.curves import Curves, Row, rows_of
 from teach_gym.papers.engine import Experiment, PlainValues, Result, Unit, groups
 from teach_gym.papers.figures import panels_figure
+from teach_gym.papers.performative_panels import ACCURACY
 
 if TYPE_CHECKING:
     from teach_gym.neural.images import ImagePool
@@ -21,9 +23,39 @@ if TYPE_CHECKING:
 PUBLISHED = {"ERM": 61.75, "cMixup": 66.27, "dMixup": 65.80, "Unrolling": 65.18, "Policy gradient": 67.64}
 """DHT Table 1: test accuracy in per cent."""
 FINITE = "Unrolling (finite difference)"
-_ACCURACY = "test_accuracy"
-_STACK = 5
+VALIDATION = "validation_accuracy"
+STACK = 5
 """Seeds that are trained as one stack."""
+SMOKE: dict[str, Any] = {
+    "pool": "patterns",
+    "pool_options": {"n": 200, "size": 8},
+    "validation": 60,
+    "epochs": 2,
+    "batch_size": 20,
+    "look_every": 5,
+    "network_options": {"filters": [4, 4], "features": 8},
+}
+LAPTOP: dict[str, Any] = {
+    "shrink": 2,
+    "images": 500,
+    "validation": 1000,
+    "epochs": 30,
+    "batch_size": 50,
+    "learning_rate": 0.003,
+    "network_options": {"filters": [8, 16], "features": 64},
+}
+
+
+def methods(learning: Mapping[str, Any], teacher_rate: float) -> dict[str, dict[str, Any]]:
+    """The methods of Table 1; see ``settings``."""
+    return {
+        "ERM": {"policy": "erm"},
+        "cMixup": {"policy": "cmixup", "alpha": 1.0},
+        "dMixup": {"policy": "dmixup"},
+        "Unrolling": {"policy": "unrolling", "exact": True, "learning_rate": teacher_rate},
+        FINITE: {"policy": "unrolling", "exact": False, "learning_rate": teacher_rate},
+        "Policy gradient": {"policy": "policy_gradient", "learning_rate": 0.01, "dropout": 0.1, **learning},
+    }
 
 
 def settings(
@@ -38,15 +70,12 @@ def settings(
         learning: ``updates`` and ``episodes`` of the policy gradient.
         teacher_rate: the unrolled teacher's learning rate.
     """
-    methods = {
-        "ERM": {"policy": "erm"},
-        "cMixup": {"policy": "cmixup", "alpha": 1.0},
-        "dMixup": {"policy": "dmixup"},
-        "Unrolling": {"policy": "unrolling", "exact": True, "learning_rate": teacher_rate},
-        FINITE: {"policy": "unrolling", "exact": False, "learning_rate": teacher_rate},
-        "Policy gradient": {"policy": "policy_gradient", "learning_rate": 0.01, "dropout": 0.1, **learning},
+    return {
+        "seeds": seeds,
+        "training": dict(training),
+        "record_epochs": record_epochs,
+        "methods": methods(learning, teacher_rate),
     }
-    return {"seeds": seeds, "training": dict(training), "record_epochs": record_epochs, "methods": methods}
 
 
 def units(name: str, chosen: PlainValues, seeds: Sequence[int]) -> list[Unit]:
@@ -54,13 +83,15 @@ def units(name: str, chosen: PlainValues, seeds: Sequence[int]) -> list[Unit]:
     shared = {key: chosen[key] for key in ("training", "record_epochs")}
     return [
         Unit(name, "", method, group, {**shared, "method": options})
-        for group in groups(seeds, _STACK)
+        for group in groups(seeds, STACK)
         for method, options in chosen["methods"].items()
     ]
 
 
-def make_policy(options: Mapping[str, Any], seeds: Sequence[int], spec: MixupSpec, pool: ImagePool) -> Policy:
-    """The policy of a method; that of policy gradient is trained first.
+def make_policy(
+    options: Mapping[str, Any], seeds: Sequence[int], spec: MixupSpec, pool: ImagePool, folder: Path
+) -> Policy:
+    """The policy of a method; that of policy gradient is trained first, with checkpoints in a folder.
 
     Raises:
         ValueError: unknown name.
@@ -73,25 +104,41 @@ def make_policy(options: Mapping[str, Any], seeds: Sequence[int], spec: MixupSpe
         "cmixup": lambda **given: policies.cmixup(seeds, **given),
         "dmixup": lambda: policies.dmixup(seeds),
         "unrolling": lambda **given: policies.Unrolling(seeds, **given),
-        "policy_gradient": lambda **given: policies.learn_policy(lambda n: Trainings(spec, pool, n), seeds, **given),
+        "policy_gradient": lambda **given: policies.learn_policy(
+            lambda n: Trainings(spec, pool, n), seeds, folder=folder, **given
+        ),
     }
     given = {name: value for name, value in options.items() if name != "policy"}
     return lookup_name("policy", options["policy"], makers)(**given)
 
 
-def run(unit: Unit) -> Result:
-    """Train one learner per seed; rows of accuracies (per cent), losses and the amount of mixing."""
+def run(unit: Unit, folder: Path) -> Result:
+    """Train one learner per seed; see ``train``."""
+    return Result(train(unit, unit.settings["record_epochs"], folder), {})
+
+
+def train(unit: Unit, record_epochs: int, folder: Path) -> list[Row]:
+    """Train one learner per seed; rows of accuracies (per cent), losses and the amount of mixing.
+
+    Args:
+        unit: the unit of work.
+        record_epochs: epochs between the points of the curves.
+        folder: for checkpoints of the policy gradient.
+
+    Raises:
+        FloatingPointError: a training diverged.
+    """
     from teach_gym.neural.mixup import Trainings
     from teach_gym.neural.mixup_policies import teach
     from teach_gym.neural.mixup_spec import MixupSpec, load_images
 
     spec = MixupSpec(**unit.settings["training"])
     pool, test = load_images(spec)
-    policy = make_policy(unit.settings["method"], unit.seeds, spec, pool)
+    policy = make_policy(unit.settings["method"], unit.seeds, spec, pool, folder)
     trainings = Trainings(spec, pool, len(unit.seeds))
-    every = unit.settings["record_epochs"] * trainings.n_batches
+    every = record_epochs * trainings.n_batches
     iterations: list[int] = []
-    found: dict[str, list[Any]] = {name: [] for name in (_ACCURACY, "validation_accuracy", "train_loss", "mixing")}
+    found: dict[str, list[Any]] = {name: [] for name in (ACCURACY, VALIDATION, "train_loss", "mixing")}
     losses, mixing = [], []
 
     def watch(coefficient: Any) -> None:
@@ -100,27 +147,26 @@ def run(unit: Unit) -> Result:
         t = int(trainings.t[0])
         if t % every == 0 or t == trainings.horizon:
             iterations.append(t)
-            found[_ACCURACY].append(100.0 * trainings.look(test)[1])
-            found["validation_accuracy"].append(100.0 * trainings.look()[1])
+            found[ACCURACY].append(100.0 * trainings.look(test)[1])
+            found[VALIDATION].append(100.0 * trainings.look()[1])
             for name, values in (("train_loss", losses), ("mixing", mixing)):
                 found[name].append(np.mean(values, axis=0))
                 values.clear()
 
     teach(trainings, unit.seeds, policy, watch)
-    rows = [
+    return [
         row
         for name, values in found.items()
         for row in rows_of(unit.label, unit.method, name, unit.seeds, iterations, np.transpose(values))
     ]
-    return Result(rows, {})
 
 
 def table(curves: Curves) -> str:
     """A Markdown table of the final test accuracies and the paper's."""
     lines = ["| method | DHT Table 1 | here (95 % interval) | validation | mixing |", "| --- | --- | --- | --- | --- |"]
-    for method in curves.methods("", _ACCURACY):
-        mean, low, high = paired_interval(curves.get("", method, _ACCURACY).values[:, -1])
-        validation = curves.get("", method, "validation_accuracy").values[:, -1].mean()
+    for method in curves.methods("", ACCURACY):
+        mean, low, high = paired_interval(curves.get("", method, ACCURACY).values[:, -1])
+        validation = curves.get("", method, VALIDATION).values[:, -1].mean()
         mixing = curves.get("", method, "mixing").values.mean()
         published = f"{PUBLISHED[method]:.2f}" if method in PUBLISHED else "-"
         lines.append(
@@ -130,7 +176,7 @@ def table(curves: Curves) -> str:
 
 
 def _above(first: str, *others: str) -> tuple[Comparison, ...]:
-    return tuple(Comparison(first, "above", second, metric=_ACCURACY) for second in others)
+    return tuple(Comparison(first, "above", second, metric=ACCURACY) for second in others)
 
 
 TABLE1 = Experiment(
@@ -151,30 +197,14 @@ TABLE1 = Experiment(
     scales={
         "smoke": settings(
             2,
-            {
-                "pool": "patterns",
-                "pool_options": {"n": 200, "size": 8},
-                "validation": 60,
-                "epochs": 2,
-                "batch_size": 20,
-                "look_every": 5,
-                "network_options": {"filters": [4, 4], "features": 8},
-            },
+            SMOKE,
             1,
             {"updates": 2, "episodes": 2},
             0.01,
         ),
         "laptop": settings(
             10,
-            {
-                "shrink": 2,
-                "images": 500,
-                "validation": 1000,
-                "epochs": 30,
-                "batch_size": 50,
-                "learning_rate": 0.003,
-                "network_options": {"filters": [8, 16], "features": 64},
-            },
+            LAPTOP,
             5,
             {"updates": 8, "episodes": 4},
             0.01,
@@ -198,6 +228,7 @@ TABLE1 = Experiment(
             _above("Policy gradient", "ERM", "cMixup", "dMixup", "Unrolling"),
         ),
     ),
-    draw=panels_figure(_ACCURACY, "train_loss", "mixing"),
+    draw=panels_figure(ACCURACY, "train_loss", "mixing"),
     table=table,
+    checkpoints=True,
 )

@@ -13,6 +13,7 @@ from teach_gym.papers.dht_performative import above, final, mean_and_spread, run
 from teach_gym.papers.engine import Experiment, Record
 from teach_gym.papers.figures import curve_figure
 from teach_gym.papers.performative_panels import ACCURACY, CONTROL, MNIST, RANDOM, RATES_PANEL, SGD
+from teach_gym.papers.tuning import best_of
 
 VALIDATION, TEST = RATES_PANEL, f"{MNIST} (test)"
 RATES = (0.05, 0.1, 0.15, 0.2)
@@ -118,8 +119,7 @@ def _scores(curves: Curves, variant: str) -> dict[float, Any]:
 
 def best_rate(curves: Curves, variant: str) -> float:
     """The learning rate with the best mean validation accuracy; a rate at which the variant diverged is excluded."""
-    means = {rate: values.mean() for rate, values in _scores(curves, variant).items()}
-    return max(means, key=lambda rate: -np.inf if np.isnan(means[rate]) else means[rate])
+    return best_of({rate: values.mean() for rate, values in _scores(curves, variant).items()})
 
 
 def _cells(curves: Curves, variant: str) -> list[str]:

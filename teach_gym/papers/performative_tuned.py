@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from teach_gym.papers.claims import Claim, paired_interval
-from teach_gym.papers.curves import Curves, Row, rows_of
-from teach_gym.papers.dht_performative import above, draw, final, mean_and_spread
+from teach_gym.papers.claims import Claim
+from teach_gym.papers.curves import Curves, Row
+from teach_gym.papers.dht_performative import above, draw, final
 from teach_gym.papers.dht_performative import run as run_training
-from teach_gym.papers.engine import Experiment, PlainValues, Result, Unit, groups
-from teach_gym.papers.performative_panels import ACCURACY, SAMPLE, SGD
+from teach_gym.papers.engine import Experiment, PlainValues, Result, Unit
+from teach_gym.papers.performative_panels import SAMPLE, SGD
+from teach_gym.papers.tuning import at_best_rate
+from teach_gym.papers.tuning import table as tuned_table
 
 SCALES = (1.5, 2.0, 3.0)
 """Factors on the gradient of the encoder in the controls without teaching."""
@@ -24,7 +24,6 @@ METHODS: dict[str, dict[str, Any]] = {
     SAMPLE: {"method": "performative", "teaching": {"feature_steps": 5}},
     **CONTROLS,
 }
-CHOSEN = "chosen_rate"
 WIDTHS = {"an eighth": 8, "a quarter": 16, "half": 32}
 """Width of CNN-3 in shares of the paper's, and the filters of its first block."""
 RATES = (0.03, 0.05, 0.1, 0.2)
@@ -50,13 +49,12 @@ def panels(train: Mapping[str, Any], widths: Mapping[str, int] = WIDTHS) -> dict
 
 
 def units(name: str, chosen: PlainValues, seeds: Sequence[int]) -> list[Unit]:
-    """A unit of work for each panel, method and group of seeds."""
+    """A unit of work for each panel and method."""
     shared = {key: chosen[key] for key in ("rates", "validation", "tuning_seeds")}
     return [
-        Unit(name, panel, method, group, {"training": {**content, **options}, **shared})
+        Unit(name, panel, method, tuple(seeds), {"training": {**content, **options}, **shared})
         for panel, content in chosen["panels"].items()
         for method, options in METHODS.items()
-        for group in groups(seeds)
     ]
 
 
@@ -75,30 +73,19 @@ def run(unit: Unit, folder: Path) -> Result:
         settings = {"training": {**chosen["training"], **changes}}
         return run_training(dataclasses.replace(unit, seeds=tuple(seeds), settings=settings), folder / where).rows
 
-    found = {}
-    for rate in chosen["rates"]:
+    def score(rate: float) -> float:
         rows = trained(chosen["tuning_seeds"], f"rate-{rate:g}", learning_rate=rate, validation=chosen["validation"])
-        found[rate] = float(final(Curves(rows), unit.panel, unit.method).mean())
-    best = max(found, key=lambda rate: -np.inf if np.isnan(found[rate]) else found[rate])
-    rates = rows_of(unit.label, unit.method, CHOSEN, unit.seeds, (0,), [[best]] * len(unit.seeds))
-    return Result([*trained(unit.seeds, "final", learning_rate=best), *rates], {})
+        return float(final(Curves(rows), unit.panel, unit.method).mean())
+
+    def at(rate: float) -> list[Row]:
+        return trained(unit.seeds, "final", learning_rate=rate)
+
+    return Result(at_best_rate(unit, chosen["rates"], score, at), {})
 
 
 def table(curves: Curves) -> str:
     """A Markdown table of the chosen rates and the test accuracies, with the difference from plain SGD."""
-    lines = [
-        "| CNN-3 | method | chosen rate | test accuracy (mean ± s.d.) | minus SGD (95 % interval) |",
-        "| --- | --- | ---: | --- | --- |",
-    ]
-    for panel in curves.panels():
-        reference = final(curves, panel, SGD)
-        for method in curves.methods(panel, ACCURACY):
-            values = final(curves, panel, method)
-            rate, *_ = final(curves, panel, method, CHOSEN)
-            gap = paired_interval(values - reference)
-            less = "-" if method == SGD else f"{gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
-            lines.append(f"| {panel} | {method} | {rate:g} | {mean_and_spread(values)} | {less} |")
-    return "\n".join(lines)
+    return tuned_table(curves, SGD)
 
 
 def settings(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,9 @@ from teach_gym.neural.mixup_policies import (
 )
 from teach_gym.neural.mixup_spec import MixupSpec, load_images
 from teach_gym.neural.networks import StackedLinear
-from teach_gym.papers import experiment
+from teach_gym.papers import experiment, mixup_tuned
 from teach_gym.papers.curves import Curves
+from teach_gym.papers.mixup_tuned import TUNED
 
 
 def doubles(n: int) -> Trainings:
@@ -161,6 +163,24 @@ def test_policy_gradient_learns_what_is_rewarded() -> None:
     assert bandit.accuracy.min() > 0.8
 
 
+def test_an_interrupted_policy_gradient_resumes_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = spec(epochs=1)
+    pool = load_images(own)[0]
+
+    def learned(folder: Path | None, updates: int = 3) -> list[Any]:
+        policy = learn_policy(lambda n: Trainings(own, pool, n), [5, 6], updates=updates, episodes=2, folder=folder)
+        assert isinstance(policy, Sampling)
+        return [parameter.detach().numpy() for parameter in policy.teacher.parameters()]
+
+    whole = learned(None)
+    learned(tmp_path, updates=1)
+    started = []
+    start = Trainings.start
+    monkeypatch.setattr(Trainings, "start", lambda self, rows, seeds: started.append(seeds) or start(self, rows, seeds))
+    resumed = learned(tmp_path)
+    assert len(started) == 2 and all(np.array_equal(a, b) for a, b in zip(whole, resumed, strict=True))
+
+
 def test_what_a_seed_does_does_not_depend_on_the_others() -> None:
     own = spec(epochs=1)
 
@@ -181,13 +201,13 @@ def test_what_a_seed_does_does_not_depend_on_the_others() -> None:
 # --- the experiment and the real data -------------------------------------------------------------------------------
 
 
-def test_every_method_of_table_1_trains_the_same_learners() -> None:
+def test_every_method_of_table_1_trains_the_same_learners(tmp_path: Path) -> None:
     found = experiment("dht-table1")
     units = found.units(found.name, found.scales["smoke"], (1000, 1001))
     assert [unit.method for unit in units] == list(found.scales["paper"]["methods"])
     for settings in found.scales.values():
         MixupSpec(**{**settings["training"], "device": "cpu"})
-    rows = [row for unit in units for row in found.run(unit).rows]
+    rows = [row for unit in units for row in found.run(unit, tmp_path / unit.key).rows]
     curves = Curves(rows)
     mixing = {method: curves.get("", method, "mixing").values for method in curves.methods("", "mixing")}
     assert not mixing["ERM"].any() and 0.0 < mixing["dMixup"].mean() < 1.0 and mixing["Unrolling"].mean() > 0.5
@@ -201,7 +221,40 @@ def test_every_method_of_table_1_trains_the_same_learners() -> None:
     for _ in range(ours.horizon):
         ours.step(np.ones(2))
     assert f"{final.mean():.2f}" in text and np.allclose(final, 100.0 * ours.look(test)[1])
-    assert found.run(units[-1]).rows == [row for row in rows if row.method == units[-1].method], "bit for bit"
+    assert found.run(units[-1], tmp_path / "again").rows == [row for row in rows if row.method == units[-1].method], (
+        "bit for bit"
+    )
+
+
+def test_each_method_of_table_1_takes_the_rate_that_is_best_on_validation_images(tmp_path: Path) -> None:
+    smoke = TUNED.scales["smoke"]
+    training = {**smoke["training"], "epochs": 10}
+    chosen = {**smoke, "tuning_seeds": [0, 1], "rates": [1e-7, 0.01], "training": training}
+    [unit] = [unit for unit in mixup_tuned.units("e", chosen, (7, 8)) if unit.method == "cMixup"]
+
+    def accuracies(rate: float, seeds: list[int], tested: bool) -> Any:
+        own = MixupSpec(**{**unit.settings["training"], "learning_rate": rate})
+        pool, test = load_images(own)
+        ours = Trainings(own, pool, len(seeds))
+        teach(ours, seeds, cmixup(seeds), lambda c: None)
+        return 100.0 * ours.look(test if tested else None)[1]
+
+    held = {rate: accuracies(rate, [0, 1], tested=False).mean() for rate in (1e-7, 0.01)}
+    assert held[0.01] > held[1e-7]
+    found = Curves(mixup_tuned.run(unit, tmp_path).rows)
+    assert found.get(unit.panel, "cMixup", "chosen_rate").values.tolist() == [[0.01], [0.01]]
+    tested = found.get(unit.panel, "cMixup", "test_accuracy").values[:, -1]
+    assert tested == pytest.approx(accuracies(0.01, [7, 8], tested=True))
+
+
+def test_a_rate_at_which_trainings_diverge_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = {**TUNED.scales["smoke"], "rates": [0.003, 1e30]}
+    [unit] = [unit for unit in mixup_tuned.units("e", chosen, (7,)) if unit.method == "ERM"]
+    with pytest.warns(RuntimeWarning, match="non-finite"):
+        rows = mixup_tuned.run(unit, tmp_path).rows
+    assert Curves(rows).get(unit.panel, "ERM", "chosen_rate").values.tolist() == [[0.003]]
+    monkeypatch.setattr(mixup_tuned, "train", None)  # all results are kept
+    assert mixup_tuned.run(unit, tmp_path).rows == rows
 
 
 def test_stacked_teachers_are_single_ones() -> None:

@@ -1,0 +1,151 @@
+"""Does a learned policy beat random mixup when every method has its own best learning rate?"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from teach_gym.files import write_text
+from teach_gym.papers.claims import Claim
+from teach_gym.papers.curves import Curves, Row, read_csv, rows_of, to_csv
+from teach_gym.papers.dht_mixup import FINITE, LAPTOP, SMOKE, STACK, VALIDATION, methods, train
+from teach_gym.papers.dht_performative import above, draw, final
+from teach_gym.papers.engine import Experiment, PlainValues, Result, Unit, groups
+from teach_gym.papers.performative_panels import ACCURACY
+from teach_gym.papers.tuning import at_best_rate
+from teach_gym.papers.tuning import table as tuned_table
+
+RATES = (0.0003, 0.001, 0.003, 0.01)
+"""Learning rates of Adam that every method tries."""
+ERM, RANDOM = "ERM", ("cMixup", "dMixup")
+LEARNED = ("Unrolling", FINITE, "Policy gradient")
+PANEL = "simple CNN"
+LONG = {
+    "images": 5000,
+    "validation": 1000,
+    "epochs": 30,
+    "batch_size": 50,
+    "network_options": {"filters": [16, 32], "features": 128},
+}
+"""Images of full size, ten times as many as at the laptop scale, and a wider CNN."""
+
+
+def settings(
+    seeds: int,
+    training: Mapping[str, Any],
+    rates: Sequence[float],
+    learning: Mapping[str, Any],
+    teacher_rate: float,
+    tuning: int = 3,
+) -> dict[str, Any]:
+    """Settings of a scale.
+
+    Args:
+        seeds: default number of seeds.
+        training: arguments of ``MixupSpec``.
+        rates: learning rates to try.
+        learning: ``updates`` and ``episodes`` of the policy gradient.
+        teacher_rate: the unrolled teacher's learning rate.
+        tuning: number of learners on which the rate is chosen.
+    """
+    return {
+        "seeds": seeds,
+        "rates": list(rates),
+        "tuning_seeds": [*range(tuning)],
+        "training": dict(training),
+        "methods": methods(learning, teacher_rate),
+    }
+
+
+def units(name: str, chosen: PlainValues, seeds: Sequence[int]) -> list[Unit]:
+    """A unit of work for each method."""
+    shared = {key: chosen[key] for key in ("training", "rates", "tuning_seeds")}
+    return [
+        Unit(name, PANEL, method, tuple(seeds), {**shared, "method": options})
+        for method, options in chosen["methods"].items()
+    ]
+
+
+def run(unit: Unit, folder: Path) -> Result:
+    """Train at every rate, choose the rate that is best on the validation images, and train new learners with it.
+
+    The learners on which the rate is chosen are others than those whose test accuracy counts.
+
+    Args:
+        unit: the unit of work.
+        folder: for results so far; an interrupted run resumes from them.
+    """
+    chosen = unit.settings
+
+    def trained(seeds: Sequence[int], rate: float, where: str) -> list[Row]:
+        training = {**chosen["training"], "learning_rate": rate}
+        part = dataclasses.replace(unit, seeds=tuple(seeds), settings={**chosen, "training": training})
+        path = folder / f"{where}.csv"
+        if not path.is_file():
+            write_text(path, to_csv(_trained(part, max(1, training["epochs"] // 6), folder / where)))
+        return read_csv(path)
+
+    def score(rate: float) -> float:
+        rows = trained(chosen["tuning_seeds"], rate, f"rate-{rate:g}")
+        return float(final(Curves(rows), unit.panel, unit.method, VALIDATION).mean())
+
+    def at(rate: float) -> list[Row]:
+        stacks = groups(unit.seeds, STACK)
+        return [row for i, seeds in enumerate(stacks) for row in trained(seeds, rate, f"final-{i}")]
+
+    return Result(at_best_rate(unit, chosen["rates"], score, at), {})
+
+
+def _trained(unit: Unit, record_epochs: int, folder: Path) -> list[Row]:
+    """``train``; if a training diverges, the accuracies are nan."""
+    try:
+        return train(unit, record_epochs, folder)
+    except FloatingPointError as error:
+        warnings.warn(f"{unit.label}, {unit.method}: {error}", RuntimeWarning, stacklevel=1)
+        lost = [[float("nan")]] * len(unit.seeds)
+        metrics = (ACCURACY, VALIDATION)
+        return [row for name in metrics for row in rows_of(unit.label, unit.method, name, unit.seeds, (0,), lost)]
+
+
+def table(curves: Curves) -> str:
+    """A Markdown table of the chosen rates and the test accuracies, with the difference from ERM."""
+    return tuned_table(curves, ERM)
+
+
+def _claim(text: str, better: Sequence[str], worse: Sequence[str]) -> Claim:
+    """Every method of the first list is better than every one of the second."""
+    pairs = tuple(pair for one in better for other in worse for pair in above(one, other, [PANEL]))
+    return Claim(f"{text}, each at its best rate.", pairs)
+
+
+_CLAIMS = (
+    _claim("Mixup with random coefficients, continuous or discrete, beats ERM", RANDOM, (ERM,)),
+    *(_claim(f"{one} beats ERM", (one,), (ERM,)) for one in LEARNED),
+    *(_claim(f"{one} beats mixup with random coefficients", (one,), RANDOM) for one in LEARNED),
+)
+_LEARNING = {"updates": 8, "episodes": 4}
+TUNED = Experiment(
+    name="dht-table1-tuned",
+    title="Does any learned policy beat random mixup?",
+    source="beyond DHT, Table 1",
+    notes="Each method takes the learning rate that is best on the validation images, on three other learners; it is "
+    "then trained with new learners and tested. Policies of unrolling and of the policy gradient also learn from the "
+    "validation images. Networks and methods are those of dht-table1 at the laptop scale; the scale called long has "
+    "5,000 images of 32x32 pixels and a CNN twice as wide. It takes many hours on a CPU and can be interrupted: "
+    "learning rates, groups of learners and updates of the policy gradient that are finished are kept.",
+    scales={
+        "smoke": settings(2, SMOKE, RATES[2:3], {"updates": 2, "episodes": 2}, 0.01, tuning=1),
+        "laptop": settings(10, LAPTOP, RATES, _LEARNING, 0.01),
+        "long": settings(10, LONG, RATES, _LEARNING, 0.01),
+        "paper": settings(10, {"device": "cuda", "epochs": 50}, RATES, {"updates": 25, "episodes": 4}, 0.001),
+    },
+    units=units,
+    run=run,
+    claims=_CLAIMS,
+    draw=draw,
+    table=table,
+    checkpoints=True,
+)
