@@ -2,6 +2,8 @@
 
     python agents/blackbox.py --out runs/agents --page docs/results/agents-blackbox.md
 
+The agents of networks are trained and measured by ``network_mixup.py``; their section is taken from its figures.
+
 Trainings are those of ``trainings.py``: separate processes, finished ones are not repeated. They use the seeds 1, 2,
 ...; settings are chosen with seed 0.
 """
@@ -19,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import tyro
+from network_mixup import with_section
 from trainings import Args, Training, carry_out, done, kept, words
 
 from teach_gym.benchmark.evaluation import ends_of
@@ -217,7 +220,7 @@ def page(board: Board) -> str:
         "## Costs",
         markdown_table(["Task", *heads], costs),
     ]
-    return "\n\n".join(parts) + "\n"
+    return with_section("\n\n".join(parts) + "\n")
 
 
 def main() -> int:

@@ -14,9 +14,8 @@ import torch
 import tyro
 from tqdm import trange
 
-import teach_gym
-from teach_gym.teachers.agent import Agent, save_agent
 from teach_gym.training.reinforce import Reinforce, start
+from teach_gym.training.subjects import subject_of
 
 
 @dataclass
@@ -53,14 +52,15 @@ settings = Reinforce(
     credit=args.credit,
     baseline=args.baseline,
 )
-training = start(args.task, settings, args.seed)
+task = subject_of(args.task)
+training = start(task.name, settings, args.seed)
 with trange(args.updates) as bar:
     for _ in bar:
         scalars = training.learn()  # teaches n_envs learners for an episode and takes one step along the gradient
         bar.set_postfix_str(f"return {scalars['return']:.1f}")
 
-network, spec = training.network(), training.task.spec
-result = teach_gym.evaluate(Agent(policy=network, spec=spec), training.task, seeds=200)
-print(f"score {result.score:.3f} [{result.low:.3f}, {result.high:.3f}]; 0: passive, 1: greedy oracle")
-save_agent(args.out, network, spec, algo="reinforce", score=result.score)
-print(f"next: teach-gym bench --tasks {args.task.partition(':')[0]} --teachers agent:{args.out}")
+network = training.network()
+result = task.evaluation(task.episodes, training.task)(network)
+print("score {score:.3f} [{score_low:.3f}, {score_high:.3f}]; 0: plain training, 1: the reference".format(**result))
+task.save(args.out, network, algo="reinforce", score=result["score"])
+print(f"next: {task.usage(args.out)}")

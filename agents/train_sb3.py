@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import torch
 import tyro
 
-import teach_gym
+from teach_gym.integrations.sb3.export import network_of
 from teach_gym.integrations.sb3.hyperparams import sb3_hyperparams
 from teach_gym.integrations.sb3.trainer import make_model
-from teach_gym.sb3 import PolicyTeacher, save_policy
 from teach_gym.training.args import TrainArgs
 from teach_gym.training.program import chosen_hyperparams, chosen_task
 
@@ -38,12 +37,13 @@ args = tyro.cli(Args)
 torch.set_num_threads(1)  # the network is too small for more
 values = chosen_hyperparams(TrainArgs(args.task, algo=args.algo, overrides=args.overrides))
 hyperparams = sb3_hyperparams(args.algo, values)
-task, spec = chosen_task(args.algo, args.task, hyperparams.env_kwargs)  # SAC and TD3 use the continuous flavour
-model = make_model(task, hyperparams, args.seed)
+task = chosen_task(args.algo, args.task, hyperparams.env_kwargs)  # SAC and TD3 use the continuous flavour
+model = make_model(task.name, hyperparams, args.seed)
 model.verbose = 1
 model.learn(hyperparams.n_timesteps, log_interval=50)
 
-result = teach_gym.evaluate(PolicyTeacher(model), task, seeds=200)
-print(f"score {result.score:.3f} [{result.low:.3f}, {result.high:.3f}]; 0: passive, 1: greedy oracle")
-save_policy(model, args.out, spec, algo=args.algo, hyperparams=values, score=result.score)
-print(f"next: teach-gym bench --tasks {args.task.partition(':')[0]} --teachers agent:{args.out}")
+network = network_of(model)
+result = task.evaluation(task.episodes)(network)
+print("score {score:.3f} [{score_low:.3f}, {score_high:.3f}]; 0: plain training, 1: the reference".format(**result))
+task.save(args.out, network, algo=args.algo, hyperparams=values, score=result["score"])
+print(f"next: {task.usage(args.out)}")

@@ -256,9 +256,9 @@ def spec_kwargs(name: str) -> dict[str, Any]:
     short = short_name(name)
     if short in NEURAL_TASKS:
         raise ValueError(
-            f"the learner of {short!r} is a network: it has no teaching state, which make_task, the oracles, the "
-            f"benchmark and teach_gym.sb3 need. Make its environment with gym.make({env_id(short)!r}); "
-            "`teach-gym reproduce dht-table1` compares teachers of such learners"
+            f"the learner of {short!r} is a network: it has no teaching state, which make_task, the oracles and the "
+            f"benchmark need. Make its environment with gym.make({env_id(short)!r}); `teach-gym train {short}` trains "
+            "an agent, and `teach-gym reproduce dht-table1` compares teachers of such learners"
         )
     return task_kwargs(short)
 

@@ -46,7 +46,18 @@ hold-out rows. Teachers are scored by the loss on these rows at the end: 0 is pl
 reported beside it."""
 _TABLE_1 = """\
 [Table 1 of DHT](../results/blackbox.md), repeated at a smaller scale, compares plain training, random and constant
-coefficients and learned policies."""
+coefficients and learned policies. [Agents without w\\*](../results/agents-blackbox.md) has a section on agents that
+`teach-gym train` trained on a small version of this task."""
+_TRAIN = """\
+A training at full size takes hours on a CPU, so agents are best tried on a small one:
+
+```bash
+teach-gym train "{name}:shrink=2,images=500,validation=500,epochs=20,batch_size=50,look_every=20" --algo reinforce
+```
+
+The score is by the sum of the rewards: 0 is plain training, 1 the better of two random mixups.
+`teach_gym.teachers.mixup_agent.MixupAgent.read` reads the policy's file; it gives a function from observations to
+actions."""
 _MOST_ACTIONS = 64
 _SHORT_REPR = 160
 Calibration = Mapping[str, Mapping[str, Any]]
@@ -115,7 +126,7 @@ def neural_page(name: str) -> str:
         ("observation space", f"`{_repr(neural_mixup.observation_space())}`"),
     ]
     parts = [f"# {name}", summary.strip(), *_neural_pictures(name), table(["", ""], facts)]
-    parts += ["## Use", _use(name, continuous=True)]
+    parts += ["## Use", _use(name, continuous=True), _TRAIN.format(name=name)]
     for heading in HEADINGS:
         parts += [f"## {heading}", sections[heading]]
     parts += [_fields(spec), "## Reference scores", _TABLE_1, "## Version history", HISTORY]

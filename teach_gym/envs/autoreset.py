@@ -88,6 +88,14 @@ class AutoresetVectorEnv(VectorEnv[Floats, Any, Any]):
 
     # ------------------------------------------------------------------------------------- what a derived class adds
 
+    task: Any
+    """The task as it was built: a ``teach_gym.core.state.Task``, or the spec of a network's training."""
+
+    @property
+    @abstractmethod
+    def horizon(self) -> int:
+        """Steps after which every episode is over, if it did not end earlier."""
+
     @abstractmethod
     def _start(self, rows: Ints, keys: Keys) -> None:
         """Start episodes in the sub-environments ``rows``, each determined by its key."""

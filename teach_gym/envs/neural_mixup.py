@@ -249,6 +249,11 @@ class NeuralMixupVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
         self.trainings = Trainings(self.task, load_images(self.task)[0], num_envs)
         self._reels: dict[int, Reel] = {}
 
+    @property
+    def horizon(self) -> int:
+        """Steps of a training."""
+        return self.trainings.horizon
+
     def _start(self, rows: Ints, keys: Keys) -> None:
         self.trainings.start(rows.tolist(), [_seed(key) for key in keys])
         if self.render_mode == "rgb_array":

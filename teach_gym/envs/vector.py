@@ -65,7 +65,7 @@ class TeachVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
             raise TypeError(f"compiled must be None, True or False, got {shown(compiled)}")
         self.render_size = checked_size(render_size)
         self.render_mode = render_mode
-        self.task = make_task(**spec)
+        self.task: Task = make_task(**spec)
         self.layout = layout(self.task)
         spaces = action_space(self.task), observation_space(self.task)
         _check_memory(self.task, num_envs)
@@ -79,6 +79,11 @@ class TeachVectorEnv(AutoresetVectorEnv, VectorEnv[Floats, Any, Any]):
     def state(self) -> TeachState | None:
         """The teaching state of the B runs, which teachers are called with; None before the first reset."""
         return None if self._runs is None else self._runs.state
+
+    @property
+    def horizon(self) -> int:
+        """The task's budget."""
+        return self.task.spec.budget
 
     def _start(self, rows: Ints, keys: Keys) -> None:
         if self._runs is None:

@@ -66,8 +66,10 @@ def shown(task: Task, sharpness: float = SHARPNESS) -> Shown:
 
     Raises:
         ValueError: the observation is neither ``farsighted`` nor ``lookahead`` nor, with discrete actions,
-            ``black_box_trial``.
+            ``black_box_trial``; or the task has no teaching state.
     """
+    if not isinstance(task, Task):
+        raise ValueError("a start at the oracle needs a task with a teaching state, which a network's training has not")
     names = ("aim",) if task.spec.continuous else ("farsight", "trial", "outlook")
     blocks = {block.name: block for block in layout(task)}
     found = next((blocks[name] for name in names if name in blocks), None)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teach_gym import pretrained
+from teach_gym.core.backend import Array
 from teach_gym.core.build import build
 from teach_gym.core.layout import Block, layout, observe
 from teach_gym.core.randomness import Streams
@@ -56,17 +57,7 @@ class Agent(FromFile):
         """Read the network."""
         saved = read_teacher(path, KIND, framework="np")
         with damage_named(path):
-            about: Mapping[str, Any] = saved.card["network"]
-            n = len(saved.tensors) // len(_PARTS)
-            unknown = set(saved.tensors) - {f"{i}.{part}" for i in range(n) for part in _PARTS}
-            if unknown:
-                raise ValueError(f"unknown tensors {', '.join(sorted(unknown))}")
-            weights, biases = ([saved.tensors[f"{i}.{part}"].astype(np.float32) for i in range(n)] for part in _PARTS)
-            layers = list(zip(weights, biases, strict=True))
-            statistics = about["normalization"]
-            normalization = None if statistics is None else Normalization(**statistics)
-            network = Network(layers, about["activation"], about["form"], normalization, about.get("shared", 0))
-            return Loaded(network, saved.spec, saved.card)
+            return Loaded(unpacked(saved.card["network"], saved.tensors), saved.spec, saved.card)
 
     @property
     def network(self) -> Network:
@@ -108,20 +99,68 @@ class Agent(FromFile):
         if self.network.form in ("scores", *ACTIONWISE):
             return sampled_actions(found, draws(state)) if self.sampled else found.argmax(-1)
         low, high = (bound.ravel().astype(np.float32) for bound in task.medium.box)
-        if self.network.form == "squashed":
-            found = low + np.float32(0.5) * (np.tanh(found) + np.float32(1)) * (high - low)
-        return np.clip(found, low, high).reshape(len(found), *task.medium.box[0].shape).astype(task.spec.dtype)
+        action = in_box(found, self.network.form, low, high)
+        return action.reshape(len(found), *task.medium.box[0].shape).astype(task.spec.dtype)
 
 
 def _actions(n: int, continuous: bool) -> str:
     return f"a continuous action of {n} entries" if continuous else f"{n} discrete actions"
 
 
+def in_box(found: Floats, form: str, low: Floats, high: Floats) -> Floats:
+    """Continuous actions between bounds (n,) from what a network gives: (B, n) -> (B, n).
+
+    Args:
+        found: outputs of the last layer.
+        form: ``box`` or ``squashed``.
+        low: least entries of an action.
+        high: greatest entries.
+    """
+    if form == "squashed":
+        found = low + np.float32(0.5) * (np.tanh(found) + np.float32(1)) * (high - low)
+    return np.asarray(np.clip(found, low, high))
+
+
 def sampled_actions(scores: Floats, rng: Streams) -> npt.NDArray[np.int64]:
     """Actions drawn with the softmax of their scores: (B, A) -> (B,)."""
+    return drawn_actions(scores, rng.uniform())
+
+
+def drawn_actions(scores: Floats, uniform: Array) -> npt.NDArray[np.int64]:
+    """``sampled_actions`` with given numbers in [0, 1): scores (B, A), numbers (B,) -> (B,)."""
     weights = np.exp(scores.astype(np.float64) - scores.max(-1, keepdims=True)).cumsum(-1)
-    threshold = rng.uniform()[:, None] * weights[:, -1:]
+    threshold = uniform[:, None] * weights[:, -1:]
     return np.asarray((weights[:, :-1] <= threshold).sum(1))
+
+
+def packed(network: Network) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A network as plain JSON values and arrays by name; the inverse of ``unpacked``."""
+    tensors = {
+        f"{i}.{name}": a for i, layer in enumerate(network.layers) for name, a in zip(_PARTS, layer, strict=True)
+    }
+    normalization = None if network.normalization is None else asdict(network.normalization)
+    about: dict[str, Any] = {"activation": network.activation, "form": network.form, "normalization": normalization}
+    if network.shared:
+        about["shared"] = network.shared
+    return about, tensors
+
+
+def unpacked(about: Mapping[str, Any], tensors: Mapping[str, Any]) -> Network:
+    """The network that ``packed`` took apart.
+
+    Raises:
+        ValueError: other tensors than those of a network, or layers that do not fit each other.
+        LookupError: something is missing.
+    """
+    n = len(tensors) // len(_PARTS)
+    unknown = set(tensors) - {f"{i}.{part}" for i in range(n) for part in _PARTS}
+    if unknown:
+        raise ValueError(f"unknown tensors {', '.join(sorted(unknown))}")
+    weights, biases = ([tensors[f"{i}.{part}"].astype(np.float32) for i in range(n)] for part in _PARTS)
+    statistics = about["normalization"]
+    normalization = None if statistics is None else Normalization(**statistics)
+    layers = list(zip(weights, biases, strict=True))
+    return Network(layers, about["activation"], about["form"], normalization, about.get("shared", 0))
 
 
 def save_agent(path: str | Path, network: Network, spec: TaskSpec, **card: Any) -> None:
@@ -138,13 +177,7 @@ def save_agent(path: str | Path, network: Network, spec: TaskSpec, **card: Any) 
         TypeError: a card that JSON cannot hold.
     """
     Agent(policy=network, spec=spec).check(build(spec))
-    tensors = {
-        f"{i}.{name}": a for i, layer in enumerate(network.layers) for name, a in zip(_PARTS, layer, strict=True)
-    }
-    normalization = None if network.normalization is None else asdict(network.normalization)
-    about: dict[str, Any] = {"activation": network.activation, "form": network.form, "normalization": normalization}
-    if network.shared:
-        about["shared"] = network.shared
+    about, tensors = packed(network)
     write_teacher(path, KIND, tensors, spec, network=about, **card)
 
 

@@ -1,7 +1,8 @@
 """Files of learned teachers: safetensors with their description as JSON; nothing in a file is ever run.
 
 The metadata holds ``format``, ``kind`` (which class of teacher reads it) and ``card``, a JSON object with at least the
-``task`` (a ``TaskSpec``) the teacher was trained on and the ``versions`` it was trained with.
+``task`` (the fields of its ``TaskSpec``, or of a ``MixupSpec``) the teacher was trained on and the ``versions`` it was
+trained with.
 """
 
 from __future__ import annotations
@@ -27,8 +28,20 @@ DTYPES = ("F32", "F64")
 _PREFIX = "teach_gym."
 
 
+class Contents(NamedTuple):
+    """What a file of a learned teacher holds.
+
+    Attributes:
+        card: its description.
+        tensors: its weights by name, on the CPU.
+    """
+
+    card: dict[str, Any]
+    tensors: dict[str, Any]
+
+
 class Saved(NamedTuple):
-    """A learned teacher's file.
+    """A learned teacher's file; see ``Contents``.
 
     Attributes:
         card: its description.
@@ -55,14 +68,14 @@ class Loaded(NamedTuple):
     card: dict[str, Any]
 
 
-def write_teacher(path: str | Path, kind: str, tensors: Mapping[str, Any], spec: TaskSpec, **card: Any) -> None:
+def write_teacher(path: str | Path, kind: str, tensors: Mapping[str, Any], spec: Any, **card: Any) -> None:
     """Write a teacher, whole or not at all.
 
     Args:
         path: the file.
         kind: the teacher's kind.
         tensors: torch tensors or numpy arrays by name.
-        spec: the task it was trained on.
+        spec: the task it was trained on, a dataclass of plain values.
         **card: further plain JSON values, such as the architecture and the training's settings.
 
     Raises:
@@ -159,8 +172,8 @@ def _opened(path: str | Path, framework: str) -> Iterator[Any]:
         ) from error
 
 
-def read_teacher(path: str | Path, kind: str, framework: str = "pt") -> Saved:
-    """Read a file of ``write_teacher``.
+def read_contents(path: str | Path, kind: str, framework: str = "pt") -> Contents:
+    """Read a file of ``write_teacher``; the card's ``task`` is not looked at.
 
     Args:
         path: the file.
@@ -189,7 +202,13 @@ def read_teacher(path: str | Path, kind: str, framework: str = "pt") -> Saved:
         infinite = [name for name, tensor in tensors.items() if not np.isfinite(_array(tensor)).all()]
         if infinite:
             raise ValueError(f"weights that are not finite numbers: {', '.join(infinite)}")
-        card = json.loads(about[_PREFIX + "card"])
+        return Contents(json.loads(about[_PREFIX + "card"]), tensors)
+
+
+def read_teacher(path: str | Path, kind: str, framework: str = "pt") -> Saved:
+    """Read a file of ``write_teacher`` whose task is a ``TaskSpec``; see ``read_contents``."""
+    card, tensors = read_contents(path, kind, framework)
+    with damage_named(path):
         spec = TaskSpec(**card["task"])
         lookup_name("observation", spec.observation, OBSERVATIONS)
         return Saved(card, tensors, spec)

@@ -34,16 +34,18 @@ class TrainArgs:
     """Changes of hyper-parameters: name=value ..."""
     eval_every: int | None = None
     """Teaching steps between evaluations, each with a checkpoint (default: a tenth of the training)."""
-    eval_episodes: int = 200
-    """Evaluation seeds 1000, 1001, ..., the same for the agent, the passive teacher and the greedy oracle."""
+    eval_episodes: int | None = None
+    """Evaluation seeds 1000, 1001, ..., the same for the agent, the passive teacher and the greedy oracle (default:
+    200). Where the learner is a network, agents are compared with plain training and random mixup (default: 10)."""
     out: Path | None = None
     """The run's folder (default: runs/ALGO/TASK-SEED)."""
     resume: bool = False
     """Resume from the last checkpoint in the run's folder."""
     device: str = "cpu"
-    """Device of the networks; the environments are always on the CPU."""
+    """Device of the agent's networks. Environments are on the CPU, except learners that are networks: the task's own
+    argument device says where these are."""
     threads: int = 1
-    """Threads of torch; the networks are too small to gain from more."""
+    """Threads of torch; the agent's networks are too small to gain from more."""
     tensorboard: bool = False
     """Also write TensorBoard files."""
     wandb: Literal["disabled", "offline", "online"] = "disabled"

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from teach_gym.core.state import Task
-from teach_gym.envs.vector import TeachVectorEnv
+from teach_gym.envs.autoreset import AutoresetVectorEnv
 from teach_gym.integrations.perceptrons import network_of_modules
 from teach_gym.integrations.start import LESSONS, begin_at_oracle, shown, statistics
 from teach_gym.teachers.perceptron import Network, Normalization
@@ -91,7 +91,9 @@ class Batch(NamedTuple):
     mask: torch.Tensor  # (H, B), 1 for a step of an episode, 0 after its end
 
 
-def roll_out(env: TeachVectorEnv, policy: Policy, rng: np.random.SeedSequence, terminal: bool, device: str) -> Batch:
+def roll_out(
+    env: AutoresetVectorEnv, policy: Policy, rng: np.random.SeedSequence, terminal: bool, device: str
+) -> Batch:
     """Teach one episode in every sub-environment, with actions sampled from the policy.
 
     Learners and actions follow from ``rng``. Sub-environments whose episode ends early start another one, which is
@@ -103,7 +105,7 @@ def roll_out(env: TeachVectorEnv, policy: Policy, rng: np.random.SeedSequence, t
     observation, _ = env.reset(seed=seeds)
     alive = np.ones(env.num_envs, dtype=np.bool_)
     steps: list[tuple[torch.Tensor, ...]] = []
-    while len(steps) < env.task.spec.budget and alive.any():
+    while len(steps) < env.horizon and alive.any():
         seen = torch.tensor(observation)
         with torch.no_grad():
             probabilities = torch.softmax(policy(seen.to(device)), -1).cpu()

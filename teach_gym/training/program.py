@@ -1,7 +1,8 @@
 """The training program: ``teach-gym train``, for every algorithm.
 
 The run's folder holds ``config.json``; ``progress.csv``, the algorithm's own curves and the score; checkpoints;
-``policy.safetensors``, which the benchmark takes as the teacher ``agent:PATH``; and ``score.json``. Every evaluation
+``policy.safetensors``, which the benchmark takes as the teacher ``agent:PATH`` (agents of trainings of networks are
+read by ``teach_gym.teachers.mixup_agent``); and ``score.json``. Every evaluation
 writes a checkpoint. A run that is killed at any moment and resumed gives the same policy, to the last bit on the
 CPU, and the same ``progress.csv`` as an uninterrupted run, except for the columns that measure time (``seconds``
 and ``time/...``). Replay buffers above 64 MiB are an exception: they are not saved and are refilled with random
@@ -20,18 +21,15 @@ from typing import Any, NamedTuple, Protocol
 
 from tqdm import tqdm
 
-from teach_gym.benchmark.evaluation import Evaluation, write_score
-from teach_gym.benchmark.suite import task_spec
+from teach_gym.benchmark.evaluation import write_score
 from teach_gym.calls import format_call, parse_call
-from teach_gym.core.spec import TaskSpec
-from teach_gym.core.state import Task
 from teach_gym.errors import shown
 from teach_gym.integrations.zoo import mapping, parse_overrides, read_hyperparams
 from teach_gym.messages import remark
 from teach_gym.records.runlog import RunLog
-from teach_gym.teachers.agent import Agent, save_agent
 from teach_gym.teachers.perceptron import Network
 from teach_gym.training.args import ALGORITHMS, NOT_IN_CONFIG, TrainArgs
+from teach_gym.training.subjects import Score, Subject, subject_of
 
 POLICY = "policy.safetensors"
 """The file of the trained policy, as it was at the last evaluation."""
@@ -43,8 +41,8 @@ class Trainer(Protocol):
     """A training under way; the step is the number of teaching steps taken, all environments together."""
 
     @property
-    def task(self) -> Task:
-        """The task to train on."""
+    def task(self) -> Any:
+        """The task to train on, as its environment built it."""
 
     @property
     def total(self) -> int:
@@ -78,14 +76,12 @@ class Plan(NamedTuple):
     """A training with checked arguments.
 
     Attributes:
-        task: the task as text, in its canonical spelling.
-        spec: the task.
+        subject: the task.
         values: the hyper-parameters as given, for the records.
         make: makes the trainer.
     """
 
-    task: str
-    spec: TaskSpec
+    subject: Subject
     values: dict[str, Any]
     make: Callable[[], Trainer]
 
@@ -109,15 +105,15 @@ def chosen_hyperparams(args: TrainArgs) -> dict[str, Any]:
         FileNotFoundError: no such file.
         ValueError: not a file of that format, or a change that cannot be read.
     """
-    short, changes = parse_call(task_spec(args.task)[0], "task")
+    short, changes = parse_call(subject_of(args.task).name, "task")
     given = {"n_timesteps": args.steps, "n_envs": args.num_envs}
     given = {name: value for name, value in given.items() if value is not None}
     found = read_hyperparams(args.hyperparams or hyperparams_file(args.algo, bool(changes.get("continuous"))), short)
     return {**found, **parse_overrides(args.overrides), **given}
 
 
-def chosen_task(algo: str, text: str, env_kwargs: Mapping[str, Any]) -> tuple[str, TaskSpec]:
-    """The task to train on: canonical spelling and spec.
+def chosen_task(algo: str, text: str, env_kwargs: Mapping[str, Any]) -> Subject:
+    """The task to train on.
 
     Algorithms for continuous actions get the continuous flavour; changes in the task's text go before ``env_kwargs``.
 
@@ -125,18 +121,18 @@ def chosen_task(algo: str, text: str, env_kwargs: Mapping[str, Any]) -> tuple[st
         ValueError: unknown task, a value out of range, or actions that the algorithm cannot choose.
         TypeError: unknown field.
     """
-    short, changes = parse_call(task_spec(text)[0], "task")
+    short, changes = parse_call(subject_of(text).name, "task")
     wanted = CONTINUOUS.get(algo)
     changes = {**({"continuous": True} if wanted else {}), **env_kwargs, **changes}
-    name, spec_json = task_spec(format_call(short, changes))
-    spec = TaskSpec.from_json(spec_json)
-    if wanted is not None and spec.continuous != wanted:
+    subject = subject_of(format_call(short, changes))
+    continuous = subject.spec.continuous
+    if wanted is not None and continuous != wanted:
         kind = "continuous" if wanted else "discrete"
-        fitting = [other for other in ALGORITHMS if CONTINUOUS.get(other, spec.continuous) == spec.continuous]
+        fitting = [other for other in ALGORITHMS if CONTINUOUS.get(other, continuous) == continuous]
         raise ValueError(
-            f"{algo} needs {kind} actions, got task {shown(name)}; it can be taught by {', '.join(fitting)}"
+            f"{algo} needs {kind} actions, got task {shown(subject.name)}; it can be taught by {', '.join(fitting)}"
         )
-    return name, spec
+    return subject
 
 
 def plan(args: TrainArgs) -> Plan:
@@ -149,18 +145,19 @@ def plan(args: TrainArgs) -> Plan:
         ImportError: a package that the algorithm needs is missing; the message names the extra.
     """
     values = chosen_hyperparams(args)
-    task, spec = chosen_task(args.algo, args.task, mapping("env_kwargs", values.get("env_kwargs", {})))
+    subject = chosen_task(args.algo, args.task, mapping("env_kwargs", values.get("env_kwargs", {})))
     make: Callable[[], Trainer]
     if args.algo == "reinforce":
-        from teach_gym.training.reinforce import reinforce_settings, start
+        from teach_gym.training.reinforce import reinforce_settings, start_steps
 
-        make = functools.partial(start, task, reinforce_settings(values, spec.budget), args.seed, args.device)
+        reinforce_settings(values, 1)  # reject wrong ones now
+        make = functools.partial(start_steps, subject.name, values, args.seed, args.device)
     else:
         from teach_gym.integrations.sb3.hyperparams import sb3_hyperparams
         from teach_gym.integrations.sb3.trainer import Sb3Trainer
 
-        make = functools.partial(Sb3Trainer, task, sb3_hyperparams(args.algo, values), args.seed, args.device)
-    return Plan(task, spec, values, make)
+        make = functools.partial(Sb3Trainer, subject.name, sb3_hyperparams(args.algo, values), args.seed, args.device)
+    return Plan(subject, values, make)
 
 
 class Milestones:
@@ -168,7 +165,8 @@ class Milestones:
 
     Args:
         trainer: the training.
-        evaluation: scores its policy.
+        subject: saves its policy.
+        score: scores its policy.
         log: the run's records.
         say: prints a line.
 
@@ -177,8 +175,10 @@ class Milestones:
         seconds: CPU time of the training so far, without the evaluations.
     """
 
-    def __init__(self, trainer: Trainer, evaluation: Evaluation, log: RunLog, say: Callable[[str], None]) -> None:
-        self.trainer, self.evaluation, self.log, self.say = trainer, evaluation, log, say
+    def __init__(
+        self, trainer: Trainer, subject: Subject, score: Score, log: RunLog, say: Callable[[str], None]
+    ) -> None:
+        self.trainer, self.subject, self.score, self.log, self.say = trainer, subject, score, log, say
         self.result: dict[str, float] = {}
         self.seconds, self._since = 0.0, time.process_time()
 
@@ -186,11 +186,10 @@ class Milestones:
         """Evaluate."""
         self.seconds += time.process_time() - self._since
         step, network, log = self.trainer.step, self.trainer.network(), self.log
-        assert log.spec is not None
-        self.result = self.evaluation(Agent(policy=network, spec=log.spec))
+        self.result = self.score(network)
         log.log(step, **self.result, seconds=self.seconds)
         self.say("step {}: score {score:.3f} [{score_low:.3f}, {score_high:.3f}]".format(step, **self.result))
-        save_agent(log.folder / POLICY, network, log.spec, step=step, **log.config, **self.result)
+        self.subject.save(log.folder / POLICY, network, step=step, **log.config, **self.result)
         tensors, numbers = self.trainer.state()
         log.checkpoint(step, tensors, numbers=numbers, seconds=self.seconds, result=self.result)
         self._since = time.process_time()
@@ -224,29 +223,32 @@ def train(args: TrainArgs) -> dict[str, float]:
 
     torch_device(args.device)
     torch.set_num_threads(args.threads)
+    subject = chosen.subject
     try:
         trainer = chosen.make()
     except ValueError as error:
-        raise ValueError(f"{args.algo} cannot be trained on task {shown(chosen.task)}: {error}") from error
+        raise ValueError(f"{args.algo} cannot be trained on task {shown(subject.name)}: {error}") from error
     trainer.network()  # reject a policy that cannot be saved now, not after the first evaluation
     every = args.eval_every or max(1, trainer.total // 10)
+    episodes = args.eval_episodes or subject.episodes
     config = {key: value for key, value in dataclasses.asdict(args).items() if key not in NOT_IN_CONFIG}
-    config |= {"task": chosen.task, "eval_every": every, "hyperparams": chosen.values}
-    out = args.out or Path("runs") / args.algo / f"{chosen.task.replace(':', '-')}-{args.seed}"
-    evaluation = Evaluation(trainer.task, args.eval_episodes)
+    config |= {"task": subject.name, "eval_every": every, "eval_episodes": episodes, "hyperparams": chosen.values}
+    config |= subject.settings
+    out = args.out or Path("runs") / args.algo / f"{subject.name.replace(':', '-')}-{args.seed}"
+    score = subject.evaluation(episodes, trainer.task)
     options: dict[str, Any] = {"resume": args.resume, "tensorboard": args.tensorboard, "wandb": args.wandb}
     quiet = None if args.progress else True  # None: only on a terminal
     bar = tqdm(total=trainer.total, disable=quiet, unit="step", unit_scale=True, dynamic_ncols=True)
     say = functools.partial(remark, write=bar.write)
-    with RunLog(out, config, spec=chosen.spec, **options) as log, bar:
-        milestones = Milestones(trainer, evaluation, log, say)
+    with RunLog(out, config, spec=subject.recorded, **options) as log, bar:
+        milestones = Milestones(trainer, subject, score, log, say)
         if args.resume:
             say(f"{out}: {milestones.restore()} of {trainer.total}")
             bar.update(trainer.step)
         if trainer.step < trainer.total:
             trainer.run(log, every, milestones, bar.update)
             milestones()
-        about = {"algo": args.algo, "task": chosen.task, "seed": args.seed, **milestones.result}
-        about |= {"episodes": args.eval_episodes, "steps": trainer.step, "seconds": milestones.seconds}
+        about = {"algo": args.algo, "task": subject.name, "seed": args.seed, **milestones.result}
+        about |= {"episodes": episodes, "steps": trainer.step, "seconds": milestones.seconds}
         write_score(out / "score.json", about)
     return milestones.result

@@ -38,8 +38,7 @@ except ImportError as error:
     raise ImportError("training with reinforce needs torch: pip install 'teach_gym[torch]'") from error
 
 from teach_gym.calls import parse_call
-from teach_gym.core.state import Task
-from teach_gym.envs.vector import TeachVectorEnv
+from teach_gym.envs.autoreset import AutoresetVectorEnv
 from teach_gym.errors import lookup_name, shown, within
 from teach_gym.records.runlog import RunLog
 from teach_gym.registration import env_id
@@ -192,7 +191,7 @@ class PolicyGradient:
     """A training by REINFORCE.
 
     Args:
-        env: the learners to train on, ``settings.n_envs`` of them; its task must have discrete actions.
+        env: the learners to train on, ``settings.n_envs`` of them, with discrete actions.
         settings: the settings.
         seed: determines all randomness.
         device: the device of the networks.
@@ -201,27 +200,28 @@ class PolicyGradient:
         update: how many updates it has taken.
     """
 
-    def __init__(self, env: TeachVectorEnv, settings: Reinforce, seed: int, device: str = "cpu") -> None:
+    def __init__(self, env: AutoresetVectorEnv, settings: Reinforce, seed: int, device: str = "cpu") -> None:
         self.env, self.settings, self.seed, self.device = env, settings, seed, device
         self.update = 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            n_inputs = sum(block.size for block in env.layout)
-            policy = Policy(n_inputs, self.task.n_actions, tuple(settings.sizes))
+            seen, actions = env.single_observation_space, env.single_action_space
+            assert seen.shape is not None and isinstance(actions, gym.spaces.Discrete)
+            policy = Policy(seen.shape[0], int(actions.n), tuple(settings.sizes))
         if settings.begin == "oracle":
             policy.begin_at_oracle(self.task, seed)
         self.policy = policy.to(device)
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=settings.learning_rate)
 
     @property
-    def task(self) -> Task:
-        """The task to train on."""
+    def task(self) -> Any:
+        """The task to train on, as its environment built it."""
         return self.env.task
 
     @property
     def steps_per_update(self) -> int:
         """Teaching steps of an update; episodes that end early count in full."""
-        return self.env.num_envs * self.task.spec.budget
+        return self.env.num_envs * self.env.horizon
 
     @property
     def total(self) -> int:
@@ -279,7 +279,17 @@ class PolicyGradient:
 
 def start(task: str, settings: Reinforce, seed: int, device: str = "cpu") -> PolicyGradient:
     """The training of a task given as text, such as ``LabelMoons:budget=40``."""
+    return PolicyGradient(_made(task, settings.n_envs), settings, seed, device)
+
+
+def start_steps(task: str, values: Mapping[str, Any], seed: int, device: str = "cpu") -> PolicyGradient:
+    """``start`` with hyper-parameters as ``reinforce_settings`` takes them; the environment tells the budget."""
+    env = _made(task, reinforce_settings(values, 1).n_envs)
+    return PolicyGradient(env, reinforce_settings(values, env.horizon), seed, device)
+
+
+def _made(task: str, n_envs: int) -> AutoresetVectorEnv:
     short, changes = parse_call(task, "task")
-    env = gym.make_vec(env_id(short), settings.n_envs, gym.VectorizeMode.VECTOR_ENTRY_POINT, **changes).unwrapped
-    assert isinstance(env, TeachVectorEnv)
-    return PolicyGradient(env, settings, seed, device)
+    env = gym.make_vec(env_id(short), n_envs, gym.VectorizeMode.VECTOR_ENTRY_POINT, **changes).unwrapped
+    assert isinstance(env, AutoresetVectorEnv)
+    return env

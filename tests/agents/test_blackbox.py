@@ -57,7 +57,7 @@ def test_what_agents_see_and_how_they_begin_is_what_the_page_says() -> None:
     for training in blackbox.plan(Args(seeds=1, kinds=blackbox.KINDS)):
         args = TrainArgs(training.task, algo=training.algo, overrides=training.settings())
         values = chosen_hyperparams(args)
-        spec = chosen_task(training.algo, args.task, mapping("env_kwargs", values["env_kwargs"]))[1]
+        spec = chosen_task(training.algo, args.task, mapping("env_kwargs", values["env_kwargs"])).spec
         wanted = "black_box" if training.kind == "queries" else "black_box_trial"
         assert spec.observation == wanted and spec.reward == "holdout_log_progress"
         begins = values.get("begin") == "oracle" or values.get("callback") is not None

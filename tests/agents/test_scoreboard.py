@@ -48,7 +48,7 @@ def test_what_the_kinds_show_and_how_they_begin() -> None:
         over = words[words.index("--set") + 1 : words.index("--out")] if "--set" in words else []
         args = TrainArgs(words[1], algo=training.algo, overrides=tuple(over))
         values = chosen_hyperparams(args)
-        spec = chosen_task(training.algo, args.task, values.get("env_kwargs", {}))[1]
+        spec = chosen_task(training.algo, args.task, values.get("env_kwargs", {})).spec
         linear = not spec.learner.startswith("mlp")
         wanted = "omniscient" if training.kind == "blind" else "farsighted" if linear else "lookahead"
         assert spec.observation == wanted and spec.continuous == (training.kind == "continuous")

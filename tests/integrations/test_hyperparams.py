@@ -18,7 +18,7 @@ from teach_gym.core.media import CONTINUOUS_MEDIA
 from teach_gym.integrations.sb3 import hyperparams
 from teach_gym.integrations.sb3.hyperparams import ALGORITHMS, MAPPINGS, RULES, parameters, sb3_hyperparams
 from teach_gym.integrations.zoo import read_hyperparams
-from teach_gym.registration import TASKS, env_id
+from teach_gym.registration import NEURAL_TASKS, TASKS, env_id
 from teach_gym.training.program import hyperparams_file
 from teach_gym.training.reinforce import reinforce_settings
 
@@ -30,8 +30,8 @@ def test_the_shipped_files(algo: str) -> None:
     path = hyperparams_file(algo)
     entries = yaml.safe_load(path.read_text())
     merged = {"default", "lookahead", "farsighted", "long", "careful", "black_box"}  # the words entries are merged from
-    assert set(entries) <= {*merged, *map(env_id, TASKS)}
-    for name in TASKS:
+    assert set(entries) <= {*merged, *map(env_id, (*TASKS, *NEURAL_TASKS))}
+    for name in (*TASKS, *NEURAL_TASKS):
         chosen = sb3_hyperparams(algo, read_hyperparams(path, name))
         if "n_steps" in chosen.arguments and algo == "ppo":  # no short mini-batch at the end of a rollout
             assert chosen.n_envs * chosen.arguments["n_steps"] % chosen.arguments["batch_size"] == 0
@@ -41,7 +41,14 @@ def test_the_shipped_files(algo: str) -> None:
 def test_the_shipped_file_of_reinforce() -> None:
     path = hyperparams_file("reinforce")
     entries = yaml.safe_load(path.read_text())
-    assert set(entries) <= {"default", "lookahead", "farsighted", "long", "black_box", *map(env_id, TASKS)}
+    assert set(entries) <= {
+        "default",
+        "lookahead",
+        "farsighted",
+        "long",
+        "black_box",
+        *map(env_id, (*TASKS, *NEURAL_TASKS)),
+    }
     updates = {name: reinforce_settings(read_hyperparams(path, name), TASKS[name]["budget"]).updates for name in TASKS}
     assert updates["LabelMoons"] == updates["LabelDigits"] == 8
 

@@ -11,7 +11,6 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from teach_gym.calls import parse_call
-from teach_gym.core.state import Task
 from teach_gym.errors import DATA_MEMORY, affordable
 from teach_gym.integrations.sb3.export import network_of
 from teach_gym.integrations.sb3.hyperparams import ALGORITHMS, Hyperparams
@@ -84,7 +83,7 @@ class Sb3Trainer:
         self.model = make_model(task, hyperparams, seed, device)
         self.seed, self.total = seed, hyperparams.n_timesteps
         assert self.model.env is not None
-        self.task: Task = self.model.env.get_attr("task")[0]
+        self.task: Any = self.model.env.get_attr("task")[0]
 
     @property
     def step(self) -> int:

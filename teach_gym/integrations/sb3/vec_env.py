@@ -12,10 +12,10 @@ import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
 
 from teach_gym.core.batch import take
+from teach_gym.envs.autoreset import AutoresetVectorEnv
 from teach_gym.envs.checks import check_options, checked_seed
-from teach_gym.envs.vector import TeachVectorEnv
 from teach_gym.errors import shown
-from teach_gym.registration import env_id, short_name, spec_kwargs
+from teach_gym.registration import env_id, short_name
 
 Floats = npt.NDArray[np.float32]
 Indices = int | Sequence[int] | None
@@ -29,26 +29,26 @@ class TeachVecEnv(VecEnv):  # type: ignore[misc]
     Each step returns arrays of its own: observations (B, O) float32 with the batch axis fastest in memory, rewards
     (B,) float32, dones (B,) bool. Sub-environments restart within the step that ends their episode.
 
-    The info of a sub-environment holds ``distance`` (unless the task is a black box) and ``TimeLimit.truncated`` (True
-    only where ``max_episode_steps`` ends an episode: the budget is part of the task and the observation), at an
-    episode's end also ``terminal_observation``, (O,) float32; the teaching examples are omitted. Each step makes a
-    dictionary of its own for every sub-environment. SB3 would allow the running ones to share one: its algorithms and
-    buffers only read infos, ``VecNormalize`` writes to those of ended episodes, ``VecMonitor`` copies these,
-    ``HerReplayBuffer`` keeps references. But then none could have its own distance, and a wrapper that adds an entry to
-    each info would write them all to one place. The dictionaries cost a few per cent of training time at 1,024
-    sub-environments and less at fewer.
+    The info of a sub-environment holds ``distance`` (unless the task is a black box or the learner a network) and
+    ``TimeLimit.truncated`` (True only where ``max_episode_steps`` ends an episode: the budget is part of the task
+    and the observation), at an episode's end also ``terminal_observation``, (O,) float32; the teaching examples are
+    omitted. Each step makes a dictionary of its own for every sub-environment. SB3 would allow the running ones to
+    share one: its algorithms and buffers only read infos, ``VecNormalize`` writes to those of ended episodes,
+    ``VecMonitor`` copies these, ``HerReplayBuffer`` keeps references. But then none could have its own distance,
+    and a wrapper that adds an entry to each info would write them all to one place. The dictionaries cost a few per
+    cent of training time at 1,024 sub-environments and less at fewer.
 
     Args:
         env: the environment, made with ``autoreset_mode="same_step"``.
 
     Raises:
-        TypeError: not a ``TeachVectorEnv``.
+        TypeError: not one of the package's native vector environments.
         ValueError: another autoreset mode.
     """
 
-    def __init__(self, env: TeachVectorEnv) -> None:
-        if not isinstance(env, TeachVectorEnv):
-            raise TypeError(f"TeachVecEnv takes a TeachVectorEnv, got {shown(env)}")
+    def __init__(self, env: AutoresetVectorEnv) -> None:
+        if not isinstance(env, AutoresetVectorEnv):
+            raise TypeError(f"TeachVecEnv takes a TeachVectorEnv or NeuralMixupVectorEnv, got {shown(env)}")
         if env.autoreset_mode is not gym.vector.AutoresetMode.SAME_STEP:
             raise ValueError(f"SB3 needs autoreset_mode='same_step', got {shown(env.autoreset_mode.name.lower())}")
         self.env = env
@@ -104,14 +104,14 @@ class TeachVecEnv(VecEnv):  # type: ignore[misc]
         self.env.close()
 
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
-        """An attribute of the chosen sub-environments; ``state`` is that of each (a batch of one run).
+        """An attribute of the chosen sub-environments; ``state`` is that of each (a batch of one run), if it has any.
 
         Raises:
             AttributeError: there is none with that name.
         """
         chosen = list(self._get_indices(indices))
-        if attr_name == "state" and self.env.state is not None:
-            return [take(self.env.state, np.array([i])) for i in chosen]
+        if attr_name == "state" and (state := getattr(self.env, "state", None)) is not None:
+            return [take(state, np.array([i])) for i in chosen]
         own = [self._attributes[i] for i in chosen]
         if all(attr_name in attributes for attributes in own):
             return [attributes[attr_name] for attributes in own]
@@ -170,17 +170,17 @@ def make_vec_env(id: str, num_envs: int, seed: int | None = None, **kwargs: Any)
         num_envs: number B of sub-environments.
         seed: sub-environment i is seeded with seed + i at the first reset (an SB3 model made with a seed of its own
             sets that instead).
-        **kwargs: ``render_mode``, and fields of ``teach_gym.TaskSpec`` that replace the task's.
+        **kwargs: ``render_mode``, and fields of ``teach_gym.TaskSpec`` that replace the task's (where the learner is a
+            network, of ``teach_gym.neural.mixup_spec.MixupSpec``).
 
     Raises:
         ValueError: unknown id or a value out of range.
         TypeError: a field that a task does not have, or a seed that is no integer.
     """
     seed = checked_seed(seed)
-    spec_kwargs(id)  # raises for tasks whose learner is a network
     mode = gym.VectorizeMode.VECTOR_ENTRY_POINT
     env = gym.make_vec(env_id(short_name(id)), num_envs, mode, autoreset_mode="same_step", **kwargs)
-    assert isinstance(env, TeachVectorEnv)
+    assert isinstance(env, AutoresetVectorEnv)
     found = TeachVecEnv(env)
     if seed is not None:
         found.seed(seed)

@@ -1,0 +1,217 @@
+"""Agents that choose the mixup coefficients of a network's training: a section of docs/results/agents-blackbox.md.
+
+    python agents/network_mixup.py --out runs/agents --page docs/results/agents-blackbox.md
+
+trains the agents (finished ones are not repeated), measures them and the baselines, keeps the figures in
+docs/results/agents-network.json and replaces the section of the page; ``blackbox.py`` takes the section over from these
+figures. Trainings use the seeds 1, 2, ...; settings are chosen with seed 0.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import tyro
+
+from teach_gym.benchmark.neural import BASELINES, PLAIN, RANDOM, Ends, MakePolicy, ends_of, policy_of
+from teach_gym.benchmark.score import RESAMPLES, Estimate, Paired, percentile_interval, training_score
+from teach_gym.benchmark.tables import markdown_table
+from teach_gym.files import write_text
+from teach_gym.teachers.mixup_agent import MixupAgent
+from teach_gym.training.args import TrainArgs
+from teach_gym.training.program import POLICY, train
+
+HERE = Path(__file__).parent
+RESULTS = HERE.parent / "docs" / "results" / "agents-network.json"
+"""The figures of the section."""
+HEADING = "## BlackBoxMixupCIFAR10"
+"""The section's heading; it is the last one of the page."""
+TASK = (
+    "BlackBoxMixupCIFAR10:shrink=2,images=500,validation=500,epochs=20,batch_size=50,learning_rate=0.003,look_every=20,"
+    "network_options={'filters':[8,16],'features':64}"
+)
+AGENTS = {"ppo": "PPO", "reinforce": "REINFORCE", "dqn": "DQN"}
+CONSTANT = "constant 0.5"
+NAMES = {PLAIN: "plain training (ERM)", "cmixup": "cMixup", "dmixup": "dMixup", CONSTANT: CONSTANT}
+"""The baselines, by their names in the tables."""
+METRICS = {
+    "validation_loss": ("Loss on the validation images", 1.0, 3),
+    "validation_accuracy": ("Accuracy on the validation images, per cent", 100.0, 1),
+    "test_accuracy": ("Accuracy on the test images, per cent", 100.0, 1),
+}
+"""Head of the table, unit and digits of each."""
+FIRST_SEED = 4_700_000
+"""The evaluation seeds start here."""
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass
+class Args:
+    """Train and measure agents that choose the mixup coefficients of a network's training."""
+
+    out: Path = Path("runs/agents")
+    """Folder of the trainings."""
+    page: Path | None = None
+    """The page whose section is replaced; the section is printed if not given."""
+    results: Path = RESULTS
+    """File of the figures."""
+    task: str = TASK
+    """The task."""
+    seeds: int = 3
+    """Training seeds of PPO and of REINFORCE."""
+    other_seeds: int = 1
+    """Training seeds of DQN."""
+    episodes: int = 20
+    """Evaluation episodes of each training and of each baseline."""
+    overrides: tuple[str, ...] = ()
+    """Changes of the hyper-parameters, to try the command."""
+    measure: bool = True
+    """Train and measure; otherwise the section is written from the figures that there are."""
+
+
+def trained(args: Args) -> dict[str, list[Path]]:
+    """The folders of the trainings of each algorithm; missing ones are trained now, one after the other."""
+    found: dict[str, list[Path]] = {}
+    for seed in range(1, 1 + args.seeds):
+        for algo in AGENTS if seed <= args.other_seeds else ("ppo", "reinforce"):
+            folder = args.out / algo / f"BlackBoxMixupCIFAR10-{seed}"
+            found.setdefault(algo, []).append(folder)
+            if not (folder / "score.json").exists():
+                rarely = {"eval_every": 10**8, "eval_episodes": 2}  # the page's figures are others
+                train(
+                    TrainArgs(args.task, algo, seed=seed, overrides=args.overrides, out=folder, resume=True, **rarely)
+                )
+    return found
+
+
+def policies(folders: Mapping[str, Sequence[Path]]) -> Iterator[tuple[str, list[MakePolicy]]]:
+    """The rows of the tables: a name and one policy for each training."""
+    for name, make in BASELINES.items():
+        yield NAMES[name], [make]
+    yield CONSTANT, [lambda seeds: lambda trainings: torch.full((trainings.n,), 0.5)]
+    for algo, runs in folders.items():
+        agents = [MixupAgent.read(folder / POLICY) for folder in runs]
+        yield f"{AGENTS[algo]}, best action", [policy_of(agent) for agent in agents]
+        if algo != "dqn":
+            yield f"{AGENTS[algo]}, drawn", [policy_of(agent, sampled=True) for agent in agents]
+
+
+def measured(args: Args) -> dict[str, Any]:
+    """The figures: plain JSON values, those of each row (T, S) over trainings and evaluation seeds."""
+    folders = trained(args)
+    spec = MixupAgent.read(folders["ppo"][0] / POLICY).spec
+    seeds = range(FIRST_SEED, FIRST_SEED + args.episodes)
+    ends: dict[str, Any] = {}
+    for name, makes in policies(folders):
+        parts = [ends_of(spec, make, seeds) for make in makes]
+        ends[name] = {field: [getattr(part, field).tolist() for part in parts] for field in Ends._fields}
+    costs = {}
+    for algo, runs in folders.items():
+        scores = [json.loads((folder / "score.json").read_text(encoding="utf-8")) for folder in runs]
+        costs[AGENTS[algo]] = [
+            len(scores),
+            scores[0]["steps"],
+            float(np.median([entry["seconds"] for entry in scores])),
+        ]
+    return {"task": args.task, "spec": asdict(spec), "episodes": args.episodes, "ends": ends, "costs": costs}
+
+
+def difference(ours: Floats, other: Floats) -> Estimate:
+    """Mean difference (T, S) - (S,), with a 95 % interval that resamples trainings and, paired, evaluation seeds."""
+    gaps, rng = ours - other, np.random.default_rng(0)
+    (trainings, n), means = gaps.shape, np.empty(RESAMPLES)
+    for i in range(RESAMPLES):
+        rows, chosen = rng.integers(n, size=n), rng.integers(trainings, size=trainings)
+        means[i] = gaps[chosen][:, rows].mean()
+    return Estimate(float(gaps.mean()), *percentile_interval(means))
+
+
+def cell(found: Estimate, digits: int) -> str:
+    """An estimate with its interval, bold where the interval excludes 0; a dash where there is none."""
+    if not np.isfinite(found).all():
+        return "-"
+    value, low, high = (f"{number:+.{digits}f}" for number in found)
+    text = f"{value} [{low}, {high}]"
+    return f"**{text}**" if found.low > 0 or found.high < 0 else text
+
+
+def metric_table(ends: Mapping[str, Any], metric: str) -> str:
+    """A table of a metric: its mean, and the paired differences from the baselines."""
+    _, unit, digits = METRICS[metric]
+    values = {name: unit * np.array(found[metric]) for name, found in ends.items()}
+    baselines = [name for name in NAMES.values() if name in values]
+    rows = []
+    for name, found in values.items():
+        gaps = ("" if name == other else cell(difference(found, values[other][0]), digits) for other in baselines)
+        rows.append([name, f"{found.mean():.{digits}f}", *gaps])
+    return markdown_table(["", "mean", *(f"minus {name}" for name in baselines)], rows)
+
+
+def score_table(ends: Mapping[str, Any]) -> str:
+    """A table of the teaching scores by loss and accuracy: 0 is plain training, 1 the better random mixup."""
+    found = {name: {metric: np.array(own[metric]) for metric in METRICS} for name, own in ends.items()}
+    plain, random = found[NAMES[PLAIN]], [found[NAMES[name]] for name in RANDOM]
+    rows = []
+    for name, own in found.items():
+        cells = []
+        for metric in METRICS:
+            sign = 1.0 if metric.endswith("loss") else -1.0
+            best = min((sign * other[metric][0] for other in random), key=np.mean)
+            score = training_score(Paired(sign * plain[metric][0], best, sign * own[metric]))
+            cells.append(cell(score, 2))
+        mixing = np.array(ends[name]["mixing"]).mean()
+        rows.append([name, str(len(own["test_accuracy"])), *cells, f"{mixing:.2f}"])
+    heads = ["", "trainings", "by validation loss", "by validation accuracy", "by test accuracy", "mixing"]
+    return markdown_table(heads, rows)
+
+
+def section(results: Mapping[str, Any]) -> str:
+    """The section in Markdown, heading included."""
+    spec = results["spec"]
+    costs = "; ".join(
+        f"{name}: {n} x {steps // (spec['epochs'] * spec['images'] // spec['batch_size'])} trainings of the learner, "
+        f"{seconds:.0f} s"
+        for name, (n, steps, seconds) in results["costs"].items()
+    )
+    text = (HERE / "network_mixup.md").read_text(encoding="utf-8")
+    facts = {**spec, "steps": spec["epochs"] * spec["images"] // spec["batch_size"]}
+    intro = text.format(**facts, task=results["task"], episodes=results["episodes"], first=FIRST_SEED, costs=costs)
+    parts = [HEADING, intro.strip(), "### Scores", score_table(results["ends"])]
+    for metric, (head, _, _) in METRICS.items():
+        parts += [f"### {head}", metric_table(results["ends"], metric)]
+    return "\n\n".join(parts) + "\n"
+
+
+def with_section(page: str, results: Path = RESULTS) -> str:
+    """A page with the section at its end, in place of an earlier one; without figures, it is left out."""
+    start = page.partition(HEADING)[0].rstrip() + "\n"
+    return f"{start}\n{section(json.loads(results.read_text(encoding='utf-8')))}" if results.exists() else start
+
+
+def main() -> int:
+    """Train, measure, write; the exit code is 2 after a user error."""
+    args = tyro.cli(Args)
+    torch.set_num_threads(1)
+    try:
+        if args.measure:
+            write_text(args.results, json.dumps(measured(args)) + "\n")
+        if args.page is None:
+            print(section(json.loads(args.results.read_text(encoding="utf-8"))))
+        else:
+            write_text(args.page, with_section(args.page.read_text(encoding="utf-8"), args.results))
+    except (ValueError, TypeError, OSError, FloatingPointError) as error:
+        print(f"network_mixup: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
