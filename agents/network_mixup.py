@@ -9,6 +9,7 @@ figures. Trainings use the seeds 1, 2, ...; settings are chosen with seed 0.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import tyro
+from trainings import kept
 
 from teach_gym.benchmark.neural import BASELINES, PLAIN, RANDOM, Ends, MakePolicy, ends_of, policy_of
 from teach_gym.benchmark.score import RESAMPLES, Estimate, Paired, percentile_interval, training_score
@@ -28,6 +30,7 @@ from teach_gym.files import write_text
 from teach_gym.teachers.mixup_agent import MixupAgent
 from teach_gym.training.args import TrainArgs
 from teach_gym.training.program import POLICY, train
+from teach_gym.versions import code_digest
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "docs" / "results" / "agents-network.json"
@@ -80,57 +83,65 @@ class Args:
 def trained(args: Args) -> dict[str, list[Path]]:
     """The folders of the trainings of each algorithm; missing ones are trained now, one after the other."""
     found: dict[str, list[Path]] = {}
-    for seed in range(1, 1 + args.seeds):
-        for algo in AGENTS if seed <= args.other_seeds else ("ppo", "reinforce"):
+    for seed in range(1, 1 + max(args.seeds, args.other_seeds)):
+        for algo in AGENTS:
+            if seed > (args.other_seeds if algo == "dqn" else args.seeds):
+                continue
             folder = args.out / algo / f"BlackBoxMixupCIFAR10-{seed}"
             found.setdefault(algo, []).append(folder)
             if not (folder / "score.json").exists():
-                rarely = {"eval_every": 10**8, "eval_episodes": 2}  # the page's figures are others
-                train(
-                    TrainArgs(args.task, algo, seed=seed, overrides=args.overrides, out=folder, resume=True, **rarely)
-                )
+                how: dict[str, Any] = {"seed": seed, "overrides": args.overrides, "out": folder, "resume": True}
+                train(TrainArgs(args.task, algo, eval_every=10**8, eval_episodes=2, **how))  # scored differently below
     return found
 
 
-def policies(folders: Mapping[str, Sequence[Path]]) -> Iterator[tuple[str, list[MakePolicy]]]:
-    """The rows of the tables: a name and one policy for each training."""
+def policies(folders: Mapping[str, Sequence[Path]]) -> Iterator[tuple[str, list[tuple[str, MakePolicy]]]]:
+    """The rows of the tables: a name, and for each training what tells its policy from others, and the policy."""
     for name, make in BASELINES.items():
-        yield NAMES[name], [make]
-    yield CONSTANT, [lambda seeds: lambda trainings: torch.full((trainings.n,), 0.5)]
+        yield NAMES[name], [(name, make)]
+    yield CONSTANT, [(CONSTANT, lambda seeds: lambda trainings: torch.full((trainings.n,), 0.5))]
     for algo, runs in folders.items():
-        agents = [MixupAgent.read(folder / POLICY) for folder in runs]
-        yield f"{AGENTS[algo]}, best action", [policy_of(agent) for agent in agents]
-        if algo != "dqn":
-            yield f"{AGENTS[algo]}, drawn", [policy_of(agent, sampled=True) for agent in agents]
+        for way, sampled in (("best action", False), ("drawn", True)):
+            if algo == "dqn" and sampled:
+                continue  # its scores are no probabilities
+            paths = [folder / POLICY for folder in runs]
+            digests = [f"{way} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in paths]
+            made = [policy_of(MixupAgent.read(path), sampled) for path in paths]
+            yield f"{AGENTS[algo]}, {way}", list(zip(digests, made, strict=True))
 
 
 def measured(args: Args) -> dict[str, Any]:
     """The figures: plain JSON values, those of each row (T, S) over trainings and evaluation seeds."""
     folders = trained(args)
-    spec = MixupAgent.read(folders["ppo"][0] / POLICY).spec
+    spec = MixupAgent.read(next(iter(folders.values()))[0] / POLICY).spec
     seeds = range(FIRST_SEED, FIRST_SEED + args.episodes)
-    ends: dict[str, Any] = {}
-    for name, makes in policies(folders):
-        parts = [ends_of(spec, make, seeds) for make in makes]
-        ends[name] = {field: [getattr(part, field).tolist() for part in parts] for field in Ends._fields}
+
+    def ends(what: str, make: MakePolicy) -> dict[str, list[float]]:
+        key = [asdict(spec), what, FIRST_SEED, args.episodes, code_digest("teach_gym.benchmark.neural")]
+
+        def measure() -> dict[str, list[float]]:
+            return {name: values.tolist() for name, values in ends_of(spec, make, seeds)._asdict().items()}
+
+        found: dict[str, list[float]] = kept(args.out / "network", key, measure)
+        return found
+
+    rows: dict[str, Any] = {}
+    for name, made in policies(folders):
+        parts = [ends(*one) for one in made]
+        rows[name] = {field: [part[field] for part in parts] for field in Ends._fields}
     costs = {}
     for algo, runs in folders.items():
         scores = [json.loads((folder / "score.json").read_text(encoding="utf-8")) for folder in runs]
-        costs[AGENTS[algo]] = [
-            len(scores),
-            scores[0]["steps"],
-            float(np.median([entry["seconds"] for entry in scores])),
-        ]
-    return {"task": args.task, "spec": asdict(spec), "episodes": args.episodes, "ends": ends, "costs": costs}
+        seconds = float(np.median([entry["seconds"] for entry in scores]))
+        costs[AGENTS[algo]] = [len(scores), scores[0]["steps"], seconds]
+    return {"task": args.task, "spec": asdict(spec), "episodes": args.episodes, "ends": rows, "costs": costs}
 
 
 def difference(ours: Floats, other: Floats) -> Estimate:
     """Mean difference (T, S) - (S,), with a 95 % interval that resamples trainings and, paired, evaluation seeds."""
     gaps, rng = ours - other, np.random.default_rng(0)
-    (trainings, n), means = gaps.shape, np.empty(RESAMPLES)
-    for i in range(RESAMPLES):
-        rows, chosen = rng.integers(n, size=n), rng.integers(trainings, size=trainings)
-        means[i] = gaps[chosen][:, rows].mean()
+    trainings, episodes = (rng.multinomial(n, np.full(n, 1.0 / n), size=RESAMPLES) / n for n in gaps.shape)
+    means = np.einsum("rt,ts,rs->r", trainings, gaps, episodes)
     return Estimate(float(gaps.mean()), *percentile_interval(means))
 
 
@@ -175,14 +186,13 @@ def score_table(ends: Mapping[str, Any]) -> str:
 
 def section(results: Mapping[str, Any]) -> str:
     """The section in Markdown, heading included."""
-    spec = results["spec"]
+    length = int(results["ends"][NAMES[PLAIN]]["steps"][0][0])
     costs = "; ".join(
-        f"{name}: {n} x {steps // (spec['epochs'] * spec['images'] // spec['batch_size'])} trainings of the learner, "
-        f"{seconds:.0f} s"
+        f"{name}: {n} x {steps // length} trainings of the learner, {seconds:.0f} s"
         for name, (n, steps, seconds) in results["costs"].items()
     )
     text = (HERE / "network_mixup.md").read_text(encoding="utf-8")
-    facts = {**spec, "steps": spec["epochs"] * spec["images"] // spec["batch_size"]}
+    facts = {**results["spec"], "steps": length}
     intro = text.format(**facts, task=results["task"], episodes=results["episodes"], first=FIRST_SEED, costs=costs)
     parts = [HEADING, intro.strip(), "### Scores", score_table(results["ends"])]
     for metric, (head, _, _) in METRICS.items():
