@@ -19,11 +19,11 @@ from pathlib import Path
 
 import tyro
 
-from teach_gym.benchmark.suite import task_spec
 from teach_gym.benchmark.summary import MISSING, number
 from teach_gym.calls import parse_call
 from teach_gym.files import write_text
 from teach_gym.training.ray_sweep import SweepError, run_sweep
+from teach_gym.training.subjects import subject_of
 from teach_gym.training.sweep import Line, Sweep, table
 
 
@@ -61,7 +61,7 @@ def sweep_of(args: Args) -> Sweep:
     _, grid = parse_call(f"grid:{args.grid}" if args.grid else "grid", "grid")
     if args.seeds < 1:
         raise ValueError(f"seeds must be >= 1, got {args.seeds!r}")
-    return Sweep(name, task_spec(args.task)[0], tuple(range(args.seeds)), fixed, grid)
+    return Sweep(name, subject_of(args.task).name, tuple(range(args.seeds)), fixed, grid)
 
 
 def to_markdown(lines: Sequence[Line], metric: str) -> str:

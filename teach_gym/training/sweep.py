@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from teach_gym.benchmark.score import CONFIDENCE, Estimate
-from teach_gym.benchmark.suite import task_spec
 from teach_gym.calls import format_call
 from teach_gym.errors import DamagedDataError, shown
 from teach_gym.files import write_text
 from teach_gym.training.scripts import load_program
+from teach_gym.training.subjects import subject_of
 
 RESULT = "result.json"
 
@@ -90,7 +90,7 @@ def trials(sweep: Sweep, out: Path) -> list[Trial]:
     if twice := sorted(set(sweep.fixed) & set(sweep.grid)):
         raise ValueError(f"{', '.join(twice)} cannot be both fixed and in the grid")
     program = load_program(sweep.program)
-    task_spec(sweep.task)
+    subject_of(sweep.task)
     for setting in sweep.combinations():
         program.check(sweep.task, {**sweep.fixed, **setting})
     return [
@@ -111,7 +111,7 @@ def claim(sweep: Sweep, out: Path) -> None:
     Raises:
         ValueError: the folder holds another sweep.
     """
-    shared = {"program": sweep.name, "task": task_spec(sweep.task)[0], "fixed": dict(sweep.fixed)}
+    shared = {"program": sweep.name, "task": subject_of(sweep.task).name, "fixed": dict(sweep.fixed)}
     ours = json.loads(json.dumps(shared))
     path = out / "sweep.json"
     if not path.exists():

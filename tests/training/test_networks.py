@@ -34,6 +34,7 @@ from teach_gym.teachers.perceptron import Network, Normalization
 from teach_gym.training import program
 from teach_gym.training.args import TrainArgs
 from teach_gym.training.subjects import subject_of
+from teach_gym.training.sweep import Sweep, trials
 
 SHORT = {**SMALL_MIXUP, "epochs": 1}
 LENGTH = HORIZON // 2
@@ -245,3 +246,9 @@ def test_tasks_are_told_apart_by_their_learner(task: str) -> None:
     assert subject_of("LabelMoons:budget=3").spec.budget == 3
     with pytest.raises(TypeError, match="did you mean 'epochs'"):
         subject_of(f"{task}:epoch=3")
+
+
+@pytest.mark.parametrize("task", NEURAL_TASKS)
+def test_sweeps_take_them(task: str, tmp_path: Path) -> None:
+    found = Sweep("reinforce", format_call(task, SHORT), (0,), {"num_envs": 4}, {"gamma": [0.9, 1.0]})
+    assert [trial.values["gamma"] for trial in trials(found, tmp_path)] == [0.9, 1.0]
