@@ -28,8 +28,8 @@ from teach_gym.benchmark.evaluation import ends_of
 from teach_gym.benchmark.measure import WITHOUT_TARGET, best_reference
 from teach_gym.benchmark.score import Estimate, Paired, training_score
 from teach_gym.benchmark.suite import PASSIVE, cached_task, task_spec
-from teach_gym.benchmark.tables import markdown_table
 from teach_gym.files import write_text
+from teach_gym.markdown import markdown_table
 from teach_gym.registration import TASKS, env_id
 from teach_gym.teachers import Teacher, make_teacher
 from teach_gym.teachers.agent import Agent, publish

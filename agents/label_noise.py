@@ -22,7 +22,6 @@ import tyro
 from blackbox import NOISY, POLICY, digest_of
 from trainings import Args, Training, carry_out, done, kept
 
-from teach_gym.benchmark.tables import markdown_table
 from teach_gym.calls import format_call
 from teach_gym.core.backend import Array
 from teach_gym.core.batch import take
@@ -33,6 +32,7 @@ from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import reset
 from teach_gym.files import write_text
+from teach_gym.markdown import markdown_table
 from teach_gym.registration import TASKS
 from teach_gym.teachers import Teacher, make_teacher
 from teach_gym.teachers.agent import Agent

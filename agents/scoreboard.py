@@ -22,11 +22,11 @@ from trainings import HEADLINE, Args, Training, carry_out, done, plan, words
 
 from teach_gym.benchmark.score import Estimate, Paired, training_score
 from teach_gym.benchmark.suite import PASSIVE, REFERENCE, cached_task, task_spec
-from teach_gym.benchmark.tables import markdown_table
 from teach_gym.calls import format_call
 from teach_gym.core.backend import Array
 from teach_gym.core.learner import MLPLearner
 from teach_gym.files import write_text
+from teach_gym.markdown import markdown_table
 from teach_gym.registration import TASKS, env_id
 from teach_gym.teachers import make_teacher, teach_episodes
 from teach_gym.teachers.agent import Agent, publish

@@ -22,6 +22,7 @@ import tyro
 from teach_gym.benchmark.summary import MISSING, number
 from teach_gym.calls import parse_call
 from teach_gym.files import write_text
+from teach_gym.markdown import markdown_table
 from teach_gym.training.ray_sweep import SweepError, run_sweep
 from teach_gym.training.subjects import subject_of
 from teach_gym.training.sweep import Line, Sweep, table
@@ -66,12 +67,12 @@ def sweep_of(args: Args) -> Sweep:
 
 def to_markdown(lines: Sequence[Line], metric: str) -> str:
     """The table of a sweep: mean over training seeds with its interval."""
-    rows = [f"| Setting | Seeds | Mean {metric} | 95 % interval |", "| --- | ---: | ---: | ---: |"]
+    rows = []
     for line in lines:
         value, low, high = line.estimate
         interval = MISSING if low != low else f"[{number(low)}, {number(high)}]"
-        rows.append(f"| {line.setting} | {line.seeds} | {number(value)} | {interval} |")
-    return "\n".join(rows) + "\n"
+        rows.append((line.setting, line.seeds, number(value), interval))
+    return markdown_table(("Setting", "Seeds", f"Mean {metric}", "95 % interval"), rows) + "\n"
 
 
 def main() -> int:

@@ -35,7 +35,6 @@ from universal_page import FIRST_SEED, Row, own_rows, page, registered_rows
 from universal_tasks import HELD_OUT, MEDIA, TRAINING, drawn, saved_spec
 
 from teach_gym.benchmark.evaluation import Evaluation
-from teach_gym.benchmark.tables import markdown_table
 from teach_gym.core.build import build
 from teach_gym.core.layout import layout, observe
 from teach_gym.core.randomness import Streams
@@ -44,6 +43,7 @@ from teach_gym.core.task import reset, step
 from teach_gym.core.views import VIEWS, farsights
 from teach_gym.files import write_text, writing
 from teach_gym.integrations.perceptrons import network_of_modules
+from teach_gym.markdown import markdown_table
 from teach_gym.teachers import make_teacher, teach_episodes
 from teach_gym.teachers.agent import Agent, publish, save_agent
 from teach_gym.teachers.perceptron import Network, Normalization

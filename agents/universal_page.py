@@ -15,9 +15,9 @@ from universal_tasks import PROBES, save_rows
 from teach_gym import pretrained
 from teach_gym.benchmark.evaluation import Evaluation
 from teach_gym.benchmark.score import Estimate
-from teach_gym.benchmark.tables import markdown_table
 from teach_gym.core.build import make_task
 from teach_gym.core.state import Task
+from teach_gym.markdown import markdown_table
 from teach_gym.registration import TASKS
 from teach_gym.teachers import Teacher, make_teacher, teach_episodes
 from teach_gym.teachers.agent import Agent

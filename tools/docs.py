@@ -14,8 +14,8 @@ from teach_gym.core.media import CONTINUOUS_MEDIA
 from teach_gym.core.spec import TaskSpec
 from teach_gym.errors import DataNotFoundError
 from teach_gym.files import write_text
+from teach_gym.markdown import markdown_table
 from teach_gym.registration import NEURAL_TASKS, TASKS, spec_kwargs
-from tools.markdown import table
 from tools.pages import Calibration, neural_page, page, removed
 from tools.pictures import write_images
 from tools.reference import read_scores
@@ -43,7 +43,7 @@ def index(calibration: Calibration | None = None) -> str:
         "initial distance to the target that is removed within the budget, with the 95 % interval of the mean. "
         "Omniscient tasks have the learning rate at which plain SGD ends nearest to the target."
     )
-    return "\n\n".join(["# Environments", intro, table(head, rows)]) + "\n"
+    return "\n\n".join(["# Environments", intro, markdown_table(head, rows, "l")]) + "\n"
 
 
 # ------------------------------------------------------------------------------------------------------ the folder

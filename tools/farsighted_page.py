@@ -22,6 +22,7 @@ from teach_gym.core.foresight import digest
 from teach_gym.core.learner import MLPLearner
 from teach_gym.core.state import Task
 from teach_gym.files import write_text
+from teach_gym.markdown import markdown_table
 from teach_gym.papers.figures import bare
 from teach_gym.registration import TASKS
 from teach_gym.teachers import lesson, make_teacher, teach_episodes
@@ -155,11 +156,11 @@ def compact(found: dict[str, Any]) -> str:
 
 def score_table(rows: dict[str, Any]) -> str:
     """Markdown table of the scores; bold where the whole interval lies above 1."""
-    lines = ["| task | episodes | " + " | ".join(HEADS) + " |", "| --- | ---: |" + " ---: |" * len(HEADS)]
+    table = []
     for name, row in rows.items():
         cells = [_cell(row[teacher]) if teacher in row else "" for teacher in TEACHERS]
-        lines.append(f"| [{name}](environments/{name}.md) | {row['greedy']['n']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        table.append((f"[{name}](environments/{name}.md)", row["greedy"]["n"], *cells))
+    return markdown_table(("task", "episodes", *HEADS), table)
 
 
 def _cell(entry: dict[str, Any]) -> str:
@@ -172,15 +173,15 @@ def _cell(entry: dict[str, Any]) -> str:
 
 def curve_table(panels: dict[str, Any]) -> str:
     """Markdown table of E||w - w*||^2 at the end of the budget, simulated and by theory."""
-    lines = ["| pool | plain SGD | greedy LAST | by theory | optimal | by theory |", "| --- |" + " ---: |" * 5]
+    rows = []
     for panel, found in panels.items():
         cells = []
         for label, _, horizon in LINES:
             cells.append(f"{found[label]['mean'][-1]:.2g} ± {found[label]['half'][-1]:.1g}")
             if horizon is not None:
                 cells.append(f"{found[label]['theory'][-1]:.3g}")
-        lines.append(f"| {panel} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append((panel, *cells))
+    return markdown_table(("pool", "plain SGD", "greedy LAST", "by theory", "optimal", "by theory"), rows)
 
 
 def figure(panels: dict[str, Any], path: Path) -> None:

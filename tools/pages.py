@@ -17,8 +17,8 @@ from teach_gym.core.layout import layout
 from teach_gym.core.observe import OBSERVATIONS
 from teach_gym.core.state import Task
 from teach_gym.envs.base import action_space, observation_space
+from teach_gym.markdown import markdown_table
 from teach_gym.registration import NEURAL_TASKS, VERSION, env_id
-from tools.markdown import table
 from tools.notes import NOTES
 from tools.pictures import SHORTENED, shown_teacher, still_step
 from tools.reference import Scores, section
@@ -125,7 +125,7 @@ def neural_page(name: str) -> str:
         ("action space", f"`{_repr(neural_mixup.action_space(spec))}`"),
         ("observation space", f"`{_repr(neural_mixup.observation_space())}`"),
     ]
-    parts = [f"# {name}", summary.strip(), *_neural_pictures(name), table(["", ""], facts)]
+    parts = [f"# {name}", summary.strip(), *_neural_pictures(name), markdown_table(["", ""], facts, "l")]
     parts += ["## Use", _use(name, continuous=True), _TRAIN.format(name=name)]
     for heading in HEADINGS:
         parts += [f"## {heading}", sections[heading]]
@@ -195,7 +195,7 @@ def _facts(name: str, task: Task) -> str:
         ("action space", f"`{_repr(action_space(task))}`"),
         ("observation space", f"`{_repr(observation_space(task))}`"),
     ]
-    return table(["", ""], rows)
+    return markdown_table(["", ""], rows, "l")
 
 
 def _repr(space: Any) -> str:
@@ -224,7 +224,7 @@ def _actions(task: Task) -> list[str]:
     labels = task.medium.labels
     if task.n_actions > _MOST_ACTIONS:
         return [f"Discrete: {task.n_actions} actions, from 0 ({labels[0]}) to {task.n_actions - 1} ({labels[-1]})."]
-    return ["Discrete actions:", table(["action", "meaning"], enumerate(labels))]
+    return ["Discrete actions:", markdown_table(["action", "meaning"], enumerate(labels), "l")]
 
 
 def _continuous(task: Task) -> list[str]:
@@ -237,12 +237,12 @@ def _continuous(task: Task) -> list[str]:
     ends = [*starts[1:], len(pairs)]
     rows = [(f"{a}:{b}", f"{pairs[a][0]:g}", f"{pairs[a][1]:g}") for a, b in zip(starts, ends, strict=True)]
     shape = f"With `continuous=True`: a Box of shape {box.shape}; bounds of its entries in C order:"
-    return [shape, table(["entries", "low", "high"], rows)]
+    return [shape, markdown_table(["entries", "low", "high"], rows, "l")]
 
 
 def _observations(task: Task) -> list[str]:
     rows = [(b.name, f"{b.start}:{b.start + b.size}", f"{b.low:g}", f"{b.high:g}", b.meaning) for b in layout(task)]
-    return [table(["block", "entries", "low", "high", "meaning"], rows)]
+    return [markdown_table(["block", "entries", "low", "high", "meaning"], rows, "l")]
 
 
 def _fields(spec: Any) -> str:
@@ -254,7 +254,7 @@ def _fields(spec: Any) -> str:
     rows = []
     for field in dataclasses.fields(spec):
         rows.append((f"`{field.name}`", f"`{json.dumps(getattr(spec, field.name))}`", meanings[field.name]))
-    return table(["argument", "here", "meaning"], rows)
+    return markdown_table(["argument", "here", "meaning"], rows, "l")
 
 
 def _room(numbers: Mapping[str, Any] | None, note: str | None) -> list[str]:
@@ -266,7 +266,7 @@ def _room(numbers: Mapping[str, Any] | None, note: str | None) -> list[str]:
             "mean (`passive` is plain SGD on random examples):"
         )
         rows = [(t, removed(v), f"{v['std']:.1f}", v["episodes"]) for t, v in numbers.items()]
-        parts.append(table(["teacher", "mean", "standard deviation", "episodes"], rows))
+        parts.append(markdown_table(["teacher", "mean", "standard deviation", "episodes"], rows, "l"))
     return [*parts, *([note] if note else [])] if numbers or note else []
 
 

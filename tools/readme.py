@@ -6,9 +6,11 @@ import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from teach_gym.core.build import make_task
 from teach_gym.files import write_text
+from teach_gym.markdown import markdown_table
 from teach_gym.registration import NEURAL_TASKS, TASKS
 from tools.docs import read_calibration
 from tools.pages import removed
@@ -17,24 +19,23 @@ from tools.pages import removed
 def task_table(root: Path) -> str:
     """Markdown table of the registered tasks, with their sizes and the room for teaching."""
     numbers = read_calibration(root / "docs" / "environments")
-    lines = [
-        "| task | medium | learner | pool | L | A | budget | plain SGD | greedy oracle |",
-        "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    rows: list[tuple[Any, ...]] = []
     for name in TASKS:
         task = make_task(name)
         spec, room = task.spec, numbers[name]
         learner = f"{spec.learner}, momentum" if spec.momentum else spec.learner
-        lines.append(
-            f"| [`{name}`](docs/environments/{name}.md) | {spec.medium} | {learner} | {spec.pool} | {task.size} | "
-            f"{task.n_actions} | {spec.budget} | {removed(room['passive'])} | {removed(room['greedy'])} |"
-        )
-    lines += [
-        f"| [`{name}`](docs/environments/{name}.md) | mixup | network | {kwargs['pool']} | | 3 | "
-        f"{kwargs['epochs']} epochs | | |"
+        sizes, rooms = (task.size, task.n_actions, spec.budget), map(removed, (room["passive"], room["greedy"]))
+        rows.append((_link(name), spec.medium, learner, spec.pool, *sizes, *rooms))
+    rows += [
+        (_link(name), "mixup", "network", kwargs["pool"], "", 3, f"{kwargs['epochs']} epochs", "", "")
         for name, kwargs in NEURAL_TASKS.items()
     ]
-    return "\n".join(lines)
+    head = ("task", "medium", "learner", "pool", "L", "A", "budget", "plain SGD", "greedy oracle")
+    return markdown_table(head, rows, "llllr")
+
+
+def _link(name: str) -> str:
+    return f"[`{name}`](docs/environments/{name}.md)"
 
 
 def result_table(root: Path) -> str:

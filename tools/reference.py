@@ -17,7 +17,7 @@ from teach_gym.benchmark.measure import PASSIVE, REFERENCE, measure_of
 from teach_gym.benchmark.store import read_rows
 from teach_gym.benchmark.summary import display, summarize
 from teach_gym.files import writing
-from tools.markdown import table
+from teach_gym.markdown import markdown_table
 
 IMAGES = Path("docs/images/curves")
 """The folder of the curves."""
@@ -110,7 +110,7 @@ def section(name: str, scores: Scores, *, black_box: bool) -> list[str]:
         f"the [benchmark's page](../results/benchmark.md) has more columns.{unknown}",
         f"![Curves of {name}: mean over the episodes, band from the 10th to the 90th percentile]"
         f"(../images/curves/{name}.png)",
-        table(head, rows),
+        markdown_table(head, rows, "l"),
     ]
 
 

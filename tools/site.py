@@ -17,6 +17,7 @@ from teach_gym.benchmark.leaderboard import SEEDS, table
 from teach_gym.core.describe import sentence
 from teach_gym.core.spec import TaskSpec
 from teach_gym.files import write_text
+from teach_gym.markdown import markdown_table
 from teach_gym.registration import NEURAL_TASKS, TASKS, spec_kwargs
 from teach_gym.teachers import TEACHERS, teacher_class
 
@@ -103,9 +104,9 @@ def teachers() -> str:
         lines += [f"## `{name}`", "", _markdown(body.split("\nRaises:")[0]), ""]
         described = {key: text for base in reversed(found.__mro__) for key, text in _arguments(base).items()}
         options = [f.name for f in dataclasses.fields(found) if f.init]  # type: ignore[arg-type]
-        rows = [f"| `{key}` | {_markdown(described[key])} |" for key in options if key in described]
+        rows = [(f"`{key}`", _markdown(described[key])) for key in options if key in described]
         if rows:
-            lines += ["| option | meaning |", "| --- | --- |", *rows, ""]
+            lines += [markdown_table(("option", "meaning"), rows, "l"), ""]
     return "\n".join(lines)
 
 

@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from teach_gym.benchmark.evaluation import evaluate
 from teach_gym.files import write_text
+from teach_gym.markdown import markdown_table
 from teach_gym.sb3 import PolicyTeacher, make_vec_env
 from teach_gym.teachers.agent import Agent
 
@@ -97,18 +98,17 @@ def measure(steps: int) -> str:
         f"{', '.join(map(str, SEEDS))}; scores over {EPISODES} episodes with the seeds {FIRST:,}, ...; frames per "
         "second of CPU time, from the making of the environment to the last update.",
         "",
-        "| training | score: mean [95 % interval over seeds] | scores | frames/s: median |",
-        "| --- | ---: | --- | ---: |",
     ]
+    table = []
     for name, found in rows.items():
         scores = np.array([score for score, _ in found])
         half = 2.776 * scores.std(ddof=1) / np.sqrt(len(scores))  # Student's t with 4 degrees of freedom
         listed = ", ".join(f"{s:.3f}" for s in scores)
         speed = statistics.median(rate for _, rate in found)
-        lines.append(
-            f"| {name} | {scores.mean():.3f} [{scores.mean() - half:.3f}, {scores.mean() + half:.3f}] | {listed} | "
-            f"{speed:,.0f} |"
-        )
+        interval = f"{scores.mean():.3f} [{scores.mean() - half:.3f}, {scores.mean() + half:.3f}]"
+        table.append((name, interval, listed, f"{speed:,.0f}"))
+    head = ("training", "score: mean [95 % interval over seeds]", "scores", "frames/s: median")
+    lines.append(markdown_table(head, table, "lrlr"))
     return "\n".join([*lines, "", f"Ratio of the frames per second, median over pairs of trainings: {ratio:.1f}.", ""])
 
 

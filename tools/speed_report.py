@@ -13,6 +13,7 @@ import teach_gym
 from teach_gym.compiled import compiler
 from teach_gym.envs.fuse import LIMIT
 from teach_gym.envs.stepper import NATIVE_LIMIT
+from teach_gym.markdown import markdown_table
 
 WIDTHS = (64, 1024, 16384)
 """Numbers of sub-environments."""
@@ -76,13 +77,13 @@ def to_markdown(figures: Sequence[Figure]) -> str:
         "divided by that with compiled measurements.",
     ]
     for group in dict.fromkeys(f.group for f in figures):
-        lines += ["", f"## {group[0].upper()}{group[1:]}", "", "| what | time per call (us) | rate | ratio | wanted |"]
-        lines.append("| --- | ---: | ---: | ---: | ---: |")
+        rows = []
         for f in figures:
             if f.group == group:
                 ratio = "" if f.ratio is None else f"{f.ratio:.2f}"
-                wanted = WANTED.get((f.group, f.what), "")
-                lines.append(f"| {f.what} | {f.microseconds:.1f} | {f.rate} | {ratio} | {wanted} |")
+                rows.append((f.what, f"{f.microseconds:.1f}", f.rate, ratio, WANTED.get((f.group, f.what), "")))
+        table = markdown_table(("what", "time per call (us)", "rate", "ratio", "wanted"), rows)
+        lines += ["", f"## {group[0].upper()}{group[1:]}", "", table]
     return "\n".join([*lines, *_missed(figures), ""])
 
 

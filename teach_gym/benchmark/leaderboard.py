@@ -25,6 +25,7 @@ from teach_gym.benchmark.suite import cached_task, task_spec
 from teach_gym.core.spec import TaskSpec
 from teach_gym.errors import DamagedDataError, closest, number, quoted, shown
 from teach_gym.files import is_file, sha256, write_text, writing
+from teach_gym.markdown import markdown_table
 from teach_gym.pretrained import find, index
 from teach_gym.registration import TASKS
 from teach_gym.teachers import TEACHERS, Teacher, canonical_teacher, make_teacher, parse_teacher
@@ -252,14 +253,12 @@ def table(folder: str | Path, tasks: Sequence[str] = tuple(TASKS)) -> str:
     entries = [read_entry(path) for path in sorted(Path(folder).glob("*.json"))]
     order = {name: i for i, name in enumerate(tasks)}
     entries.sort(key=lambda e: (order.get(e["task"].partition(":")[0], len(order)), e["task"], -e["score"]))
-    lines, task = [], ""
+    rows: dict[str, list[tuple[str, str, str]]] = {}
     for entry in entries:
-        if entry["task"] != task:
-            task = entry["task"]
-            lines += ["", f"## {task}", "", "| entry | score [95 % interval] | teacher |", "| --- | ---: | --- |"]
         about = entry["teacher"]
         what = about.get("builtin") or about.get("card", {}).get("algo") or ("code" if "code" in about else "file")
         what = f"`{what}`" + (f", SHA-256 `{about['sha256'][:12]}`" if "sha256" in about else ", built in")
         score = f"{entry['score']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
-        lines.append(f"| {entry['name']} | {score} | {what} |")
-    return "\n".join(lines[1:]) + "\n"
+        rows.setdefault(entry["task"], []).append((entry["name"], score, what))
+    head = ("entry", "score [95 % interval]", "teacher")
+    return "\n".join(f"## {task}\n\n{markdown_table(head, found, 'lrl')}\n" for task, found in rows.items())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from teach_gym.benchmark.measure import PASSIVE, REFERENCE
 from teach_gym.benchmark.score import KINDS
 from teach_gym.benchmark.summary import MISSING, Entry, Summary, display, number, with_interval
+from teach_gym.markdown import markdown_table
 
 COLUMNS = (
     "Teacher",
@@ -61,12 +62,6 @@ def to_csv(summary: Summary) -> str:
     writer.writeheader()
     writer.writerows(dataclasses.asdict(entry) for entry in summary.entries)
     return text.getvalue()
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown: names on the left, the other columns to the right."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def aggregate_cells(summary: Summary) -> list[tuple[str, str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -135,25 +135,34 @@ def _shifted(pixels: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> T
     return padded[image[:, None, None, None], channel[:, None, None], rows[:, None, :, None], columns[:, None, None, :]]
 
 
-def accuracy(logits: Any, images: Images, *, runs: int | None = None, block: int = 1000) -> list[float]:
+def blocks(images: Images, runs: int | None = None, size: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """The images block by block: pixels in [-1, 1] (n, C, H, W), with ``runs`` repeated (S, n, C, H, W), classes (n,).
+
+    By default they are small on a CPU, so that what the layers make of them stays in the cache: that is up to 2.5 times
+    as fast.
+    """
+    size = size or (100 if images.labels.device.type == "cpu" else 1000)
+    for start in range(0, len(images), size):
+        pixels, labels = (part[start : start + size] for part in images)
+        shown = scale(pixels)
+        yield shown if runs is None else shown.expand(runs, *shown.shape), labels
+
+
+def accuracy(logits: Any, images: Images, *, runs: int | None = None, block: int | None = None) -> list[float]:
     """Per cent of images classified correctly.
 
     Args:
         logits: a function of images (n, C, H, W) to logits (n, K); with ``runs``, of (S, n, ...) to (S, n, K).
         images: what to classify.
         runs: the number S of stacked learners (None: one learner, no leading axis).
-        block: images at once.
+        block: images at once (None: as many as are fast).
 
     Returns:
         One number per learner.
     """
     counts = []
     with torch.no_grad():
-        for start in range(0, len(images), block):
-            pixels, labels = (part[start : start + block] for part in images)
-            shown = scale(pixels)
-            if runs is not None:
-                shown = shown.expand(runs, *shown.shape)
+        for shown, labels in blocks(images, runs, block):
             counts.append((logits(shown).argmax(-1) == labels).sum(-1))
     right = torch.stack(counts).sum(0)
     return [100.0 * count / len(images) for count in right.reshape(-1).tolist()]

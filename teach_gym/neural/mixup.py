@@ -16,14 +16,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from teach_gym.errors import positive
-from teach_gym.neural.images import ImagePool, Images, scale
+from teach_gym.neural.images import ImagePool, Images, blocks, scale
 from teach_gym.neural.mixup_spec import MixupSpec
 from teach_gym.neural.networks import Stacked, StackedLinear, make_network, seeded
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-_BLOCK = 1000
-"""Images per block when losses are measured."""
 
 
 class Learners(nn.Module):
@@ -210,10 +208,8 @@ class Trainings:
         loss, right = np.zeros(self.n), np.zeros(self.n)
         self.learners.eval()
         with torch.no_grad():
-            for start in range(0, len(images), _BLOCK):
-                pixels, labels = (part[start : start + _BLOCK] for part in images)
-                shown = scale(pixels)
-                logits, wanted = self.learners(shown.expand(self.n, *shown.shape)), labels.expand(self.n, -1)
+            for shown, labels in blocks(images, self.n):
+                logits, wanted = self.learners(shown), labels.expand(self.n, -1)
                 loss += len(labels) * cross_entropy(logits, wanted).double().cpu().numpy()
                 right += (logits.argmax(-1) == wanted).sum(-1).cpu().numpy()
         self.learners.train()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from teach_gym.errors import lookup_name
+from teach_gym.markdown import markdown_table
 from teach_gym.papers.claims import Claim, Comparison, paired_interval
 from teach_gym.papers.curves import Curves, Row, rows_of
 from teach_gym.papers.engine import Experiment, PlainValues, Result, Unit, groups
@@ -163,16 +164,14 @@ def train(unit: Unit, record_epochs: int, folder: Path) -> list[Row]:
 
 def table(curves: Curves) -> str:
     """A Markdown table of the final test accuracies and the paper's."""
-    lines = ["| method | DHT Table 1 | here (95 % interval) | validation | mixing |", "| --- | --- | --- | --- | --- |"]
+    rows = []
     for method in curves.methods("", ACCURACY):
         mean, low, high = paired_interval(curves.get("", method, ACCURACY).values[:, -1])
         validation = curves.get("", method, VALIDATION).values[:, -1].mean()
         mixing = curves.get("", method, "mixing").values.mean()
         published = f"{PUBLISHED[method]:.2f}" if method in PUBLISHED else "-"
-        lines.append(
-            f"| {method} | {published} | {mean:.2f} [{low:.2f}, {high:.2f}] | {validation:.2f} | {mixing:.2f} |"
-        )
-    return "\n".join(lines)
+        rows.append((method, published, f"{mean:.2f} [{low:.2f}, {high:.2f}]", f"{validation:.2f}", f"{mixing:.2f}"))
+    return markdown_table(("method", "DHT Table 1", "here (95 % interval)", "validation", "mixing"), rows, "l")
 
 
 def _above(first: str, *others: str) -> tuple[Comparison, ...]:

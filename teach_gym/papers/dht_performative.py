@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from teach_gym.markdown import markdown_table
 from teach_gym.papers.claims import Claim, Comparison, paired_interval
 from teach_gym.papers.curves import Curves, Row, rows_of
 from teach_gym.papers.engine import Experiment, PlainValues, Record, Result, Unit, groups
@@ -101,10 +102,7 @@ def mean_and_spread(values: Any) -> str:
 
 def table(curves: Curves) -> str:
     """A Markdown table of the final accuracies and the paper's, with the difference from plain SGD."""
-    lines = [
-        "| learner | method | DHT Table 2 | here (mean ± s.d.) | minus SGD (95 % interval) |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for panel in curves.panels():
         published = dict(zip((SGD, RANDOM, SAMPLE), PUBLISHED.get(panel, ()), strict=False))
         methods = curves.methods(panel, ACCURACY)
@@ -115,8 +113,9 @@ def table(curves: Curves) -> str:
             if SGD in methods and method != SGD and not np.isnan(found).any():
                 estimate = paired_interval(found - final(curves, panel, SGD))
                 gain = f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]"
-            lines.append(f"| {panel} | {method} | {paper} | {mean_and_spread(found)} | {gain} |")
-    return "\n".join(lines)
+            rows.append((panel, method, paper, mean_and_spread(found), gain))
+    head = ("learner", "method", "DHT Table 2", "here (mean ± s.d.)", "minus SGD (95 % interval)")
+    return markdown_table(head, rows, "l")
 
 
 def draw(record: Record) -> dict[str, Any]:

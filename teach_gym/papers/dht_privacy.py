@@ -9,6 +9,7 @@ import numpy as np
 
 from teach_gym.core.backend import Array
 from teach_gym.core.state import TeachState, Transition
+from teach_gym.markdown import markdown_table
 from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.curves import Curves, rows_of
 from teach_gym.papers.dht_generative import DIGITS, MOONS, scales, size, train
@@ -119,17 +120,17 @@ def draw_distances(record: Record) -> dict[str, Any]:
 
 def table(curves: Curves) -> str:
     """A Markdown table of the least distances, and of how often they respect the thresholds."""
-    lines = [
-        "| panel | method | least distance, median over iterations and seeds | least of all | at least smaller epsilon "
-        "| at least larger epsilon |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    head = (
+        *("panel", "method", "least distance, median over iterations and seeds", "least of all"),
+        *("at least smaller epsilon", "at least larger epsilon"),
+    )
+    rows = []
     for panel in curves.panels():
         for name in curves.methods(panel, METRIC):
             values = curves.get(panel, name, METRIC).values
-            kept = " | ".join(f"{(values >= epsilon).mean():.1%}" for epsilon in EPSILONS[panel])
-            lines.append(f"| {panel} | {name} | {np.median(values):.3g} | {values.min():.3g} | {kept} |")
-    return "\n".join(lines)
+            kept = (f"{(values >= epsilon).mean():.1%}" for epsilon in EPSILONS[panel])
+            rows.append((panel, name, f"{np.median(values):.3g}", f"{values.min():.3g}", *kept))
+    return markdown_table(head, rows, "l")
 
 
 def _similar(label: str) -> Claim:

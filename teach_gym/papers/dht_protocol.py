@@ -25,6 +25,7 @@ from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import learn, reset
 from teach_gym.core.updates import Update
+from teach_gym.markdown import markdown_table
 from teach_gym.papers.batches import contents_of, joined
 from teach_gym.papers.curves import Curves
 from teach_gym.papers.engine import PlainValues, Unit
@@ -179,18 +180,14 @@ def protocol_table(metric: str) -> Callable[[Curves], str]:
     """
 
     def table(curves: Curves) -> str:
-        lines = [
-            f"{LABELS[metric]}, mean ± standard deviation over seeds:",
-            "",
-            "| panel | method | " + " | ".join(f"iteration {t}" for t in TABULATED) + " |",
-            "| --- | --- |" + " ---: |" * len(TABULATED),
-        ]
+        rows = []
         for panel in curves.panels():
             for name in curves.methods(panel, metric):
                 curve = curves.get(panel, name, metric)
                 cells = [_cell(curve.values[:, curve.iterations == t]) for t in TABULATED]
-                lines.append(f"| {panel} | {name} | " + " | ".join(cells) + " |")
-        return "\n".join(lines)
+                rows.append((panel, name, *cells))
+        head = ("panel", "method", *(f"iteration {t}" for t in TABULATED))
+        return f"{LABELS[metric]}, mean ± standard deviation over seeds:\n\n{markdown_table(head, rows, 'llr')}"
 
     return table
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from teach_gym.benchmark.score import Estimate
 from teach_gym.files import write_text, writing
+from teach_gym.markdown import markdown_table
 from teach_gym.papers.batches import TOGETHER, merged, run_batch
 from teach_gym.papers.claims import EVERYWHERE, FAILS, HOLDS, WITHIN, Claim, Comparison, Finding, Verdict, judge
 from teach_gym.papers.curves import Curves, Row, read_csv
@@ -227,11 +228,12 @@ def _paper(chosen: Map, row: dict[tuple[Any, Any], Cell]) -> str:
 
 def table(experiment: Experiment, maps: Sequence[Map], curves: Curves) -> str:
     """A Markdown table: claim, map, share of the cells where it holds, the region."""
-    lines = ["| claim | map | holds | region |", "| --- | --- | ---: | --- |"]
-    for chosen in maps:
-        for s in summaries(experiment, chosen, curves):
-            lines.append(f"| {s.statement} | {chosen.name} | {s.holds} of {s.cells} | {s.region} |")
-    return "\n".join(lines)
+    rows = [
+        (s.statement, chosen.name, f"{s.holds} of {s.cells}", s.region)
+        for chosen in maps
+        for s in summaries(experiment, chosen, curves)
+    ]
+    return markdown_table(("claim", "map", "holds", "region"), rows, "llrl")
 
 
 def run_maps(experiment: Experiment, maps: Sequence[Map], folder: Path, **how: Any) -> str:

@@ -12,10 +12,10 @@ from teach_gym.files import write_text
 from teach_gym.papers.claims import Claim
 from teach_gym.papers.curves import Curves, Row, read_csv, rows_of, to_csv
 from teach_gym.papers.dht_mixup import FINITE, LAPTOP, SMOKE, STACK, VALIDATION, methods, train
-from teach_gym.papers.dht_performative import above, draw, final
+from teach_gym.papers.dht_performative import above, final
 from teach_gym.papers.engine import Experiment, PlainValues, Result, Unit, groups
 from teach_gym.papers.performative_panels import ACCURACY
-from teach_gym.papers.tuning import at_best_rate
+from teach_gym.papers.tuning import at_best_rate, draw
 from teach_gym.papers.tuning import table as tuned_table
 
 RATES = (0.0003, 0.001, 0.003, 0.01)
@@ -85,7 +85,7 @@ def run(unit: Unit, folder: Path) -> Result:
         part = dataclasses.replace(unit, seeds=tuple(seeds), settings={**chosen, "training": training})
         path = folder / f"{where}.csv"
         if not path.is_file():
-            write_text(path, to_csv(_trained(part, max(1, training["epochs"] // 6), folder / where)))
+            write_text(path, to_csv(_trained(part, folder / where)))
         return read_csv(path)
 
     def score(rate: float) -> float:
@@ -99,10 +99,10 @@ def run(unit: Unit, folder: Path) -> Result:
     return Result(at_best_rate(unit, chosen["rates"], score, at), {})
 
 
-def _trained(unit: Unit, record_epochs: int, folder: Path) -> list[Row]:
-    """``train``; if a training diverges, the accuracies are nan."""
+def _trained(unit: Unit, folder: Path) -> list[Row]:
+    """``train``, measured at the end; if a training diverges, the accuracies are nan."""
     try:
-        return train(unit, record_epochs, folder)
+        return train(unit, unit.settings["training"]["epochs"], folder)
     except FloatingPointError as error:
         warnings.warn(f"{unit.label}, {unit.method}: {error}", RuntimeWarning, stacklevel=1)
         lost = [[float("nan")]] * len(unit.seeds)

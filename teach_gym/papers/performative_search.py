@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from teach_gym.markdown import markdown_table
 from teach_gym.papers.claims import Claim, paired_interval
 from teach_gym.papers.curves import Curves
 from teach_gym.papers.dht_performative import above, final, mean_and_spread, run, units
@@ -132,21 +133,17 @@ def _cells(curves: Curves, variant: str) -> list[str]:
 def table(curves: Curves) -> str:
     """Two Markdown tables: all that was tried on the validation split, and the test of what was chosen there."""
     reference = final(curves, VALIDATION, at_rate(SGD, best_rate(curves, SGD)))
-    lines = [
-        f"| setting | {' | '.join(f'rate {rate:g}' for rate in RATES)} | best minus tuned SGD (95 % interval) |",
-        "| --- |" + " --- |" * (len(RATES) + 1),
-    ]
+    rows = []
     for variant in (*CONTROLS, *VARIANTS):
         chosen = best_rate(curves, variant)
         cells = _cells(curves, variant)
         gap = paired_interval(final(curves, VALIDATION, at_rate(variant, chosen)) - reference)
         cells.append(f"{gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]")
-        lines.append(f"| {variant} | {' | '.join(cells)} |")
-    lines += ["", "| chosen on the validation split | test accuracy (mean ± s.d.) |", "| --- | --- |"]
-    lines += [
-        f"| {method} | {mean_and_spread(final(curves, TEST, method))} |" for method in curves.methods(TEST, ACCURACY)
-    ]
-    return "\n".join(lines)
+        rows.append((variant, *cells))
+    head = ("setting", *(f"rate {rate:g}" for rate in RATES), "best minus tuned SGD (95 % interval)")
+    tested = [(method, mean_and_spread(final(curves, TEST, method))) for method in curves.methods(TEST, ACCURACY)]
+    chosen_head = ("chosen on the validation split", "test accuracy (mean ± s.d.)")
+    return f"{markdown_table(head, rows, 'l')}\n\n{markdown_table(chosen_head, tested, 'l')}"
 
 
 def draw(record: Record) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from typing import Any
 
 from teach_gym.papers.claims import Claim
 from teach_gym.papers.curves import Curves, Row
-from teach_gym.papers.dht_performative import above, draw, final
+from teach_gym.papers.dht_performative import above, final
 from teach_gym.papers.dht_performative import run as run_training
 from teach_gym.papers.engine import Experiment, PlainValues, Result, Unit
 from teach_gym.papers.performative_panels import SAMPLE, SGD
-from teach_gym.papers.tuning import at_best_rate
+from teach_gym.papers.tuning import at_best_rate, draw
 from teach_gym.papers.tuning import table as tuned_table
 
 SCALES = (1.5, 2.0, 3.0)

@@ -11,6 +11,7 @@ from typing import Any
 
 from teach_gym.errors import DamagedDataError, quoted
 from teach_gym.files import write_text, writing
+from teach_gym.markdown import markdown_table
 from teach_gym.papers import BLACK_BOX, EXPERIMENTS, experiment
 from teach_gym.papers.claims import EVERYWHERE, HOLDS, LEAST_SEEDS, RESOLUTION, WITHIN, Verdict
 from teach_gym.papers.engine import TABLE
@@ -22,17 +23,13 @@ Content = dict[str, Any]
 
 def findings_table(claims: Iterable[Mapping[str, Any]]) -> str:
     """A Markdown table with a line for each finding of claims in JSON form."""
-    lines = [
-        "| panel | comparison | metric | iteration | seeds | first | second | difference (95 % interval) "
-        "| sign test | verdict |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for finding in (finding for claim in claims for finding in claim["findings"]):
         asked = finding["comparison"]
         unit = "" if asked["scale"] == "linear" and asked["relation"] not in WITHIN else " (log)"
         interval = f"{_number(finding['difference'])} [{_number(finding['low'])}, {_number(finding['high'])}]{unit}"
         everywhere = asked["relation"] in EVERYWHERE
-        cells = [
+        row = [
             asked["panel"],
             _in_words(asked),
             asked["metric"].replace("_", " "),
@@ -44,8 +41,14 @@ def findings_table(claims: Iterable[Mapping[str, Any]]) -> str:
             "" if finding["p"] is None else f"p = {finding['p']:.2g}",
             finding["verdict"] + (f" ({finding['remark']})" if finding["remark"] else ""),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(row)
+    return markdown_table(_FINDING, rows, "l")
+
+
+_FINDING = (
+    *("panel", "comparison", "metric", "iteration", "seeds", "first", "second"),
+    *("difference (95 % interval)", "sign test", "verdict"),
+)
 
 
 def _in_words(asked: Mapping[str, Any]) -> str:
@@ -116,12 +119,11 @@ def _not_run(names: Sequence[str]) -> list[str]:
     """The part of the page about experiments without results."""
     if not names:
         return []
-    lines = [f"| {found.name} | {found.title} | {found.source} |" for found in map(experiment, names)]
+    rows = [(found.name, found.title, found.source) for found in map(experiment, names)]
     return [
         "## Not run\n",
         "There are no results of these experiments here; `teach-gym reproduce NAME` runs one.\n",
-        "| experiment | title | source |\n| --- | --- | --- |",
-        *lines,
+        markdown_table(("experiment", "title", "source"), rows, "l"),
         "",
     ]
 
@@ -148,24 +150,19 @@ def _maps(results: Path, names: Sequence[str]) -> dict[str, tuple[Path, list[Con
     return found
 
 
-_MAPPED = "| experiment | claim | map | holds | region |\n| --- | --- | --- | ---: | --- |\n"
-
-
 def _map_table(maps: Mapping[str, tuple[Path, list[Content]]]) -> str:
     """The table that opens a page: claim, map, share of the map where it holds, the region; empty without maps."""
-    lines = [
-        f"| {name} | {s['statement']} | {s['map']} | {s['holds']} of {s['cells']} ({s['holds'] / s['cells']:.0%}) "
-        f"| {s['region']} |"
+    rows = [
+        (name, s["statement"], s["map"], f"{s['holds']} of {s['cells']} ({s['holds'] / s['cells']:.0%})", s["region"])
         for name, (_, summaries) in maps.items()
         for s in summaries
     ]
-    if not lines:
+    if not rows:
         return ""
     return (
         "## Where the claims hold\n\nEach map varies two settings that the paper leaves open. A cell is judged on "
         f"{SEEDS} seeds, as the claims below are; the maps with effects and intervals are in the sections.\n\n"
-        + _MAPPED
-        + "\n".join(lines)
+        + markdown_table(("experiment", "claim", "map", "holds", "region"), rows, "lllrl")
         + "\n\n## The claims at one setting\n"
     )
 
@@ -218,13 +215,12 @@ def write_report(
     contents = [(folder, *read_folder(folder)) for folder in folders]
     images = page.with_suffix("").name
     maps = _maps(results, [settings["experiment"] for _, settings, _ in contents])
-    summary = ["| experiment | claim | verdict | comparisons that hold |", "| --- | --- | --- | --- |"]
-    sections = []
+    rows, sections = [], []
     for folder, settings, claims in contents:
         name = settings["experiment"]
         for claim in claims:
             held = [finding["verdict"] == HOLDS for finding in claim["findings"]]
-            summary.append(f"| {name} | {claim['statement']} | {claim['verdict']} | {sum(held)} of {len(held)} |")
+            rows.append((name, claim["statement"], claim["verdict"], f"{sum(held)} of {len(held)}"))
         mapped = [maps[name][0]] if name in maps else []
         pictures = [line for place in mapped for line in _map_pictures(place, name, images)]
         sections.append(_section(folder, settings, claims, images, pictures))
@@ -235,7 +231,8 @@ def write_report(
     scales = ", ".join(dict.fromkeys(settings["scale"] for _, settings, _ in contents))
     head = _INTRODUCTION.format(title=title, command=command, scale=scales, version=first["versions"]["teach_gym"])
     missing = [name for name in asked if results / name not in folders]
-    write_text(page, "\n".join([head, _map_table(maps), *summary, "", *_not_run(missing), *sections]))
+    summary = markdown_table(("experiment", "claim", "verdict", "comparisons that hold"), rows, "l")
+    write_text(page, "\n".join([head, _map_table(maps), summary, "", *_not_run(missing), *sections]))
 
 
 def main() -> None:

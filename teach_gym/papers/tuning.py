@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from teach_gym.markdown import markdown_table
 from teach_gym.papers.claims import paired_interval
 from teach_gym.papers.curves import Curves, Row, rows_of
 from teach_gym.papers.dht_performative import final, mean_and_spread
-from teach_gym.papers.engine import Unit
+from teach_gym.papers.engine import Record, Unit
+from teach_gym.papers.figures import LABELS, bare, new_figure
 from teach_gym.papers.performative_panels import ACCURACY
 
 CHOSEN = "chosen_rate"
@@ -39,10 +42,7 @@ def at_best_rate(
 
 def table(curves: Curves, reference: str) -> str:
     """A Markdown table of the chosen rates and the test accuracies, with the difference from a reference method."""
-    lines = [
-        f"| learner | method | chosen rate | test accuracy (mean ± s.d.) | minus {reference} (95 % interval) |",
-        "| --- | --- | ---: | --- | --- |",
-    ]
+    rows = []
     for panel in curves.panels():
         compared = final(curves, panel, reference)
         for method in curves.methods(panel, ACCURACY):
@@ -50,5 +50,25 @@ def table(curves: Curves, reference: str) -> str:
             rate, *_ = final(curves, panel, method, CHOSEN)
             gap = paired_interval(values - compared)
             less = "-" if method == reference else f"{gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
-            lines.append(f"| {panel} | {method} | {rate:g} | {mean_and_spread(values)} | {less} |")
-    return "\n".join(lines)
+            rows.append((panel, method, f"{rate:g}", mean_and_spread(values), less))
+    accuracy, gain = "test accuracy (mean ± s.d.)", f"minus {reference} (95 % interval)"
+    return markdown_table(("learner", "method", "chosen rate", accuracy, gain), rows, "llrl")
+
+
+def draw(record: Record) -> dict[str, Any]:
+    """The test accuracies of all methods, a panel for each learner: every seed, the mean and its 95 % interval."""
+    curves = record.curves
+    panels = curves.panels()
+    figure, grid = new_figure(len(panels), 1, (3.4, 2.6))
+    for i, (axes, panel) in enumerate(zip(grid[0], panels, strict=True)):
+        names = curves.methods(panel, ACCURACY)
+        for row, name in enumerate(reversed(names)):
+            values = final(curves, panel, name)
+            axes.plot(values, np.full(len(values), row), "o", color="#c9d6df", markersize=4)
+            mean, low, high = paired_interval(values)
+            axes.errorbar(mean, row, xerr=[[mean - low], [high - mean]], fmt="o", color="#0072b2", capsize=3)
+        axes.set_yticks(range(len(names)), [*reversed(names)] if i == 0 else [""] * len(names))
+        axes.set_title(panel, loc="left", fontsize=10)
+        axes.set_xlabel(LABELS[ACCURACY])
+        bare(axes)
+    return {"accuracies": figure}

@@ -14,7 +14,6 @@ pytest.importorskip("stable_baselines3")
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "agents"))
 
-import scoreboard
 from scoreboard import Board, page, words
 from trainings import CONTINUOUS, DISCRETE, HEADLINE, Args, Training, carry_out, plan
 
@@ -95,4 +94,3 @@ def test_failed_trainings_are_named(tmp_path: Path) -> None:
 def test_bold_means_above_one() -> None:
     assert words(Estimate(1.1, 1.01, 1.2)).startswith("**1.100")
     assert not words(Estimate(1.1, 0.99, 1.2)).startswith("*") and words(None) == ""
-    assert scoreboard.markdown_table(["a", "b"], [["1", "2"]]).splitlines()[1] == "| --- | ---: |"
