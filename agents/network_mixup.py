@@ -25,8 +25,8 @@ from trainings import kept
 
 from teach_gym.benchmark.neural import BASELINES, PLAIN, RANDOM, Ends, MakePolicy, ends_of, policy_of
 from teach_gym.benchmark.score import RESAMPLES, Estimate, Paired, percentile_interval, training_score
-from teach_gym.benchmark.tables import markdown_table
 from teach_gym.files import write_text
+from teach_gym.markdown import markdown_table
 from teach_gym.teachers.mixup_agent import MixupAgent
 from teach_gym.training.args import TrainArgs
 from teach_gym.training.program import POLICY, train

@@ -15,6 +15,7 @@ from teach_gym.versions import __version__
 
 if TYPE_CHECKING:
     from teach_gym.benchmark.evaluation import evaluate
+    from teach_gym.benchmark.farsighted import tune_lqr
     from teach_gym.core.build import make_task
     from teach_gym.core.randomness import Streams
     from teach_gym.core.spec import TaskSpec
@@ -43,6 +44,7 @@ __all__ = [
     "make_teacher",
     "reset",
     "step",
+    "tune_lqr",
 ]
 
 _LAZY = {
@@ -62,6 +64,7 @@ _LAZY = {
     "make_teacher": "teach_gym.teachers",
     "reset": "teach_gym.core.task",
     "step": "teach_gym.core.task",
+    "tune_lqr": "teach_gym.benchmark.farsighted",
 }
 
 

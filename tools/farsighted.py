@@ -7,7 +7,6 @@ teacher's record. ``python -m tools.farsighted page`` renews the tables and the 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,59 +14,27 @@ from typing import Any
 
 import numpy as np
 
-from teach_gym.benchmark.score import Paired, teaching_score
+from teach_gym.benchmark.farsighted import COARSE, FINE, FIRST_SEED, GRID, search
 from teach_gym.core import foresight
 from teach_gym.core.build import make_task
-from teach_gym.core.foresight import Settings, digest
+from teach_gym.core.foresight import digest
 from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Task
 from teach_gym.files import write_text
 from teach_gym.registration import TASKS
-from teach_gym.teachers import make_teacher, teach_episodes
 from tools import farsighted_page
 
 RECORD = Path(foresight.__file__).with_name(foresight.RECORD)
-FIRST_SEED = 2_000_000
-"""Tuning seeds start here, far from evaluation seeds."""
-COARSE, FINE, FINALISTS = 100, 400, 10
-"""Every setting teaches the first tuning episodes, the best of them the next ones, which decide."""
-GRID = [
-    Settings(damping, *shares)
-    for damping, shares in itertools.product(
-        (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
-        ((0.0, 0.0), (0.25, 0.0), (0.5, 0.0), (1.0, 0.0), (0.0, 1.0), (0.5, 0.5), (1.0, 0.5), (1.0, 1.0)),
-    )
-]
 
 
-def scores(task: Task, grid: Sequence[Settings], seeds: Sequence[int]) -> np.ndarray:
-    """Teaching score of each setting: 0 is plain SGD, 1 the greedy oracle."""
-    passive, greedy = (teach_episodes(task, make_teacher(name), seeds)[1] for name in ("passive", "greedy"))
-    found = []
-    for chosen in grid:
-        final = teach_episodes(task, make_teacher("lqr", **chosen._asdict()), seeds)[1]
-        found.append(float(teaching_score(Paired(passive, greedy, final))))
-    return np.array(found)
-
-
-def tuned(task: Task, grid: Sequence[Settings] = GRID, coarse: int = COARSE, fine: int = FINE) -> dict[str, Any]:
-    """The best settings of a task on tuning episodes, with their score on the episodes that decided.
-
-    Args:
-        task: the task.
-        grid: the settings tried.
-        coarse: number of the first tuning episodes.
-        fine: number of those that decide.
-    """
-    first = scores(task, grid, range(FIRST_SEED, FIRST_SEED + coarse))
-    finalists = [grid[i] for i in np.argsort(-first, kind="stable")[:FINALISTS]]
-    second = scores(task, finalists, range(FIRST_SEED + coarse, FIRST_SEED + coarse + fine))
-    best = int(second.argmax())
+def tuned(task: Task) -> dict[str, Any]:
+    """The record's entry of a task."""
+    found = search(task)
     return {
         "digest": digest(task.spec),
-        "settings": finalists[best]._asdict(),
-        "score": round(float(second[best]), 3),
-        "coarse": [round(float(value), 3) for value in first],
+        "settings": found.settings._asdict(),
+        "score": round(found.score, 3),
+        "coarse": [round(float(value), 3) for value in found.coarse],
     }
 
 
