@@ -11,7 +11,6 @@ Trainings are those of ``trainings.py``: separate processes, finished ones are n
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -22,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import tyro
 from network_mixup import with_section
-from trainings import Args, Training, carry_out, done, kept, words
+from trainings import Args, Training, carry_out, digest_of, done, kept, words
 
 from teach_gym.benchmark.evaluation import ends_of
 from teach_gym.benchmark.measure import WITHOUT_TARGET, best_reference
@@ -79,13 +78,6 @@ class Row(NamedTuple):
     loss: Floats
     accuracy: float
     distance: float
-
-
-def digest_of(teacher: Teacher) -> str:
-    """What tells a teacher from others: its name and options, or the SHA-256 of its file."""
-    if isinstance(teacher, Agent):
-        return hashlib.sha256(Path(str(teacher.path)).read_bytes()).hexdigest()
-    return repr(teacher)
 
 
 def plan(args: Args) -> list[Training]:

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tyro
-from blackbox import NOISY, POLICY, digest_of
-from trainings import Args, Training, carry_out, done, kept
+from blackbox import NOISY, POLICY
+from trainings import Args, Training, carry_out, digest_of, done, kept
 
 from teach_gym.calls import format_call
 from teach_gym.core.backend import Array

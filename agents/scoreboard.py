@@ -9,7 +9,6 @@ was killed is resumed. They use the seeds 1, 2, ...; tune settings with seed 0 a
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import tyro
-from trainings import HEADLINE, Args, Training, carry_out, done, plan, words
+from trainings import HEADLINE, Args, Training, carry_out, digest_of, done, kept, plan, words
 
 from teach_gym.benchmark.score import Estimate, Paired, training_score
 from teach_gym.benchmark.suite import PASSIVE, REFERENCE, cached_task, task_spec
@@ -28,8 +27,9 @@ from teach_gym.core.learner import MLPLearner
 from teach_gym.files import write_text
 from teach_gym.markdown import markdown_table
 from teach_gym.registration import TASKS, env_id
-from teach_gym.teachers import make_teacher, teach_episodes
+from teach_gym.teachers import Teacher, make_teacher, teach_episodes
 from teach_gym.teachers.agent import Agent, publish
+from teach_gym.versions import code_digest
 
 HERE = Path(__file__).parent
 POLICY = "policy.safetensors"
@@ -38,6 +38,11 @@ FIRST_SEED = 3_000_000
 ORACLE = "lqr"
 SMALL = 8
 """Learners with at most this many parameters get four times as many evaluation episodes."""
+CODE = (
+    "teach_gym.teachers.agent",
+    *(f"teach_gym.teachers.oracles.{name}" for name in ("baselines", "farsighted", "greedy", "lqr")),
+)
+"""The modules that decide what episodes end with."""
 HELD_OUT = (100, 101, 102, 103, 104)
 
 
@@ -46,16 +51,22 @@ class Board:
 
     def __init__(self, args: Args) -> None:
         self.args, self.trainings = args, [t for t in plan(args) if done(t, args.out)]
+        self.code = code_digest(*CODE)
 
     def seeds(self, spec: str) -> range:
         """The evaluation seeds of a task."""
         small = cached_task(spec).size <= SMALL
         return range(FIRST_SEED, FIRST_SEED + self.args.episodes * (4 if small else 1))
 
-    @functools.cache  # noqa: B019  # one board lives as long as the program
-    def ends(self, spec: str, teacher: str) -> Array:
-        """Final distances of an oracle: (S,)."""
-        return teach_episodes(cached_task(spec), make_teacher(teacher), self.seeds(spec))[1]
+    def ends(self, spec: str, teacher: Teacher) -> Array:
+        """Final distances of an oracle's or an agent's episodes, kept beside the trainings: (S,)."""
+        seeds = self.seeds(spec)
+
+        def measure() -> list[float]:
+            return teach_episodes(cached_task(spec), teacher, seeds)[1].tolist()
+
+        what = [spec, digest_of(teacher), seeds.start, len(seeds), self.code]
+        return np.array(kept(self.args.out / "scores", what, measure))
 
     def runs(self, algo: str, task: str, kind: str = "") -> list[Training]:
         """The trainings of an algorithm on a task."""
@@ -68,17 +79,19 @@ class Board:
     def score(self, agents: Sequence[Agent], task: str, **changes: Any) -> Estimate:
         """The mean score of agents on a task, optionally with changes."""
         spec = task_spec(format_call(task, changes))[1]
-        taught = np.stack([teach_episodes(cached_task(spec), agent, self.seeds(spec))[1] for agent in agents])
-        return training_score(Paired(self.ends(spec, PASSIVE), self.ends(spec, REFERENCE), taught))
+        return self.estimate(spec, agents)
 
-    @functools.cache  # noqa: B019
+    def estimate(self, spec: str, teachers: Sequence[Teacher]) -> Estimate:
+        """The mean score of teachers."""
+        passive, reference = (self.ends(spec, make_teacher(name)) for name in (PASSIVE, REFERENCE))
+        return training_score(Paired(passive, reference, np.stack([self.ends(spec, each) for each in teachers])))
+
     def oracle(self, task: str, continuous: bool = False) -> Estimate | None:
         """The score of the far-sighted oracle, None for learners with a hidden layer."""
         spec = task_spec(format_call(task, {"continuous": True} if continuous else {}))[1]
         if isinstance(cached_task(spec).learner, MLPLearner):
             return None
-        taught = self.ends(spec, ORACLE)[None]
-        return training_score(Paired(self.ends(spec, PASSIVE), self.ends(spec, REFERENCE), taught))
+        return self.estimate(spec, [make_teacher(ORACLE)])
 
     def cost(self, runs: Sequence[Training]) -> str:
         """Number of trainings, steps of each, and their median time in seconds."""
@@ -96,7 +109,7 @@ def discrete_rows(board: Board, scores: dict[str, Estimate]) -> Iterable[list[st
             found = board.score(board.agents(runs), task) if runs else None
             if found is not None and (algo, kind) == ("ppo", ""):
                 scores[task] = found
-            cells.append(words(found))
+            cells.append(f"{words(found)} ({len(runs)})" if runs and algo != "ppo" else words(found))
         runs = board.runs("ppo", task)
         yield [task, cells[0], words(board.oracle(task)), *cells[1:], board.cost(runs) if runs else ""]
 

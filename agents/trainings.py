@@ -22,6 +22,8 @@ from teach_gym.benchmark.score import Estimate
 from teach_gym.calls import format_call
 from teach_gym.files import write_text
 from teach_gym.registration import TASKS
+from teach_gym.teachers import Teacher
+from teach_gym.teachers.agent import Agent
 
 HEADLINE = ("LabelMoons", "LabelDigits", "LabelMNIST", "SelectMoons", "PerturbMoons", "LabelMomentum", "SelectMomentum")
 """The tasks on which generalisation is tested, and whose teachers come with the package."""
@@ -111,7 +113,7 @@ class Args:
     seeds: int = 5
     """Training seeds of PPO."""
     other_seeds: int = 1
-    """Training seeds of the other algorithms and kinds."""
+    """Training seeds of the other algorithms and kinds; the scoreboard trains ``varied`` and ``blind`` ones once."""
     episodes: int = 500
     """Evaluation episodes per agent; four times as many for learners with few parameters, which are cheap."""
     tasks: tuple[str, ...] = ()
@@ -144,7 +146,7 @@ def plan(args: Args) -> list[Training]:
             Training("ppo", task, seed, kind)
             for kind, names in tasks.items()
             for task in names
-            for seed in range(1, 1 + (1 if kind == "varied" else args.other_seeds))
+            for seed in range(1, 1 + (args.other_seeds if kind == "continuous" else 1))
         ]
     return [t for t in found if t.kind in args.kinds and (not args.tasks or t.task in args.tasks)]
 
@@ -171,6 +173,13 @@ def words(estimate: Estimate | None, mark: float = 1.0, digits: int = 3) -> str:
     value, low, high = (f"{number:.{digits}f}" for number in estimate)
     text = f"{value} [{low}, {high}]"
     return f"**{text}**" if estimate.low > mark else text
+
+
+def digest_of(teacher: Teacher) -> str:
+    """What tells a teacher from others: its name and options, or the SHA-256 of its file."""
+    if isinstance(teacher, Agent):
+        return hashlib.sha256(Path(str(teacher.path)).read_bytes()).hexdigest()
+    return repr(teacher)
 
 
 def done(training: Training, out: Path) -> bool:

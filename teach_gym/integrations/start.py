@@ -10,7 +10,7 @@ at, which is passed on likewise. All weights are then trained as usual.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import nn
 from teach_gym.core.backend import Array
 from teach_gym.core.layout import layout, observe
 from teach_gym.core.randomness import Streams, draw_keys
-from teach_gym.core.state import Task
+from teach_gym.core.state import Task, TeachState, Transition
 from teach_gym.core.task import reset, step
 from teach_gym.teachers.perceptron import Floats
 
@@ -29,10 +29,12 @@ Doubles = npt.NDArray[np.float64]
 
 EPISODES = 128
 """Lessons of the oracle whose observations give the statistics for normalising."""
+PRICED = 32
+"""Lessons of the oracle in which other actions are tried, to find what they cost in reward."""
 SHARPNESS = 8.0
 """How fast scores fall with the shortfall, which is in units of the mean shortfall of a step."""
 ADVANTAGE = 0.3
-"""The same for scores that are expected rewards: about what a mean shortfall costs with ``farsighted_progress``."""
+"""The same for scores that are expected rewards. Normalised rewards are divided such that it is their ``price``."""
 LESSONS = 1e9
 """Weight of the statistics of these lessons, against one for each observation of the training."""
 _WORD = 0x57A27
@@ -90,18 +92,56 @@ def oracle_observations(task: Task, seed: int, episodes: int = EPISODES) -> Floa
         seed: determines the lessons.
         episodes: number of lessons.
     """
-    blocks, entries, seen = layout(task), shown(task).entries, []
+    return np.concatenate([lesson.observation[lesson.running] for lesson in _lessons(task, seed, episodes)])
+
+
+def price(task: Task, seed: int) -> float:
+    """What a mean shortfall costs in reward: the median over the steps of the oracle's lessons.
+
+    In every step another action is tried, drawn at random. The median, since a few steps decide most of an episode's
+    reward; a mean is theirs alone.
+
+    Args:
+        task: a task with discrete actions whose observation shows the oracle's choice.
+        seed: determines the lessons.
+
+    Raises:
+        ValueError: the reward does not pay for the oracle's choices.
+    """
+    rng, entries, rows, found = np.random.default_rng([_WORD, seed, 1]), shown(task).entries, np.arange(PRICED), []
+    for lesson in _lessons(task, seed, PRICED):
+        action = rng.integers(task.n_actions, size=PRICED)
+        shortfall = lesson.observation[rows, entries.start + action]
+        cost = lesson.taken.reward - step(task, lesson.state, action).reward
+        use = lesson.running & (shortfall > 0)
+        found.append(cost[use] / shortfall[use])
+    typical = float(np.median(np.concatenate(found)))
+    if not typical > 0:
+        raise ValueError(f"reward {task.spec.reward!r} pays no more for the oracle's choices than for others")
+    return typical
+
+
+class _Step(NamedTuple):
+    """A step of the oracle's lessons, those that are over included."""
+
+    state: TeachState
+    observation: Floats
+    taken: Transition
+    running: npt.NDArray[np.bool_]
+
+
+def _lessons(task: Task, seed: int, episodes: int) -> Iterator[_Step]:
+    blocks, entries = layout(task), shown(task).entries
     state = reset(task, Streams(draw_keys(np.random.default_rng([_WORD, seed]), episodes)))
     running = np.ones(episodes, dtype=np.bool_)
     for _ in range(task.spec.budget):
         observation = observe(task, state, blocks)
-        seen.append(observation[running])
         action: Array = observation[:, entries].argmin(1)
         if task.spec.continuous:
             action = observation[:, entries].reshape(-1, *task.medium.box[0].shape).astype(task.spec.dtype)
         taken = step(task, state, action)
+        yield _Step(state, observation, taken, running)
         state, running = taken.state, running & ~taken.terminated
-    return np.concatenate(seen)
 
 
 def statistics(task: Task, seed: int) -> tuple[Doubles, Doubles]:

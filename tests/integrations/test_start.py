@@ -19,6 +19,7 @@ from teach_gym.calls import format_call
 from teach_gym.core.aim import best_action
 from teach_gym.core.build import make_task
 from teach_gym.core.foresight import foresight
+from teach_gym.core.layout import layout, observe
 from teach_gym.core.state import Task
 from teach_gym.core.task import reset, step
 from teach_gym.envs.vector import TeachVectorEnv
@@ -26,7 +27,7 @@ from teach_gym.integrations.perceptrons import network_of_modules
 from teach_gym.integrations.sb3.export import network_of
 from teach_gym.integrations.sb3.hyperparams import CALLBACK, sb3_hyperparams
 from teach_gym.integrations.sb3.trainer import Sb3Trainer, make_model
-from teach_gym.integrations.start import Shown, begin_at_oracle, oracle_observations, shown
+from teach_gym.integrations.start import Shown, begin_at_oracle, oracle_observations, price, shown
 from teach_gym.registration import TASKS
 from teach_gym.sb3 import OracleStart, make_vec_env
 from teach_gym.teachers import make_teacher
@@ -158,6 +159,19 @@ def test_statistics_stay_those_of_the_oracles_lessons() -> None:
     np.testing.assert_allclose(env.obs_rms.mean, mean, atol=1e-4)
 
 
+def test_normalised_rewards_give_q_values_their_scale() -> None:
+    """A wrong action costs about what the start's Q-values say, at the median and in the rewards that DQN sees."""
+    task = make_task("LabelMNIST", **SEEN)
+    model = make_model(format_call("LabelMNIST", SEEN), chosen("dqn"), seed=0)
+    env: Any = model.get_vec_normalize_env()
+    state, n = reset(task, streams(400, seed=900)), task.n_actions
+    rewards = np.stack([step(task, state, np.full(400, action)).reward for action in range(n)], 1)
+    q = model.q_net(torch.from_numpy(env.normalize_obs(observe(task, state, layout(task))))).detach().numpy()
+    cost, gap = (x.max(1, keepdims=True) - x for x in (env.normalize_reward(rewards), q))
+    assert np.median(cost[gap > 0] / gap[gap > 0]) == pytest.approx(1.0, rel=0.5)
+    assert price(task, 0) < 0.1, "far from 1: the constant matters"
+
+
 @pytest.mark.parametrize(
     ("algo", "task", "changes", "words"),
     [
@@ -166,6 +180,12 @@ def test_statistics_stay_those_of_the_oracles_lessons() -> None:
         ("sac", format_call("LabelMoons", {**SEEN, "continuous": True}), {}, "not squashed, got SAC"),
         ("ppo", format_call("LabelMoons", SEEN), {"policy_kwargs": {"activation_fn": torch.nn.ELU}}, "got .* ELU"),
         ("ppo", format_call("LabelMoons", SEEN), {"normalize": False}, "VecNormalize"),
+        (
+            "dqn",
+            format_call("LabelMoons", {**SEEN, "reward": "steps_to_accuracy"}),
+            {},
+            "pays no more for the oracle's",
+        ),
         ("ppo", format_call("LabelMoons", SEEN), {"policy_kwargs": {"net_arch": [64, 4]}}, "at least 5 units"),
     ],
 )

@@ -16,6 +16,7 @@ from teach_gym.integrations.start import (
     SHARPNESS,
     begin_at_oracle,
     linear_and_between,
+    price,
     shown,
     statistics,
 )
@@ -26,12 +27,15 @@ class OracleStart(BaseCallback):  # type: ignore[misc]
 
     That is ``lqr`` with ``observation="farsighted"``, ``greedy`` with ``"lookahead"`` (with momentum, ``anticipating``)
     and ``holdout_rehearsal`` with ``"black_box_trial"``. The weights are those of ``teach_gym.integrations.start``; the
-    statistics of ``VecNormalize`` are those of the oracle's lessons, and stay nearly as they are. RL-Zoo takes it as
+    statistics of ``VecNormalize`` are those of the oracle's lessons, and stay nearly as they are. With discrete actions
+    and ``norm_reward=True``, rewards are divided by a constant that gives the Q-values of the start the right scale:
+    what a wrong action costs differs between tasks by a factor of 200. RL-Zoo takes it as
     ``callback: teach_gym.sb3.OracleStart``.
 
     Raises:
         ValueError: when a training starts: a task with another observation, an algorithm with squashed actions (SAC,
-            TD3), no ``VecNormalize``, or a network with too few units or another activation.
+            TD3), no ``VecNormalize``, or a network with too few units or another activation; with
+            ``norm_reward=True`` a reward that does not pay for the oracle's choices.
     """
 
     def _on_training_start(self) -> None:
@@ -54,6 +58,8 @@ def start_at_oracle(model: BaseAlgorithm) -> None:
     choice = shown(task, ADVANTAGE if hasattr(model, "q_net") else SHARPNESS)
     env.obs_rms.mean, env.obs_rms.var = statistics(task, model.seed or 0)
     env.obs_rms.count = LESSONS
+    if env.norm_reward and not task.spec.continuous:
+        env.ret_rms.var, env.ret_rms.count = (price(task, model.seed or 0) / ADVANTAGE) ** 2, LESSONS
     unit = float(np.sqrt(env.obs_rms.var[choice.entries.start] + env.epsilon))
     begin_at_oracle(linear_and_between(*layers), choice, unit)
     if hasattr(model, "q_net_target"):
