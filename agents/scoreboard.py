@@ -23,6 +23,7 @@ from teach_gym.benchmark.score import Estimate, Paired, training_score
 from teach_gym.benchmark.suite import PASSIVE, REFERENCE, cached_task, task_spec
 from teach_gym.calls import format_call
 from teach_gym.core.backend import Array
+from teach_gym.core.foresight import settings
 from teach_gym.core.learner import MLPLearner
 from teach_gym.files import write_text
 from teach_gym.markdown import markdown_table
@@ -65,7 +66,8 @@ class Board:
         def measure() -> list[float]:
             return teach_episodes(cached_task(spec), teacher, seeds)[1].tolist()
 
-        what = [spec, digest_of(teacher), seeds.start, len(seeds), self.code]
+        ahead = settings(cached_task(spec).spec)
+        what = [spec, ahead, digest_of(teacher), seeds.start, len(seeds), self.code]
         return np.array(kept(self.args.out / "scores", what, measure))
 
     def runs(self, algo: str, task: str, kind: str = "") -> list[Training]:
