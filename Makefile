@@ -121,6 +121,7 @@ universal: $(VENV)/.test  ## docs/results/universal.md: the teachers for all tas
 
 agents-blackbox: $(VENV)/.test  ## docs/results/agents-blackbox.md and label-noise.md: the agents without w* (an hour)
 	$(BIN)/python agents/blackbox.py --out runs/agents --page docs/results/agents-blackbox.md
+	$(BIN)/python agents/network_mixup.py --out runs/agents --page docs/results/agents-blackbox.md
 	$(BIN)/python agents/label_noise.py --out runs/agents --page docs/results/label-noise.md
 
 speed: $(VENV)/.test  ## docs/results/speed.md: speed as ratios, measured on this machine

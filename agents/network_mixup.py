@@ -70,9 +70,9 @@ class Args:
     """The task."""
     seeds: int = 3
     """Training seeds of PPO and of REINFORCE."""
-    other_seeds: int = 1
+    other_seeds: int = 0
     """Training seeds of DQN."""
-    episodes: int = 20
+    episodes: int = 10
     """Evaluation episodes of each training and of each baseline."""
     overrides: tuple[str, ...] = ()
     """Changes of the hyper-parameters, to try the command."""
