@@ -64,7 +64,8 @@ def test_what_agents_see_and_how_they_begin_is_what_the_page_says() -> None:
         assert begins == (training.kind == "")
 
 
-def test_the_page_tells_the_scores_of_agents_and_oracles(tmp_path: Path) -> None:
+def test_the_page_tells_the_scores_of_agents_and_oracles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blackbox, "with_section", lambda text: f"{text}\nthe section of network_mixup.py")
     args = Args(out=tmp_path, tasks=("BlackBoxLabelMoons",), algos=("reinforce",), other_seeds=2, episodes=20)
     args.kinds = blackbox.KINDS
     for training in blackbox.plan(args):
@@ -83,7 +84,7 @@ def test_the_page_tells_the_scores_of_agents_and_oracles(tmp_path: Path) -> None
     text = blackbox.page(board)
     line = next(line for line in text.splitlines() if line.startswith("| BlackBoxLabelMoons"))
     assert f"{row.score.value:.2f} [" in line and f"{greedy.score:.2f} [" in line
-    assert "{" not in text
+    assert "{" not in text and text.endswith("the section of network_mixup.py")
     losses = np.mean([score.ends for score in each], axis=0)
     found = [str(int(row.score.low > 0)), str(int(row.score.low > 1))]
     for oracle in ("holdout_greedy", "holdout_rehearsal"):
