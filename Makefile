@@ -95,7 +95,7 @@ results: $(VENV)/.bench  ## docs/results/benchmark.md and its curves: all tasks,
 	  > docs/results/benchmark.md
 	$(BIN)/python -m tools.reference runs/full
 
-papers: $(VENV)/.test  ## docs/results/papers.md, blackbox.md: the papers' experiments with verdicts (needs image data)
+papers: $(VENV)/.test  ## docs/results/papers.md, blackbox.md: all experiments with verdicts (about a day on 2 CPUs; resumes; needs image data)
 	$(BIN)/teach-gym reproduce all --scale laptop --out runs/papers-laptop
 	$(BIN)/teach-gym reproduce all --map --scale laptop --out runs/papers-laptop
 	for page in papers blackbox; do \
