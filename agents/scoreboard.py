@@ -102,16 +102,16 @@ class Board:
         return f"{len(runs)} x {found[0]['steps'] / 1e6:.2g} M, {seconds:.0f} s"
 
 
-def discrete_rows(board: Board, scores: dict[str, Estimate]) -> Iterable[list[str]]:
-    """One row per task: the score of every algorithm, and PPO's cost."""
+def discrete_rows(board: Board, scores: dict[str, dict[str, Estimate]]) -> Iterable[list[str]]:
+    """One row per task: the score of every algorithm, and PPO's cost; ``scores`` gets those of its keys."""
     for task in dict.fromkeys(t.task for t in board.trainings if not t.kind):
         cells = []
         for algo, kind in (("ppo", ""), ("dqn", ""), ("reinforce", ""), ("ppo", "blind")):
             runs = board.runs(algo, task, kind)
             found = board.score(board.agents(runs), task) if runs else None
-            if found is not None and (algo, kind) == ("ppo", ""):
-                scores[task] = found
-            cells.append(f"{words(found)} ({len(runs)})" if runs and algo != "ppo" else words(found))
+            if found is not None and algo in scores and not kind:
+                scores[algo][task] = found
+            cells.append(f"{words(found)} ({len(runs)})" if runs and cells else words(found))
         runs = board.runs("ppo", task)
         yield [task, cells[0], words(board.oracle(task)), *cells[1:], board.cost(runs) if runs else ""]
 
@@ -156,12 +156,12 @@ def publish_headline(board: Board) -> None:
 
 def page(board: Board, args: Args) -> str:
     """The page in Markdown."""
-    ppo: dict[str, Estimate] = {}
-    rows = list(discrete_rows(board, ppo))
+    scores: dict[str, dict[str, Estimate]] = {"ppo": {}, "dqn": {}}
+    rows, ppo = list(discrete_rows(board, scores)), scores["ppo"]
     oracles = {task: board.oracle(task) for task in ppo}
     at_oracle = [task for task, o in oracles.items() if o is not None and ppo[task].high >= o.value]
     above = [task for task, score in ppo.items() if score.low > 1]
-    below = [task for task, score in ppo.items() if score.value < 0.97]
+    below = {name: ", ".join(t for t, s in found.items() if s.value < 0.97) or "none" for name, found in scores.items()}
     fill = {
         "episodes": f"{args.episodes:,}",
         "first": f"{FIRST_SEED:,}",
@@ -171,7 +171,7 @@ def page(board: Board, args: Args) -> str:
         "not_at_oracle": ", ".join(t for t, o in oracles.items() if o is not None and t not in at_oracle) or "none",
         "above": len(above),
         "not_above": ", ".join(task for task in ppo if task not in above) or "none",
-        "below": ", ".join(below) or "none",
+        **{f"{name}_below": tasks for name, tasks in below.items()},
     }
     parts = [
         (HERE / "scoreboard.md").read_text(encoding="utf-8").format(**fill),
