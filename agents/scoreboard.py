@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ import numpy as np
 import tyro
 from trainings import HEADLINE, Args, Training, carry_out, digest_of, done, kept, plan, words
 
+from teach_gym import core
 from teach_gym.benchmark.score import Estimate, Paired, training_score
 from teach_gym.benchmark.suite import PASSIVE, REFERENCE, cached_task, task_spec
 from teach_gym.calls import format_call
 from teach_gym.core.backend import Array
-from teach_gym.core.foresight import settings
+from teach_gym.core.foresight import RECORD
 from teach_gym.core.learner import MLPLearner
 from teach_gym.files import write_text
 from teach_gym.markdown import markdown_table
@@ -43,7 +45,7 @@ CODE = (
     "teach_gym.teachers.agent",
     *(f"teach_gym.teachers.oracles.{name}" for name in ("baselines", "farsighted", "greedy", "lqr")),
 )
-"""The modules that decide what episodes end with."""
+"""The modules that decide what episodes end with, with the settings of the far-sighted oracle."""
 HELD_OUT = (100, 101, 102, 103, 104)
 
 
@@ -52,7 +54,7 @@ class Board:
 
     def __init__(self, args: Args) -> None:
         self.args, self.trainings = args, [t for t in plan(args) if done(t, args.out)]
-        self.code = code_digest(*CODE)
+        self.code = [code_digest(*CODE), resources.files(core).joinpath(RECORD).read_text(encoding="utf-8")]
 
     def seeds(self, spec: str) -> range:
         """The evaluation seeds of a task."""
@@ -66,8 +68,7 @@ class Board:
         def measure() -> list[float]:
             return teach_episodes(cached_task(spec), teacher, seeds)[1].tolist()
 
-        ahead = settings(cached_task(spec).spec)
-        what = [spec, ahead, digest_of(teacher), seeds.start, len(seeds), self.code]
+        what = [spec, digest_of(teacher), seeds.start, len(seeds), self.code]
         return np.array(kept(self.args.out / "scores", what, measure))
 
     def runs(self, algo: str, task: str, kind: str = "") -> list[Training]:
