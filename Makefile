@@ -114,7 +114,7 @@ leaderboard: $(VENV)/.bench  ## leaderboard/*.json of the oracles and the pretra
 	$(BIN)/python -m tools.site
 
 agents: $(VENV)/.test  ## docs/results/agents.md: trains all agents (hours; a second call resumes; MNIST needs the data)
-	$(BIN)/python agents/scoreboard.py --out runs/agents --page docs/results/agents.md
+	$(BIN)/python agents/scoreboard.py --other-seeds 2 --out runs/agents --page docs/results/agents.md
 
 universal: $(VENV)/.test  ## docs/results/universal.md: the teachers for all tasks of a medium (half an hour; resumes)
 	$(BIN)/python agents/universal.py --out runs/universal --page docs/results/universal.md --publish
