@@ -31,6 +31,8 @@ LEAST_WIDTH = 64
 LOOP_LIMIT = 300
 """Maximum number of operations of a compiled loop. One of 205 (``LabelMNIST``) takes half the time of array calls, one
 of 525 (``LabelDigits``) more time than they, and twice as long to compile."""
+LONGEST_LOOP = 3000
+"""The same where a loop is insisted on. Compiling one of 5,000 takes half an hour."""
 
 
 class Runs(Protocol):
@@ -78,19 +80,21 @@ def make_runs(task: Task, blocks: list[Block], n: int, compiled: bool | None) ->
 
     Raises:
         ImportError: ``compiled`` is True and numba is not installed.
-        ValueError: ``compiled`` is True and the task's step cannot be recorded.
+        ValueError: ``compiled`` is True and the task's step cannot be recorded, or only with more than
+            ``LONGEST_LOOP`` operations.
     """
     if compiled is False or (compiled is None and (n < LEAST_WIDTH or not compiler.installed())):
         return ArrayRuns(task, blocks, n)
     if task.remembers and compiled is None:
         task = dataclasses.replace(task, tally=compiled_tally(task))
-    loop = _loop(task, blocks, LOOP_LIMIT if compiled is None else 100 * LOOP_LIMIT)
+    loop = _loop(task, blocks, LOOP_LIMIT if compiled is None else LONGEST_LOOP)
     if loop is not None:
         return CompiledRuns(task, blocks, n, loop)
     if compiled:
         raise ValueError(
             "compiled=True is impossible for this task: its step measures losses on hold-out rows, depends on fields "
-            "drawn at reset or uses functions that cannot be recorded; use compiled=None or False"
+            f"drawn at reset, uses functions that cannot be recorded or takes more than {LONGEST_LOOP:,} operations; "
+            "use compiled=None or False"
         )
     return ArrayRuns(task, blocks, n)
 
