@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "teach_gym"
 
 FOLDERS = (
-    ("errors", "versions"),
+    ("errors", "markdown", "versions"),
     ("arguments", "calls"),
     ("files", "registration"),
     ("compiled", "messages"),

@@ -14,6 +14,7 @@ from teach_gym.benchmark.evaluation import Evaluation
 from teach_gym.benchmark.suite import cached_task, task_spec
 from teach_gym.calls import format_call, parse_call
 from teach_gym.core.spec import TaskSpec
+from teach_gym.errors import quoted
 from teach_gym.registration import NEURAL_TASKS, short_name, task_kwargs
 from teach_gym.teachers.agent import Agent, save_agent
 from teach_gym.teachers.perceptron import Network
@@ -135,7 +136,7 @@ class NetworkTask(NamedTuple):
 
     def usage(self, path: str | Path) -> str:
         """How to read it."""
-        return f"teach_gym.teachers.mixup_agent.MixupAgent.read({str(path)!r})(observation)"
+        return f"teach_gym.teachers.mixup_agent.MixupAgent.read({quoted(path)})(observation)"
 
 
 def subject_of(text: str) -> Subject:

@@ -22,6 +22,7 @@ RECIPES = {
 NEEDED = {
     "Gymnasium's wrappers": "gymnasium",
     "Stable-Baselines3": "stable_baselines3",
+    "Learners that are networks": "stable_baselines3",
     "sb3-contrib": "sb3_contrib",
     "CleanRL and other loops of your own": "gymnasium",
     "TorchRL": "torchrl",
