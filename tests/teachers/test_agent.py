@@ -18,6 +18,7 @@ pytest.importorskip("stable_baselines3")
 import torch
 from safetensors.numpy import save
 from sb3_cases import ALGORITHMS, every_algorithm, model_of, native, rollout, trained
+from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
 from teach_gym.benchmark.run import RunError, run_suite
@@ -53,6 +54,16 @@ def test_saved_policies_teach_the_same(name: str, tmp_path: Path) -> None:
     else:
         np.testing.assert_array_equal(found, expected)
     assert [p.name for p in path.parent.iterdir()] == ["teacher.safetensors"]
+
+
+def test_the_task_is_that_of_the_models_environment_unless_it_is_given(tmp_path: Path) -> None:
+    model = trained("PPO")
+    save_policy(model, tmp_path / "own.safetensors")
+    assert Agent(path=tmp_path / "own.safetensors").spec == model.get_env().get_attr("task")[0].spec
+    elsewhere = PPO("MlpPolicy", "CartPole-v1", n_steps=8, batch_size=8)
+    for stranger in (model.policy, elsewhere):
+        with pytest.raises(TypeError, match="spec is needed"):
+            save_policy(stranger, tmp_path / "none.safetensors")
 
 
 def test_sampled_actions_have_the_probabilities_of_the_policy(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
 
 from teach_gym.core.spec import TaskSpec
+from teach_gym.core.state import Task
 from teach_gym.integrations.perceptrons import network_of_modules
 from teach_gym.integrations.sb3.each import EachActionPolicy
 from teach_gym.integrations.sb3.policies import PolicyTeacher
@@ -26,7 +27,7 @@ from teach_gym.teachers.perceptron import Network, Normalization
 def save_policy(
     model: Any,
     path: str | Path,
-    spec: TaskSpec,
+    spec: TaskSpec | None = None,
     normalize: VecNormalize | Normalization | None = None,
     **card: Any,
 ) -> None:
@@ -38,15 +39,29 @@ def save_policy(
         model: an SB3 model or its ``MlpPolicy``; or a ``torch.nn.Sequential`` of linear layers and one kind of
             activation that gives logits of the actions.
         path: the file to write, usually ``*.safetensors``; it is written whole or not at all.
-        spec: the task it was trained on.
+        spec: the task it was trained on (None: that of the model's own environment).
         normalize: the statistics to apply to observations (None: those of the model's own environment, if any).
         **card: further plain JSON values to keep with it, such as the settings and the score.
 
     Raises:
-        TypeError: a policy of another kind or with other layers, or a card that JSON cannot hold.
+        TypeError: a policy of another kind or with other layers, or a card that JSON cannot hold;
+            no task given by a model that has no environment of this package.
         ValueError: the policy does not fit the task, or weights that are not finite.
     """
-    save_agent(path, network_of(model, normalize), spec, **card)
+    network = network_of(model, normalize)
+    save_agent(path, network, _own_spec(model) if spec is None else spec, **card)
+
+
+def _own_spec(model: Any) -> TaskSpec:
+    """The task of a model's environment."""
+    env = model.get_env() if hasattr(model, "get_env") else None
+    try:
+        task = None if env is None else env.get_attr("task")[0]
+    except AttributeError:  # another package's environment
+        task = None
+    if not isinstance(task, Task):
+        raise TypeError(f"spec is needed: a {type(model).__name__} without an environment of teach_gym tells no task")
+    return task.spec
 
 
 def network_of(model: Any, normalize: VecNormalize | Normalization | None = None) -> Network:
