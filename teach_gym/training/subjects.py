@@ -64,7 +64,7 @@ class Subject(Protocol):
         """What to do with the file of a policy, in one line."""
 
 
-class Task(NamedTuple):
+class StateTask(NamedTuple):
     """A task with a teaching state; see ``Subject``."""
 
     name: str
@@ -151,7 +151,7 @@ def subject_of(text: str) -> Subject:
     short = short_name(name)
     if short not in NEURAL_TASKS:
         canonical, spec = task_spec(text)
-        return Task(canonical, TaskSpec.from_json(spec))
+        return StateTask(canonical, TaskSpec.from_json(spec))
     from teach_gym.neural.mixup_spec import MixupSpec
 
     return NetworkTask(format_call(short, changes), MixupSpec(**{**task_kwargs(short), **changes}))
