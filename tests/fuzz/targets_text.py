@@ -243,8 +243,10 @@ def _run(folder: Path, words: list[str]) -> None:
 
 
 def _sensible_command(words: list[str]) -> bool | None:
-    text = " ".join(words)
-    return False if "budget=60,budget=61" in text or "\0" in text or "--x" in words else None
+    """Folders may have any name, also one that is no task."""
+    others = [word for before, word in zip(["", *words], words, strict=False) if before not in ("--data-dir", "--out")]
+    twice = any("budget=60,budget=61" in word for word in others)
+    return False if twice or "\0" in " ".join(words) or "--x" in words else None
 
 
 # ----------------------------------------------------------------------------------------------- names with options
