@@ -186,11 +186,9 @@ def sole_writer(folder: str | Path) -> Iterator[None]:
 def _lock(handle: int) -> bool:
     """Lock a new file; False if ``remove_leftovers`` came first and removes it."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        claim(handle, "a temporary file")
     except BlockingIOError:
         return False
-    except OSError:  # a file system without locks
-        return True
     return os.fstat(handle).st_nlink > 0
 
 

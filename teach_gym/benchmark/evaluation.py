@@ -150,6 +150,11 @@ class Evaluation:
         }
 
 
+def task_of(task: str | Task) -> Task:
+    """A task itself, or the one that a text names, as in ``LabelMoons:budget=100``; for errors see ``evaluate``."""
+    return task if isinstance(task, Task) else cached_task(task_spec(task)[1])
+
+
 def evaluate(teacher: str | Path | Teacher, task: str | Task, seeds: int | Iterable[int] = 10) -> TeacherScore:
     """Score a teacher on a task: 0 is plain SGD on random examples, 1 the greedy oracle of the task's medium.
 
@@ -173,7 +178,7 @@ def evaluate(teacher: str | Path | Teacher, task: str | Task, seeds: int | Itera
         TypeError: an option the teacher does not have, or a field the task does not have.
         FileNotFoundError: no such file, or the task's data is not there.
     """
-    made = task if isinstance(task, Task) else cached_task(task_spec(task)[1])
+    made = task_of(task)
     if isinstance(teacher, Path):
         teacher = make_teacher(read_kind(teacher), path=teacher)
     elif not isinstance(teacher, Teacher):

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from teach_gym.benchmark.evaluation import task_of
 from teach_gym.benchmark.measure import PASSIVE, REFERENCE
 from teach_gym.benchmark.progress import Tally, track
 from teach_gym.benchmark.score import Paired, teaching_score
-from teach_gym.benchmark.suite import cached_task, task_spec
 from teach_gym.core.farsighted import check_linear
 from teach_gym.core.foresight import Settings
 from teach_gym.core.state import Task
@@ -66,7 +66,7 @@ def tune_lqr(
             of range.
         TypeError: a field the task does not have.
     """
-    made = task if isinstance(task, Task) else cached_task(task_spec(task)[1])
+    made = task_of(task)
     found = search(made, coarse=coarse, fine=fine, first_seed=first_seed, progress=progress)
     return FarSighted(**found.settings._asdict())
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from teach_gym.benchmark.score import Estimate, Paired, task_score
 from teach_gym.benchmark.suite import evaluation_seeds
 from teach_gym.envs.neural_mixup import coefficients
-from teach_gym.neural.mixup import Trainings
+from teach_gym.neural.mixup import Trainings, mixing
 from teach_gym.neural.mixup_policies import ACT, TEACH, Policy, cmixup, dmixup, erm, word
 from teach_gym.neural.mixup_spec import MixupSpec, load_images
 from teach_gym.teachers.mixup_agent import MixupAgent
@@ -45,7 +45,7 @@ class Ends(NamedTuple):
         validation_loss: loss on the validation images.
         validation_accuracy: accuracy on them, as a fraction.
         test_accuracy: accuracy on the test images, which no teacher sees.
-        mixing: mean over the steps of 4 c (1 - c): 1 where all is mixed half and half, 0 where nothing is mixed.
+        mixing: mean over the steps of ``teach_gym.neural.mixup.mixing``.
     """
 
     gain: Floats
@@ -79,7 +79,7 @@ def ends_of(spec: MixupSpec, make: MakePolicy, seeds: Sequence[int]) -> Ends:
             c = np.asarray(policy(trainings), dtype=np.float32)
             reward, over = trainings.teach(c)
             ends[:2, running] += np.stack([reward, np.ones_like(reward)])[:, running]
-            ends[-1, running] += 4.0 * (c * (1.0 - c))[running]
+            ends[-1, running] += mixing(c)[running]
             ending, running = running & over, running & ~over
             if ending.any():
                 last = trainings.validation_loss, trainings.accuracy, trainings.look(test)[1]

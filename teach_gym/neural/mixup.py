@@ -243,6 +243,13 @@ class Trainings:
         )
 
 
+def mixing(coefficient: Any) -> Floats:
+    """How much coefficients mix, 4 c (1 - c): 1 where all is mixed half and half, 0 where nothing is mixed; (S,)."""
+    c = torch.as_tensor(coefficient)
+    found: Floats = 4.0 * (c * (1.0 - c)).double().cpu().numpy()
+    return found
+
+
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean over n of the loss of logits (S, n, K) at classes (S, n): (S,)."""
     return (

@@ -129,7 +129,7 @@ def train(unit: Unit, record_epochs: int, folder: Path) -> list[Row]:
     Raises:
         FloatingPointError: a training diverged.
     """
-    from teach_gym.neural.mixup import Trainings
+    from teach_gym.neural.mixup import Trainings, mixing
     from teach_gym.neural.mixup_policies import teach
     from teach_gym.neural.mixup_spec import MixupSpec, load_images
 
@@ -140,17 +140,17 @@ def train(unit: Unit, record_epochs: int, folder: Path) -> list[Row]:
     every = record_epochs * trainings.n_batches
     iterations: list[int] = []
     found: dict[str, list[Any]] = {name: [] for name in (ACCURACY, VALIDATION, "train_loss", "mixing")}
-    losses, mixing = [], []
+    losses, mixed = [], []
 
     def watch(coefficient: Any) -> None:
         losses.append(trainings.loss)
-        mixing.append(4.0 * (coefficient * (1.0 - coefficient)).double().cpu().numpy())
+        mixed.append(mixing(coefficient))
         t = int(trainings.t[0])
         if t % every == 0 or t == trainings.horizon:
             iterations.append(t)
             found[ACCURACY].append(100.0 * trainings.look(test)[1])
             found[VALIDATION].append(100.0 * trainings.look()[1])
-            for name, values in (("train_loss", losses), ("mixing", mixing)):
+            for name, values in (("train_loss", losses), ("mixing", mixed)):
                 found[name].append(np.mean(values, axis=0))
                 values.clear()
 

@@ -100,6 +100,12 @@ def mean_and_spread(values: Any) -> str:
     return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}" if len(values) > 1 else f"{values[0]:.2f}"
 
 
+def difference(values: Any) -> str:
+    """The mean of paired differences, one per seed, with its sign and its 95 % interval."""
+    value, low, high = paired_interval(values)
+    return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
 def table(curves: Curves) -> str:
     """A Markdown table of the final accuracies and the paper's, with the difference from plain SGD."""
     rows = []
@@ -111,8 +117,7 @@ def table(curves: Curves) -> str:
             if method in published:
                 paper = f"{published[method]:.2f}"
             if SGD in methods and method != SGD and not np.isnan(found).any():
-                estimate = paired_interval(found - final(curves, panel, SGD))
-                gain = f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]"
+                gain = difference(found - final(curves, panel, SGD))
             rows.append((panel, method, paper, mean_and_spread(found), gain))
     head = ("learner", "method", "DHT Table 2", "here (mean ± s.d.)", "minus SGD (95 % interval)")
     return markdown_table(head, rows, "l")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from teach_gym.markdown import markdown_table
-from teach_gym.papers.claims import Claim, paired_interval
+from teach_gym.papers.claims import Claim
 from teach_gym.papers.curves import Curves
-from teach_gym.papers.dht_performative import above, final, mean_and_spread, run, units
+from teach_gym.papers.dht_performative import above, difference, final, mean_and_spread, run, units
 from teach_gym.papers.engine import Experiment, Record
 from teach_gym.papers.figures import curve_figure
 from teach_gym.papers.performative_panels import ACCURACY, CONTROL, MNIST, RANDOM, RATES_PANEL, SGD
@@ -137,9 +137,8 @@ def table(curves: Curves) -> str:
     for variant in (*CONTROLS, *VARIANTS):
         chosen = best_rate(curves, variant)
         cells = _cells(curves, variant)
-        gap = paired_interval(final(curves, VALIDATION, at_rate(variant, chosen)) - reference)
-        cells.append(f"{gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]")
-        rows.append((variant, *cells))
+        gap = difference(final(curves, VALIDATION, at_rate(variant, chosen)) - reference)
+        rows.append((variant, *cells, gap))
     head = ("setting", *(f"rate {rate:g}" for rate in RATES), "best minus tuned SGD (95 % interval)")
     tested = [(method, mean_and_spread(final(curves, TEST, method))) for method in curves.methods(TEST, ACCURACY)]
     chosen_head = ("chosen on the validation split", "test accuracy (mean ± s.d.)")

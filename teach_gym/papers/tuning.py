@@ -10,7 +10,7 @@ import numpy as np
 from teach_gym.markdown import markdown_table
 from teach_gym.papers.claims import paired_interval
 from teach_gym.papers.curves import Curves, Row, rows_of
-from teach_gym.papers.dht_performative import final, mean_and_spread
+from teach_gym.papers.dht_performative import difference, final, mean_and_spread
 from teach_gym.papers.engine import Record, Unit
 from teach_gym.papers.figures import LABELS, bare, new_figure
 from teach_gym.papers.performative_panels import ACCURACY
@@ -48,8 +48,7 @@ def table(curves: Curves, reference: str) -> str:
         for method in curves.methods(panel, ACCURACY):
             values = final(curves, panel, method)
             rate, *_ = final(curves, panel, method, CHOSEN)
-            gap = paired_interval(values - compared)
-            less = "-" if method == reference else f"{gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
+            less = "-" if method == reference else difference(values - compared)
             rows.append((panel, method, f"{rate:g}", mean_and_spread(values), less))
     accuracy, gain = "test accuracy (mean ± s.d.)", f"minus {reference} (95 % interval)"
     return markdown_table(("learner", "method", "chosen rate", accuracy, gain), rows, "llrl")
