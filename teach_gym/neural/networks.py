@@ -135,10 +135,11 @@ def make_network(name: str, image: Sequence[int], n_classes: int, **options: Any
 
 
 class Stacked(nn.Module):
-    """Several modules of one architecture with their parameters stacked, called at once with ``torch.func.vmap``.
+    """Several modules of one architecture with their parameters stacked, called as one.
 
     Inputs, outputs, parameters and buffers have a leading axis S. Training mode and running statistics work as in the
-    single module.
+    single module. All modules are computed at once with ``torch.func.vmap``, except for CNNs on a CPU: there one after
+    the other, with the channels last in memory, takes about half the time of convolutions in groups.
 
     Args:
         modules: S modules that differ in their parameters only.
@@ -153,12 +154,20 @@ class Stacked(nn.Module):
         for name, value in buffers.items():
             self.register_buffer(self._names[name], value.clone())
         self._single = [modules[0]]  # in a list, so that its own parameters are not registered here
+        self._convolves = any(isinstance(part, nn.Conv2d) for part in modules[0].modules())
 
     def forward(self, x: Tensor) -> Tensor:
         """(S, n, ...) -> (S, n, ...)."""
         single = self._single[0].train(self.training)
         state = {name: getattr(self, ours) for name, ours in self._names.items()}
-        return vmap(lambda values, rows: functional_call(single, values, (rows,)))(state, x)
+        if not (self._convolves and x.device.type == "cpu"):
+            return vmap(lambda values, rows: functional_call(single, values, (rows,)))(state, x)
+        parts = {name: value.unbind() for name, value in state.items()}  # views, which running statistics are put into
+        found = []
+        for s, images in enumerate(x):
+            own = {name: values[s] for name, values in parts.items()}
+            found.append(functional_call(single, own, (images.contiguous(memory_format=torch.channels_last),)))
+        return torch.stack(found)
 
 
 class StackedLinear(nn.Module):
