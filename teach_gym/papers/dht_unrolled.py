@@ -178,7 +178,7 @@ def _claims() -> tuple[Claim, ...]:
     return tuple(found)
 
 
-_FULL, _SHORT = (299, 29, 1000), (299, 29, 300)
+_SIZE = (299, 29, 1000)
 _SMALL_MOONS = {**HALF_MOONS, "pool_options": {**HALF_MOONS["pool_options"], "n": 50}}
 
 FIG4 = Experiment(
@@ -211,15 +211,15 @@ FIG4 = Experiment(
         "laptop": {
             "seeds": 10,
             "panels": {
-                PANELS[0]: panel(HALF_MOONS, _SHORT, RELEASED_MOONS),
-                PANELS[1]: panel(LEARNED_MNIST, _SHORT, RELEASED_IMAGES, (64, 64)),
+                PANELS[0]: panel(HALF_MOONS, _SIZE, RELEASED_MOONS),
+                PANELS[1]: panel(LEARNED_MNIST, _SIZE, RELEASED_IMAGES, (64, 64)),
             },
         },
         "paper": {
             "seeds": 10,
             "panels": {
-                PANELS[0]: panel(HALF_MOONS, _FULL, RELEASED_MOONS),
-                PANELS[1]: panel(LEARNED_MNIST, _FULL, RELEASED_IMAGES),
+                PANELS[0]: panel(HALF_MOONS, _SIZE, RELEASED_MOONS),
+                PANELS[1]: panel(LEARNED_MNIST, _SIZE, RELEASED_IMAGES),
             },
         },
     },
