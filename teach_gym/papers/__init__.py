@@ -45,10 +45,13 @@ BLACK_BOX = (
 MAPS: dict[str, str] = {
     **{
         name: f"teach_gym.papers.last_maps:{name.removeprefix('last-').upper()}"
-        for name in ("last-fig7", "last-fig8", "last-fig9", "last-fig10", "last-fig11", "last-git")
+        for name in EXPERIMENTS
+        if name.startswith("last-")
     },
-    "dht-fig3": "teach_gym.papers.dht_maps:FIG3",
-    "dht-fig4": "teach_gym.papers.dht_maps:FIG4",
+    **{
+        name: f"teach_gym.papers.dht_maps:{name.removeprefix('dht-').upper()}"
+        for name in ("dht-fig3", "dht-fig4", "dht-fig5", "dht-fig8")
+    },
 }
 """Experiments with maps of where their claims hold -> ``module:object``."""
 

@@ -76,14 +76,17 @@ def _without(content: PlainValues, fields: Sequence[str]) -> dict[str, Any]:
 
 
 def run_batch(run: Callable[[Unit], Result], unit: Unit) -> Result:
-    """Run a unit of work of ``merged`` by a function that runs a unit of one panel and method.
+    """Run a unit of work, one of ``merged`` or any other, by a function that runs a unit of one panel and method.
 
-    The function gets the runs numbered in the place of seeds, those of the first seed in all members first.
+    For a merged one the function gets the runs numbered in the place of seeds, those of the first seed in all members
+    first.
 
     Args:
         run: makes its runs by ``contents_of`` and ``joined``.
         unit: the unit of work.
     """
+    if "batch" not in unit.settings:
+        return run(unit)
     batch = unit.settings["batch"]
     numbers = tuple(range(len(unit.seeds) * len(batch)))
     result = run(dataclasses.replace(unit, seeds=numbers, settings={**unit.settings, "seeds": list(unit.seeds)}))

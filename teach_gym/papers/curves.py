@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,6 +90,12 @@ class Curves:
             panel = row.experiment.partition("/")[2]
             cells.setdefault((panel, row.method, row.metric), {})[row.seed, row.iteration] = row.value
         self._curves = {key: _curve(found) for key, found in cells.items()}
+
+    def without(self, methods: Collection[str]) -> Curves:
+        """The curves of all other methods."""
+        found = Curves(())
+        found._curves = {key: curve for key, curve in self._curves.items() if key[1] not in methods}
+        return found
 
     def panels(self) -> list[str]:
         """Names of the panels, in the order of the rows."""

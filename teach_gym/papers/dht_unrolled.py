@@ -112,7 +112,7 @@ def train(unit: Unit, taught: Sequence[Cohort]) -> list[Teacher]:
 
 def run(unit: Unit) -> Result:
     """Run a unit of work by the protocol."""
-    return run_batch(_run, unit) if "batch" in unit.settings else _run(unit)
+    return run_batch(_run, unit)
 
 
 def _run(unit: Unit) -> Result:

@@ -36,16 +36,19 @@ class Map:
         panel: the panel of the experiment that it starts from; the claims are those on this panel.
         axes: the two settings.
         changes: further settings that all cells change, by field.
-        methods: where the experiment itself varies the two settings, the method of each cell, by the axes' values.
-        stands_for: the method that they replace in the claims.
+        methods: where the experiment itself varies the two settings, the methods of each cell, by the axes' values and
+            by the method that each replaces in the claims.
+        without: methods that the cells do not have; comparisons with them are left out of the claims.
+        together: cells that share a task are taught as one batch; not where teachers are trained for each cell.
     """
 
     name: str
     panel: str
     axes: tuple[Axis, Axis]
     changes: tuple[tuple[str, Any], ...] = ()
-    methods: Mapping[tuple[Any, Any], str] = field(default_factory=dict)
-    stands_for: str = ""
+    methods: Mapping[tuple[Any, Any], Mapping[str, str]] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    together: bool = True
 
 
 class Cell(NamedTuple):

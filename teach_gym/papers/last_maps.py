@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from teach_gym.papers.grids import Axis, Map
+from teach_gym.papers.last_blast import BLAST_PANELS
+from teach_gym.papers.last_learned import GRADIENT, PANEL
 
 _START = "scale of w0"
 
@@ -43,6 +45,25 @@ FIG10 = (
 FIG11 = (
     Map("perceptron", "perceptron", (_PERCEPTRON, _NEAR_PERCEPTRON)),
     Map("logistic", "logistic", (_DIGITS, _NEAR_TO_FAR)),
+)
+FIG12 = (
+    Map(
+        "unrolled teachers",
+        PANEL,
+        (_rates(0.01, 0.05, 0.2), _NEAR_TO_FAR),
+        without=(GRADIENT,),
+        together=False,
+    ),
+)
+"""Without the policy gradient, whose training takes half an hour for each cell."""
+BLAST = (
+    Map(
+        BLAST_PANELS[0],
+        BLAST_PANELS[0],
+        (_rates(0.2, 0.5, 2.0), Axis("noise", "task.pool_options.noise", (0.1, 0.2, 0.4))),
+        together=False,
+    ),
+    Map(BLAST_PANELS[1], BLAST_PANELS[1], (_rates(0.02, 0.1, 0.5), _starts(0.02, 0.05, 0.2)), together=False),
 )
 GIT = (
     Map("mini-batch size", "mini-batch size m", (_DIGITS, _NEAR_TO_FAR)),

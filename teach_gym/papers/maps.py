@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,34 +41,49 @@ _SMOKE = 4
 
 
 def template_claims(experiment: Experiment, chosen: Map) -> list[Claim]:
-    """The experiment's claims as far as a map is about them, without what their statements say about panel and method.
+    """The experiment's claims as far as a map is about them.
 
-    Those are the claims on its panel and, where its cells are methods, about the method that these replace.
+    Those are the claims on its panel and, where its cells are methods, about the methods that these replace. What the
+    statements say in brackets about the panel is left out, and all of the bracket where the rest tells them apart.
     """
+    replaced = {name for names in chosen.methods.values() for name in names}
     found = []
     for claim in experiment.claims:
         own, required = (
-            tuple(c for c in part if c.panel == chosen.panel) for part in (claim.comparisons, claim.requires)
+            tuple(c for c in part if c.panel == chosen.panel and not {c.first, c.second} & {*chosen.without})
+            for part in (claim.comparisons, claim.requires)
         )
-        if own and all(c.first == chosen.stands_for for c in own if chosen.methods):
-            found.append(Claim(re.sub(r" \[[^\]]*\]$", "", claim.statement), own, required))
-    return found
+        if own and all(c.first in replaced for c in own if replaced):
+            found.append(Claim(claim.statement, own, required))
+    short = [re.sub(r" \[[^\]]*\]$", "", claim.statement) for claim in found]
+    texts = [
+        text if short.count(text) == 1 else _elsewhere(claim.statement, chosen.panel)
+        for text, claim in zip(short, found, strict=True)
+    ]
+    return [dataclasses.replace(claim, statement=text) for claim, text in zip(found, texts, strict=True)]
+
+
+def _elsewhere(statement: str, panel: str) -> str:
+    """A statement whose last bracket does not name the panel."""
+    return statement.replace(f"[{panel}; ", "[").removesuffix(f" [{panel}]")
 
 
 def _in_cell(claim: Claim, chosen: Map, values: tuple[Any, Any]) -> Claim:
     """A template claim in a cell of a map."""
+    names = chosen.methods.get(values, {})
+    panel = chosen.panel if chosen.methods else cell_name(chosen, values)
 
-    def moved(comparison: Comparison) -> Comparison:
-        if chosen.methods:
-            return dataclasses.replace(comparison, first=chosen.methods[values])
-        return dataclasses.replace(comparison, panel=cell_name(chosen, values))
+    def moved(c: Comparison) -> Comparison:
+        second = names.get(c.second, c.second) if isinstance(c.second, str) else c.second
+        return dataclasses.replace(c, panel=panel, first=names.get(c.first, c.first), second=second)
 
     return Claim(claim.statement, *(tuple(map(moved, part)) for part in (claim.comparisons, claim.requires)))
 
 
 def _was_run(chosen: Map, values: tuple[Any, Any], curves: Curves) -> bool:
     if chosen.methods:
-        return any(method == chosen.methods[values] for panel, method in curves.pairs() if panel == chosen.panel)
+        own = {method for panel, method in curves.pairs() if panel == chosen.panel}
+        return own >= {*chosen.methods[values].values()}
     return cell_name(chosen, values) in curves.panels()
 
 
@@ -112,16 +127,16 @@ def map_experiment(experiment: Experiment, maps: Sequence[Map]) -> Experiment:
     It has no claims of its own: ``judged`` tests those of the experiment in each cell.
     """
     claims = [claim for chosen in maps for claim in template_claims(experiment, chosen)]
-
+    first = {key: value for key, value in experiment.scales["laptop"].items() if key == "first_seed"}
     return dataclasses.replace(
         experiment,
         name=experiment.name + SUFFIX,
         title=f"where the claims of {experiment.name} hold",
         scales={
-            scale: {"seeds": seeds, "panels": _panels(experiment, maps, scale)}
+            scale: {"seeds": seeds, **first, "panels": _panels(experiment, maps, scale)}
             for scale, seeds in (("smoke", 2), ("laptop", SEEDS))
         },
-        units=_units,
+        units=functools.partial(_units, frozenset(chosen.name for chosen in maps if chosen.together)),
         run=functools.partial(run_batch, experiment.run),
         claims=(),
         keep=functools.partial(_keep, _needed(claims)),
@@ -139,9 +154,13 @@ def figure(experiment: Experiment, chosen: Map, curves: Curves) -> Any:
     return map_figure(chosen, judged(experiment, chosen, curves))
 
 
-def _units(name: str, settings: PlainValues, seeds: Sequence[int]) -> list[Unit]:
-    """A unit of work for each method and set of cells that can be taught together."""
-    return merged(panel_units(name, settings, seeds), TOGETHER)
+def _units(together: Collection[str], name: str, settings: PlainValues, seeds: Sequence[int]) -> list[Unit]:
+    """A unit of work for each method and set of cells that can be taught together, on the maps where they are."""
+    batches: list[Unit] = []
+    others: list[Unit] = []
+    for unit in panel_units(name, settings, seeds):
+        (batches if unit.panel.split(" | ")[0] in together else others).append(unit)
+    return [*merged(batches, TOGETHER), *others]
 
 
 def _keep(needed: Mapping[str, Sequence[float]], unit: Unit, row: Row) -> bool:

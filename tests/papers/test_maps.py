@@ -38,8 +38,12 @@ def worker(unit: Unit) -> Result:
     return Result(rows + rows_of(unit.label, unit.method, "seconds", unit.seeds, (10,), [[1.0]] * len(unit.seeds)), {})
 
 
+def made_up_methods() -> dict[str, Any]:
+    return {name: method(name) for name in "abc"}
+
+
 def made_up(**changes: Any) -> Experiment:
-    panel = {"task": {"rate": 0.0, "budget": 10}, "methods": {name: method(name) for name in "abc"}}
+    panel = {"task": {"rate": 0.0, "budget": 10}, "methods": made_up_methods()}
     claims = (
         Claim("A beats B. [panel p]", (Comparison("a", "below", "b", panel="p"),)),
         Claim("It does so elsewhere.", (Comparison("a", "below", "b", panel="q"),)),
@@ -69,9 +73,9 @@ def test_a_map_finds_the_region_where_a_claim_holds(tmp_path: Path) -> None:
 
 
 def test_a_map_whose_cells_are_methods_takes_the_experiments_own_results(tmp_path: Path) -> None:
-    names = {(0.1, 1): "a", (0.1, 2): "b"}
+    names = {(0.1, 1): {"a": "a"}, (0.1, 2): {"a": "b"}}
     axes = (Axis("rate", "", (0.1,)), Axis("scale", "", (1, 2)))
-    chosen = Map("methods", "p", axes, methods=names, stands_for="a")
+    chosen = Map("methods", "p", axes, methods=names)
     found = made_up()
     panels = {
         name: {"task": {"rate": 0.4, "options": {"scale": 1.0}, "budget": 10}, "methods": content["methods"]}
@@ -85,6 +89,46 @@ def test_a_map_whose_cells_are_methods_takes_the_experiments_own_results(tmp_pat
     assert (tmp_path / "made-up" / "curves.csv").is_file() and (tmp_path / "made-up-map" / "map-methods.png").is_file()
     own = judged(found, chosen, Curves(read_csv(tmp_path / "made-up" / "curves.csv")))["It beats B."]
     assert own[0.1, 1].effect.value > own[0.1, 2].effect.value == pytest.approx(np.log(1.01))
+
+
+def test_a_cell_may_replace_both_methods_of_a_claim(tmp_path: Path) -> None:
+    """A beats B is asked of every pair, among them a method against itself."""
+    axes = (Axis("first", "", ("a", "b")), Axis("second", "", ("b", "c")))
+    chosen = Map("pairs", "p", axes, methods={(i, j): {"a": i, "b": j} for i, j in itertools.product("ab", "bc")})
+    panel = {"task": {"rate": 0.4, "options": {"scale": 1.0}, "budget": 10}, "methods": made_up_methods()}
+    found = dataclasses.replace(made_up(), scales={"laptop": {"seeds": 10, "panels": {"p": panel}}})
+    run_maps(found, (chosen,), tmp_path / "made-up-map", progress=False)
+    own = judged(found, chosen, Curves(read_csv(tmp_path / "made-up" / "curves.csv")))["A beats B."]
+    gain = EFFECT[0.4, 1.0]  # b is farther than a and c by this
+    effects = {values: cell.effect.value for values, cell in own.items()}
+    assert effects == pytest.approx({("a", "b"): gain, ("a", "c"): 0.0, ("b", "b"): 0.0, ("b", "c"): -gain})
+
+
+def test_a_map_may_do_without_methods_and_names_what_tells_its_claims_apart() -> None:
+    claims = (
+        Claim(
+            "A wins. [p; at once]", (Comparison("a", "below", "b", panel="p"), Comparison("c", "below", "b", panel="p"))
+        ),
+        Claim("A wins. [p; later]", (Comparison("a", "below", "b", panel="p", at=(0.5,)),)),
+        Claim("C wins. [p; later]", (Comparison("c", "below", "b", panel="p"),)),
+        Claim("It is fast. [a]", (Comparison("a", "below", "b", panel="p"),)),
+    )
+    found = dataclasses.replace(made_up(), claims=claims)
+    named = {claim.statement: len(claim.comparisons) for claim in template_claims(found, GRID)}
+    assert named == {"A wins. [at once]": 2, "A wins. [later]": 1, "C wins.": 1, "It is fast.": 1}
+    without = dataclasses.replace(GRID, without=("c",))
+    named = {claim.statement: len(claim.comparisons) for claim in template_claims(found, without)}
+    assert named == {"A wins. [at once]": 1, "A wins. [later]": 1, "It is fast.": 1}
+    cells_of = map_experiment(found, (without,)).scales["laptop"]["panels"].values()
+    assert all(set(content["methods"]) == {"a", "b"} for content in cells_of)
+
+
+def test_cells_are_taught_together_unless_teachers_are_trained_for_each() -> None:
+    changed_rate = (Axis("rate", "task.learning_rate", (0.1, 0.2)), Axis("scale", "task.init_scale", (1.0, 2.0)))
+    for together, units in ((True, 2), (False, 8)):
+        made = map_experiment(made_up(), (dataclasses.replace(GRID, axes=changed_rate, together=together),))
+        found = made.units(made.name, made.scales["laptop"], (1, 2))
+        assert len(found) == units and all(("batch" in unit.settings) == together for unit in found)
 
 
 def test_cells_run_the_methods_and_keep_the_rows_that_their_claims_need(tmp_path: Path) -> None:
@@ -146,7 +190,8 @@ def test_the_papers_maps_change_fields_that_their_tasks_have(name: str) -> None:
         assert all(list(axis.values) == sorted(axis.values) for axis in chosen.axes)
         methods = found.scales["laptop"]["panels"][chosen.panel]["methods"]
         assert not chosen.methods or set(chosen.methods) == set(cells(chosen)), "a method for each cell"
-        assert {*chosen.methods.values(), *filter(None, [chosen.stands_for])} <= set(methods)
+        assert {name for names in chosen.methods.values() for pair in names.items() for name in pair} <= set(methods)
+        assert set(chosen.without) <= set(methods)
     run = [chosen for chosen in maps if not chosen.methods]
     panels = map_experiment(found, run).scales["laptop"]["panels"]
     assert all(content["methods"] for content in panels.values())
