@@ -21,13 +21,12 @@ import numpy as np
 import numpy.typing as npt
 import tyro
 from network_mixup import with_section
-from trainings import Args, Training, carry_out, digest_of, done, kept, words
+from trainings import Args, Training, carry_out, digest_of, done, kept, put_on_page, words
 
 from teach_gym.benchmark.evaluation import ends_of
 from teach_gym.benchmark.measure import WITHOUT_TARGET, best_reference
 from teach_gym.benchmark.score import Estimate, Paired, training_score
 from teach_gym.benchmark.suite import PASSIVE, cached_task, task_spec
-from teach_gym.files import write_text
 from teach_gym.markdown import markdown_table
 from teach_gym.registration import TASKS, env_id
 from teach_gym.teachers import Teacher, make_teacher
@@ -215,28 +214,22 @@ def page(board: Board) -> str:
     return with_section("\n\n".join(parts) + "\n")
 
 
+def made(args: Args) -> str:
+    """Train, score, publish where asked to; the page."""
+    if args.train:
+        carry_out(plan(args), args)
+    board = Board(args)
+    text = page(board)
+    if args.publish:
+        print("\n".join(publish_first(board)))
+    return text
+
+
 def main() -> int:
-    """Train, score, write; the exit code is 2 after a user error and 1 if trainings failed."""
+    """Make the page; see ``put_on_page`` for the exit code."""
     args = tyro.cli(Args, default=Args(episodes=100, seeds=3, kinds=KINDS))
     args.out = args.out.resolve()
-    try:
-        if args.train:
-            carry_out(plan(args), args)
-        board = Board(args)
-        text = page(board)
-        if args.publish:
-            print("\n".join(publish_first(board)))
-        if args.page is None:
-            print(text)
-        else:
-            write_text(args.page, text)
-    except (ValueError, TypeError, OSError) as error:
-        print(f"blackbox: error: {error}", file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        print(f"blackbox: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return put_on_page("blackbox", lambda: made(args), args.page)
 
 
 if __name__ == "__main__":

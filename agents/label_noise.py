@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import tyro
 from blackbox import NOISY, POLICY
-from trainings import Args, Training, carry_out, digest_of, done, kept
+from trainings import Args, Training, carry_out, digest_of, done, kept, put_on_page
 
 from teach_gym.calls import format_call
 from teach_gym.core.backend import Array
@@ -31,7 +31,6 @@ from teach_gym.core.randomness import Streams
 from teach_gym.core.spec import TaskSpec
 from teach_gym.core.state import Example, Task, TeachState
 from teach_gym.core.task import reset
-from teach_gym.files import write_text
 from teach_gym.markdown import markdown_table
 from teach_gym.registration import TASKS
 from teach_gym.teachers import Teacher, make_teacher
@@ -237,27 +236,22 @@ def page(args: Settings) -> str:
         whose = "trained here" if own else f"from {NOISY[0]}"
         columns = ["Teacher", "options", "test accuracy, %", f"PPO, {whose}: ahead by"]
         parts += [f"## {head}", markdown_table(columns, table)]
-        print(parts[-2], parts[-1], sep="\n\n", flush=True)
+        print(f"label_noise: {head} measured", file=sys.stderr, flush=True)
     return "\n\n".join(parts) + "\n"
 
 
+def made(args: Settings) -> str:
+    """Train and score; the page."""
+    if args.train:
+        carry_out(plan(args), args)
+    return page(args)
+
+
 def main() -> int:
-    """Train, score, write; the exit code is 2 after a user error and 1 if trainings failed."""
+    """Make the page; see ``put_on_page`` for the exit code."""
     args = tyro.cli(Settings)
     args.out = args.out.resolve()
-    try:
-        if args.train:
-            carry_out(plan(args), args)
-        text = page(args)
-        if args.page is not None:
-            write_text(args.page, text)
-    except (ValueError, TypeError, OSError) as error:
-        print(f"label_noise: error: {error}", file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        print(f"label_noise: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return put_on_page("label_noise", lambda: made(args), args.page)
 
 
 if __name__ == "__main__":

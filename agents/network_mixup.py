@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import tyro
-from trainings import kept
+from trainings import kept, put_on_page
 
 from teach_gym.benchmark.neural import BASELINES, PLAIN, RANDOM, Ends, MakePolicy, ends_of, policy_of
 from teach_gym.benchmark.score import RESAMPLES, Estimate, Paired, percentile_interval, training_score
@@ -45,6 +45,12 @@ AGENTS = {"ppo": "PPO", "reinforce": "REINFORCE", "dqn": "DQN"}
 CONSTANT = "constant 0.5"
 NAMES = {PLAIN: "plain training (ERM)", "cmixup": "cMixup", "dmixup": "dMixup", CONSTANT: CONSTANT}
 """The baselines, by their names in the tables."""
+BEST = ", best action"
+"""The end of the names of agents that take their best action."""
+SCALE = (
+    "0 is plain training, 1 the random mixup that is better by the measure; a dash: random mixup does not reliably "
+    "beat plain training by that measure, so there is no scale."
+)
 METRICS = {
     "validation_loss": ("Loss on the validation images", 1.0, 3),
     "validation_accuracy": ("Accuracy on the validation images, per cent", 100.0, 1),
@@ -101,7 +107,7 @@ def policies(folders: Mapping[str, Sequence[Path]]) -> Iterator[tuple[str, list[
         yield NAMES[name], [(name, make)]
     yield CONSTANT, [(CONSTANT, lambda seeds: lambda trainings: torch.full((trainings.n,), 0.5))]
     for algo, runs in folders.items():
-        for way, sampled in (("best action", False), ("drawn", True)):
+        for way, sampled in ((BEST.removeprefix(", "), False), ("drawn", True)):
             if algo == "dqn" and sampled:
                 continue  # its scores are no probabilities
             paths = [folder / POLICY for folder in runs]
@@ -166,6 +172,30 @@ def metric_table(ends: Mapping[str, Any], metric: str) -> str:
     return markdown_table(["", "mean", *(f"minus {name}" for name in baselines)], rows)
 
 
+def outcome(ends: Mapping[str, Any], metric: str) -> str:
+    """A line on a metric: which baselines the best actions of the agents beat, and which beat them."""
+    head, unit, _ = METRICS[metric]
+    sign = -1.0 if metric.endswith("loss") else 1.0
+    values = {name: sign * unit * np.array(found[metric]) for name, found in ends.items()}
+    parts = []
+    for name in (name for name in values if name.endswith(BEST)):
+        gaps = {other: difference(values[name], values[other][0]) for other in NAMES.values() if other in values}
+        better = [other for other, gap in gaps.items() if gap.low > 0]
+        worse = [other for other, gap in gaps.items() if gap.high < 0]
+        equal = [other for other in gaps if other not in (*better, *worse)]
+        said = (("better than", better), ("worse than", worse), ("not measurably different from", equal))
+        parts.append(
+            f"{name.removesuffix(BEST)} is " + ", ".join(f"{how} {listed(names)}" for how, names in said if names)
+        )
+    return f"- {head}: {'; '.join(parts)}."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def score_table(ends: Mapping[str, Any]) -> str:
     """A table of the teaching scores by loss and accuracy: 0 is plain training, 1 the better random mixup."""
     found = {name: {metric: np.array(own[metric]) for metric in METRICS} for name, own in ends.items()}
@@ -194,7 +224,8 @@ def section(results: Mapping[str, Any]) -> str:
     text = (HERE / "network_mixup.md").read_text(encoding="utf-8")
     facts = {**results["spec"], "steps": length}
     intro = text.format(**facts, task=results["task"], episodes=results["episodes"], first=FIRST_SEED, costs=costs)
-    parts = [HEADING, intro.strip(), "### Scores", score_table(results["ends"])]
+    outcomes = "\n".join(outcome(results["ends"], metric) for metric in METRICS)
+    parts = [HEADING, intro.strip(), "### What comes out", outcomes, "### Scores", SCALE, score_table(results["ends"])]
     for metric, (head, _, _) in METRICS.items():
         parts += [f"### {head}", metric_table(results["ends"], metric)]
     return "\n\n".join(parts) + "\n"
@@ -206,21 +237,20 @@ def with_section(page: str, results: Path = RESULTS) -> str:
     return f"{start}\n{section(json.loads(results.read_text(encoding='utf-8')))}" if results.exists() else start
 
 
+def made(args: Args) -> str:
+    """Train and measure if asked to; the page with the new section, or the section."""
+    if args.measure:
+        write_text(args.results, json.dumps(measured(args)) + "\n")
+    if args.page is None:
+        return section(json.loads(args.results.read_text(encoding="utf-8")))
+    return with_section(args.page.read_text(encoding="utf-8"), args.results)
+
+
 def main() -> int:
-    """Train, measure, write; the exit code is 2 after a user error."""
+    """Make the page; see ``put_on_page`` for the exit code."""
     args = tyro.cli(Args)
     torch.set_num_threads(1)
-    try:
-        if args.measure:
-            write_text(args.results, json.dumps(measured(args)) + "\n")
-        if args.page is None:
-            print(section(json.loads(args.results.read_text(encoding="utf-8"))))
-        else:
-            write_text(args.page, with_section(args.page.read_text(encoding="utf-8"), args.results))
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        print(f"network_mixup: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return put_on_page("network_mixup", lambda: made(args), args.page)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import tyro
-from trainings import HEADLINE, Args, Training, carry_out, digest_of, done, kept, plan, words
+from trainings import HEADLINE, Args, Training, carry_out, digest_of, done, kept, plan, put_on_page, words
 
 from teach_gym import core
 from teach_gym.benchmark.score import Estimate, Paired, training_score
@@ -27,7 +27,6 @@ from teach_gym.calls import format_call
 from teach_gym.core.backend import Array
 from teach_gym.core.foresight import RECORD
 from teach_gym.core.learner import MLPLearner
-from teach_gym.files import write_text
 from teach_gym.markdown import markdown_table
 from teach_gym.registration import TASKS, env_id
 from teach_gym.teachers import Teacher, make_teacher, teach_episodes
@@ -191,28 +190,22 @@ def page(board: Board, args: Args) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def made(args: Args) -> str:
+    """Train, score, publish where asked to; the page."""
+    if args.train:
+        carry_out(plan(args), args)
+    board = Board(args)
+    text = page(board, args)
+    if args.publish:
+        publish_headline(board)
+    return text
+
+
 def main() -> int:
-    """Train, score, write; the exit code is 2 after a user error and 1 if trainings failed."""
+    """Make the page; see ``put_on_page`` for the exit code."""
     args = tyro.cli(Args)
     args.out = args.out.resolve()
-    try:
-        if args.train:
-            carry_out(plan(args), args)
-        board = Board(args)
-        text = page(board, args)
-        if args.publish:
-            publish_headline(board)
-        if args.page is None:
-            print(text)
-        else:
-            write_text(args.page, text)
-    except (ValueError, TypeError, OSError) as error:
-        print(f"scoreboard: error: {error}", file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        print(f"scoreboard: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return put_on_page("scoreboard", lambda: made(args), args.page)
 
 
 if __name__ == "__main__":

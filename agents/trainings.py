@@ -54,6 +54,27 @@ def black_box_settings(kind: str, task: str) -> tuple[str, ...]:
     return "callback=None", steps, "learning_rate=lin_0.002", "gamma=0.5", seen
 
 
+def put_on_page(program: str, make: Callable[[], str], page: Path | None) -> int:
+    """Run a program of this folder: write the text that it makes to a page, or print it.
+
+    Returns:
+        The exit code: 0, 2 after a user error, 1 if trainings failed.
+    """
+    try:
+        text = make()
+        if page is None:
+            print(text)
+        else:
+            write_text(page, text)
+    except (ValueError, TypeError, OSError, FloatingPointError) as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 class Training(NamedTuple):
     """One training.
 

@@ -31,6 +31,7 @@ import numpy.typing as npt
 import torch
 import tyro
 from torch import nn
+from trainings import put_on_page
 from universal_page import FIRST_SEED, Row, own_rows, page, registered_rows
 from universal_tasks import HELD_OUT, MEDIA, TRAINING, drawn, saved_spec
 
@@ -41,7 +42,7 @@ from teach_gym.core.randomness import Streams
 from teach_gym.core.state import Task, TeachState
 from teach_gym.core.task import reset, step
 from teach_gym.core.views import VIEWS, farsights
-from teach_gym.files import write_text, writing
+from teach_gym.files import writing
 from teach_gym.integrations.perceptrons import network_of_modules
 from teach_gym.markdown import markdown_table
 from teach_gym.teachers import make_teacher, teach_episodes
@@ -268,30 +269,26 @@ def publish_all(agents: dict[str, Agent], args: Args, rows: list[Row]) -> None:
         publish(path, f"universal/{medium}", **card, first_seed=FIRST_SEED, command=command, scores=scores)
 
 
+def made(args: Args) -> str:
+    """Train, score, publish where asked to; the page."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    trained_ones = {medium: Study(medium, args).train() for medium in args.media}
+    agents = {medium: agent for medium, (agent, _) in trained_ones.items()}
+    known, own = registered_rows(agents, args.episodes), own_rows(agents, args.episodes, args.out / "data")
+    choices = markdown_table(CHOSEN, [row for _, row in trained_ones.values()])
+    if args.publish:
+        publish_all(agents, args, known)
+    return page(known, own, choices, args.episodes, args.tasks, args.held_out)
+
+
 def main() -> int:
-    """Train, score, write; the exit code is 2 after a user error."""
+    """Make the page; see ``put_on_page`` for the exit code."""
     args = tyro.cli(Args)
     args.out = args.out.resolve()
     if args.quick:
         args.tasks, args.held_out, args.runs, args.episodes = 3, 2, 14, 10
     torch.set_num_threads(1)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-        trained_ones = {medium: Study(medium, args).train() for medium in args.media}
-        agents = {medium: agent for medium, (agent, _) in trained_ones.items()}
-        known, own = registered_rows(agents, args.episodes), own_rows(agents, args.episodes, args.out / "data")
-        choices = markdown_table(CHOSEN, [row for _, row in trained_ones.values()])
-        text = page(known, own, choices, args.episodes, args.tasks, args.held_out)
-        if args.publish:
-            publish_all(agents, args, known)
-        if args.page is None:
-            print(text)
-        else:
-            write_text(args.page, text)
-    except (ValueError, TypeError, OSError) as error:
-        print(f"universal: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return put_on_page("universal", lambda: made(args), args.page)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,21 @@ def test_tables_by_hand() -> None:
     assert rows[2].startswith(f"| {names['erm']} | 3.000 |  | **+1.000 [")
 
 
+def test_outcomes_say_what_the_intervals_say() -> None:
+    names = network_mixup.NAMES
+    losses = {
+        names["erm"]: [[3.0, 3.1]],
+        names["cmixup"]: [[2.0, 1.0]],
+        names["dmixup"]: [[0.5, 0.5]],
+        f"PPO{network_mixup.BEST}": [[1.5, 1.5]],
+        "PPO, drawn": [[9.0, 9.0]],
+    }
+    assert network_mixup.outcome(results(**losses), "validation_loss") == (
+        f"- Loss on the validation images: PPO is better than {names['erm']}, worse than {names['dmixup']}, "
+        f"not measurably different from {names['cmixup']}."
+    )
+
+
 def test_the_task_of_the_section_is_one() -> None:
     found = subject_of(network_mixup.TASK).spec
     assert (found.images, found.epochs, found.coefficients) == (500, 20, (0.0, 0.5, 1.0))
