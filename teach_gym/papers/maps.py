@@ -36,8 +36,6 @@ SUFFIX = "-map"
 """The folder of an experiment's maps is named after it with this."""
 SEEDS = 10
 """Seeds of every cell."""
-_SMOKE = 4
-"""Teaching steps at the smoke scale."""
 
 
 def template_claims(experiment: Experiment, chosen: Map) -> list[Claim]:
@@ -107,7 +105,7 @@ def _panels(experiment: Experiment, maps: Sequence[Map], scale: str) -> dict[str
     """The settings of all cells of all maps, with the methods that the claims compare."""
     found = {}
     for chosen in maps:
-        panel = experiment.scales["laptop"]["panels"][chosen.panel]
+        panel = experiment.scales[scale]["panels"][chosen.panel]
         asked = [c for claim in template_claims(experiment, chosen) for c in (*claim.comparisons, *claim.requires)]
         named = {name for c in asked for name in (c.first, c.second)}
         compared = {name: how for name, how in panel["methods"].items() if name in named}
@@ -115,8 +113,6 @@ def _panels(experiment: Experiment, maps: Sequence[Map], scale: str) -> dict[str
         for values in cells(chosen)[: 2 if scale == "smoke" else None]:
             fields = [axis.field for axis in chosen.axes]
             changes = [*chosen.changes, *zip(fields, values, strict=True)]
-            if scale == "smoke":
-                changes.append(("task.budget", _SMOKE))
             found[cell_name(chosen, values)] = changed(content, changes)
     return found
 
@@ -127,15 +123,16 @@ def map_experiment(experiment: Experiment, maps: Sequence[Map]) -> Experiment:
     It has no claims of its own: ``judged`` tests those of the experiment in each cell.
     """
     claims = [claim for chosen in maps for claim in template_claims(experiment, chosen)]
-    first = {key: value for key, value in experiment.scales["laptop"].items() if key == "first_seed"}
+
+    def settings(scale: str, seeds: int) -> dict[str, Any]:
+        own = {key: value for key, value in experiment.scales[scale].items() if key == "first_seed"}
+        return {**own, "seeds": seeds, "panels": _panels(experiment, maps, scale)}
+
     return dataclasses.replace(
         experiment,
         name=experiment.name + SUFFIX,
         title=f"where the claims of {experiment.name} hold",
-        scales={
-            scale: {"seeds": seeds, **first, "panels": _panels(experiment, maps, scale)}
-            for scale, seeds in (("smoke", 2), ("laptop", SEEDS))
-        },
+        scales={scale: settings(scale, seeds) for scale, seeds in (("smoke", 2), ("laptop", SEEDS))},
         units=functools.partial(_units, frozenset(chosen.name for chosen in maps if chosen.together)),
         run=functools.partial(run_batch, experiment.run),
         claims=(),

@@ -48,7 +48,8 @@ def made_up(**changes: Any) -> Experiment:
         Claim("A beats B. [panel p]", (Comparison("a", "below", "b", panel="p"),)),
         Claim("It does so elsewhere.", (Comparison("a", "below", "b", panel="q"),)),
     )
-    settings = {"laptop": {"seeds": 20, "panels": {"p": panel, "q": panel}}}
+    content = {"panels": {"p": panel, "q": panel}}
+    settings = {"laptop": {"seeds": 20, **content}, "smoke": {"seeds": 2, **content}}
     return Experiment("made-up", "t", "s", "n", settings, panel_units, worker, claims, lambda record: {}, **changes)
 
 
@@ -199,6 +200,19 @@ def test_the_papers_maps_change_fields_that_their_tasks_have(name: str) -> None:
     assert len(different) == len(panels) == sum(len(cells(chosen)) for chosen in run)
     for content in panels.values():
         TaskSpec(**content["task"])
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "dht-fig8" else pytest.mark.slow) for name in MAPS]
+)
+def test_every_map_runs_at_the_smoke_scale(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    folder = tmp_path / f"{name}-map"
+    text = run_maps(experiment(name), experiment_maps(name), folder, scale="smoke", progress=False)
+    lines = json.loads((folder / FILE).read_text())
+    assert {line["map"] for line in lines} == {chosen.name for chosen in experiment_maps(name)}
+    assert len(text.splitlines()) == len(lines) and all(line["cells"] >= 2 for line in lines)
+    assert len([*folder.glob("map-*.png")]) == len(experiment_maps(name))
 
 
 SMALL: dict[str, Any] = {"task.budget": 5}
