@@ -160,7 +160,7 @@ def reproduce(
         name: Name of the experiment, or all (without a name, the experiments are listed).
         seeds: A number of seeds such as 20, or a list such as 3,4,7 (default: the scale's).
         out: Folder with a folder for each experiment (default: runs/papers-SCALE).
-        scale: Size of the experiment: paper, laptop or smoke.
+        scale: Size of the experiment: laptop, paper or smoke, or a further one that --list shows.
         panels: Only these panels; part of a name, such as MNIST, selects all panels that contain it (default: all).
         workers: Number of worker processes (default: one per CPU; experiments that measure seconds take one).
         mapped: Run the maps of where the claims hold instead: grids over settings that the papers leave open.
