@@ -187,7 +187,8 @@ FIG4 = Experiment(
     source="DHT, Figure 4",
     notes="The protocol is that of the authors' released settings: one-output sigmoid learner without bias; MNIST "
     "pixels binarised (at half brightness) and 200 test rows; the policy sees w / ||w||, its difference to "
-    "w* / ||w*||, x and the label, its output is not constrained; 1,000 iterations on 40 updates from w0, Adam 0.002. "
+    "w* / ||w*||, x and the label, its output is not constrained; 1,000 iterations on 40 updates from w0, Adam 0.002; "
+    "no teacher is trained on what follows these 40 updates. "
     "The paper's formula adds the losses of the *learner* on the examples, with back-propagation through time and a "
     "weight it does not give; the released code adds those of the *target* w* at weight 1 and detaches the weights "
     "between the steps. Both are shown at weights from 0 to 1. With the learning rate 0.001 an example moves "
