@@ -24,18 +24,33 @@ def best_of(scores: Mapping[float, float]) -> float:
     return max(scores, key=lambda rate: -np.inf if np.isnan(scores[rate]) else scores[rate])
 
 
-def at_best_rate(
-    unit: Unit, rates: Sequence[float], score: Callable[[float], float], train: Callable[[float], list[Row]]
-) -> list[Row]:
+def tuned(rates: Sequence[float], score: Callable[[float], float], further: int = 0) -> float:
+    """The rate with the highest score; while that is the largest or the smallest tried, the next one is tried, too.
+
+    Args:
+        rates: learning rates to try, ascending.
+        score: the score at a rate; nan if a training diverged.
+        further: how many rates may be tried beyond these; they continue the ratio of the two outermost ones.
+    """
+    tried = list(rates)
+    scores = {rate: score(rate) for rate in tried}
+    while (best := best_of(scores)) in (tried[0], tried[-1]) and len(tried) < len(rates) + further:
+        edge, inner = (tried[0], tried[1]) if best == tried[0] else (tried[-1], tried[-2])
+        rate = float(f"{edge * edge / inner:.2g}")
+        tried = sorted([*tried, rate])
+        scores[rate] = score(rate)
+    return best
+
+
+def at_best_rate(unit: Unit, score: Callable[[float], float], train: Callable[[float], list[Row]]) -> list[Row]:
     """The rows of trainings at the best rate, and the rate.
 
     Args:
-        unit: the unit of work.
-        rates: the learning rates to try.
+        unit: the unit of work; ``rates`` and ``further`` of its settings are those of ``tuned``.
         score: the mean accuracy on held-out images at a rate; nan if a training diverged.
         train: makes the rows at a rate.
     """
-    best = best_of({rate: score(rate) for rate in rates})
+    best = tuned(unit.settings["rates"], score, unit.settings["further"])
     chosen = rows_of(unit.label, unit.method, CHOSEN, unit.seeds, (0,), [[best]] * len(unit.seeds))
     return [*train(best), *chosen]
 

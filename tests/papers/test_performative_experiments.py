@@ -21,6 +21,7 @@ from teach_gym.papers.engine import Experiment, Unit
 from teach_gym.papers.performative_panels import ACCURACY, MNIST, SAMPLE, SGD
 from teach_gym.papers.performative_search import CHOSEN, SEARCH, TEST, VALIDATION, at_rate, best_rate, training
 from teach_gym.papers.performative_tuned import TUNED
+from teach_gym.papers.tuning import tuned
 
 SMALL = {"pool": "patterns", "pool_options": {"n": 120, "size": 8}, "batch_size": 20, "learning_rate": 0.02}
 BOTH = pytest.mark.parametrize("experiment", [TABLE2, SEARCH], ids=lambda e: e.name)
@@ -150,6 +151,29 @@ def test_each_method_takes_the_rate_that_is_best_on_held_out_images(tmp_path: Pa
     assert held[0.3] > held[1e-6] and found.get("p", SGD, "chosen_rate").values.tolist() == [[0.3], [0.3]]
     assert found.get("p", SGD, ACCURACY).values[:, -1] == pytest.approx(accuracies(0.3, (7, 8)))
     assert "| p | SGD | 0.3 |" in performative_tuned.table(found)
+
+
+@pytest.mark.parametrize(
+    ("best", "further", "expected", "beyond"),
+    [
+        (0.09, 4, 0.1, []),  # inside: nothing more is tried
+        (0.45, 4, 0.4, [0.4, 0.8]),
+        (0.013, 4, 0.011, [0.018, 0.011, 0.0067]),
+        (0.45, 1, 0.4, [0.4]),
+        (9.0, 2, 0.8, [0.4, 0.8]),
+    ],
+)
+def test_a_rate_at_the_edge_is_followed(best: float, further: int, expected: float, beyond: list[float]) -> None:
+    tried: list[float] = []
+
+    def score(rate: float) -> float:
+        tried.append(rate)
+        return -abs(np.log(rate / best))
+
+    assert tuned((0.03, 0.05, 0.1, 0.2), score, further) == expected
+    assert tried == [0.03, 0.05, 0.1, 0.2, *beyond]
+    assert tuned((0.1, 0.2), lambda rate: float("nan") if rate > 0.2 else rate, 2) == 0.2, "diverged"
+    assert tuned((0.1,), score) == 0.1
 
 
 def test_a_cnn_without_batch_norm_has_biases_instead() -> None:
