@@ -139,10 +139,11 @@ TUNED = Experiment(
     source="beyond DHT, Table 2",
     notes="CNN-3 on the JPEG version of CIFAR-10 in three widths, and its narrowest form without batch normalisation "
     "and without augmentation. Each method, the controls with a longer step of the encoder included, takes the "
-    "learning rate that is best on 5,000 training images held out, on three other learners (where that is the largest or "
-    "the smallest tried, further ones are tried); it is then trained on all images with new learners and tested. `performative` is Algorithm 1 with m = 5. The schedule is that of the paper "
-    "in fewer iterations: 400 at the laptop scale, 4,000 at the scale called long. Unlike in the other experiments on "
-    "CNNs, no rate was chosen beforehand.",
+    "learning rate that is best on 5,000 training images held out, on three other learners (where that is the largest "
+    "or the smallest tried, further ones are tried); it is then trained on all images with new learners and tested. "
+    "`performative` is Algorithm 1 with m = 5. The schedule is that of the paper in fewer iterations: 400 at the "
+    "laptop scale, 4,000 at the scale called long. Unlike in the other experiments on CNNs, no rate was chosen "
+    "beforehand.",
     scales={
         "smoke": settings(2, _train(2, **_IMAGES), RATES[:2], 60, tuning=1, further=0),
         "laptop": settings(10, _train(400), RATES, 5000),
