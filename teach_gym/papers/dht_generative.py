@@ -13,7 +13,7 @@ import numpy as np
 from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.dht_protocol import HALF_MOONS, protocol_cohorts, protocol_table, protocol_task
 from teach_gym.papers.dht_unrolled import LEARNED_MNIST
-from teach_gym.papers.engine import Experiment, PlainValues, Record, Result, Unit
+from teach_gym.papers.engine import Experiment, PlainValues, Result, Unit
 from teach_gym.papers.figures import panels_figure
 from teach_gym.papers.greedy import Cohort, method, panel_units, run_unit, unit_teachers
 from teach_gym.papers.tasks import SMALL_DIGITS
@@ -170,14 +170,6 @@ def _below(first: str, *others: str, panels: Sequence[str] = PANELS, relation: s
     )
 
 
-def _draw(record: Record) -> dict[str, Any]:
-    """The curves of all methods but those of the sweep, of which the map tells."""
-    others = {at_weight(label, weight) for label, weights in SWEEP.items() for weight in weights} - {*SWEEP}
-    return _curves(record._replace(curves=record.curves.without(others)))
-
-
-_curves = panels_figure("normalized_distance", "test_accuracy", logarithmic={"normalized_distance": False})
-
 FIG5 = Experiment(
     name="dht-fig5",
     title="GAN-based and VAE-based generative teachers",
@@ -205,6 +197,11 @@ FIG5 = Experiment(
         ),
         Claim("The VAE-based teacher is worse than IMT.", _below("VAE", "IMT", relation="above")),
     ),
-    draw=_draw,
+    draw=panels_figure(
+        "normalized_distance",
+        "test_accuracy",
+        logarithmic={"normalized_distance": False},
+        without={at_weight(label, weight) for label, weights in SWEEP.items() for weight in weights} - {*SWEEP},
+    ),
     table=protocol_table("normalized_distance"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,11 +108,19 @@ def curve_figure(
     return figure
 
 
-def panels_figure(*metrics: str, logarithmic: Mapping[str, bool] | None = None) -> Callable[[Record], dict[str, Any]]:
-    """A function that draws all panels of an experiment with the given metrics, for ``Experiment.draw``."""
+def panels_figure(
+    *metrics: str, logarithmic: Mapping[str, bool] | None = None, without: Collection[str] = ()
+) -> Callable[[Record], dict[str, Any]]:
+    """A function that draws all panels of an experiment with the given metrics, for ``Experiment.draw``.
+
+    Args:
+        *metrics: the metrics, a row each.
+        logarithmic: metrics that differ from the usual scale.
+        without: methods that are left out, such as those of a map.
+    """
 
     def draw(record: Record) -> dict[str, Any]:
-        panels = {panel: metrics for panel in record.curves.panels()}
-        return {"curves": curve_figure(record.curves, panels, logarithmic=logarithmic)}
+        curves = record.curves.without(without)
+        return {"curves": curve_figure(curves, {name: metrics for name in curves.panels()}, logarithmic=logarithmic)}
 
     return draw

@@ -11,7 +11,7 @@ pytest.importorskip("matplotlib")
 from teach_gym.papers import last_learned
 from teach_gym.papers.curves import Curves, rows_of
 from teach_gym.papers.engine import Record
-from teach_gym.papers.figures import curve_figure
+from teach_gym.papers.figures import curve_figure, panels_figure
 
 
 @pytest.mark.parametrize("name", [r"$\frac$", r"a$b", r"\$x$"])
@@ -33,3 +33,12 @@ def test_names_with_dollars_beside_bars() -> None:
         rows += rows_of(f"e/{panel}", r"$\frac$", metric, (0, 1), (0, 10), [[1.0, 0.1], [2.0, 0.5]])
     for figure in last_learned.draw(Record({}, Curves(rows), [])).values():
         figure.savefig(io.BytesIO(), format="png")
+
+
+def test_methods_may_be_left_out_of_a_figure() -> None:
+    rows = [row for name in "abc" for row in rows_of("e/p", name, "distance", (0,), (0, 10), [[1.0, 0.1]])]
+    record = Record({}, Curves(rows), [])
+    for without, shown in (((), ["a", "b", "c"]), ({"b", "d"}, ["a", "c"])):
+        axes = panels_figure("distance", without=without)(record)["curves"].axes[0]
+        assert [line.get_label() for line in axes.lines] == shown
+    assert record.curves.methods("p", "distance") == ["a", "b", "c"]
