@@ -54,6 +54,10 @@ def black_box_settings(kind: str, task: str) -> tuple[str, ...]:
     return "callback=None", steps, "learning_rate=lin_0.002", "gamma=0.5", seen
 
 
+class TrainingsFailedError(RuntimeError):
+    """Some trainings failed; the others are finished."""
+
+
 def put_on_page(program: str, make: Callable[[], str], page: Path | None) -> int:
     """Run a program of this folder: write the text that it makes to a page, or print it.
 
@@ -69,7 +73,7 @@ def put_on_page(program: str, make: Callable[[], str], page: Path | None) -> int
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
         print(f"{program}: error: {error}", file=sys.stderr)
         return 2
-    except RuntimeError as error:
+    except TrainingsFailedError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 1
     return 0
@@ -212,7 +216,7 @@ def carry_out(trainings: Sequence[Training], args: Args) -> None:
     """Run the trainings that are not finished.
 
     Raises:
-        RuntimeError: some failed; the others are finished.
+        TrainingsFailedError: some failed; the others are finished.
     """
     todo = [training for training in trainings if not done(training, args.out)]
     running: set[subprocess.Popen[str]] = set()
@@ -244,4 +248,6 @@ def carry_out(trainings: Sequence[Training], args: Args) -> None:
                 process.send_signal(signal.SIGTERM)
             raise
     if failures:
-        raise RuntimeError(f"{len(failures)} trainings failed, the first being {failures[0][0]}: {failures[0][1]}")
+        raise TrainingsFailedError(
+            f"{len(failures)} trainings failed, the first being {failures[0][0]}: {failures[0][1]}"
+        )

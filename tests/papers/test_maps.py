@@ -205,7 +205,7 @@ def test_the_papers_maps_change_fields_that_their_tasks_have(name: str) -> None:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name == "dht-fig8" else pytest.mark.slow) for name in MAPS]
 )
-def test_every_map_runs_at_the_smoke_scale(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_map_runs_at_the_smoke_scale(name: str, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     folder = tmp_path / f"{name}-map"
     text = run_maps(experiment(name), experiment_maps(name), folder, scale="smoke", progress=False)
