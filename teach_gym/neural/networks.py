@@ -86,6 +86,11 @@ def cnn(
     return Network(nn.Sequential(*layers), nn.Linear(features, n_classes, bias=bias))
 
 
+def _pooled() -> list[nn.Module]:
+    """ReLU and 2x2 max pooling, in the order that computes a quarter as many ReLUs; the outputs are the same."""
+    return [nn.MaxPool2d(2), nn.ReLU()]
+
+
 def simple(image: Sequence[int], n_classes: int, *, filters: Sequence[int] = (16, 32), features: int = 128) -> Network:
     """A simple CNN for DHT Table 1, whose own is not specified.
 
@@ -98,8 +103,8 @@ def simple(image: Sequence[int], n_classes: int, *, filters: Sequence[int] = (16
         features: units of the hidden layer.
     """
     first, second = filters
-    layers = [nn.Conv2d(image[0], first, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-    layers += [nn.Conv2d(first, second, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    layers = [nn.Conv2d(image[0], first, 3, padding=1), *_pooled()]
+    layers += [nn.Conv2d(first, second, 3, padding=1), *_pooled()]
     layers += [nn.Flatten(), nn.Linear(second * (image[1] // 4) * (image[2] // 4), features), nn.ReLU()]
     return Network(nn.Sequential(*layers), nn.Linear(features, n_classes))
 

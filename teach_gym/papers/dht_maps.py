@@ -47,11 +47,11 @@ FIG5 = (
         },
     ),
 )
-FIG8 = (
-    Map(
-        FIG8_PANELS[0],
-        FIG8_PANELS[0],
-        (Axis("learning rate", "task.learning_rate", (0.001, 0.01, 0.1), paper=RATE), _NOISE),
-        together=False,
-    ),
+_FEW_RATES = Axis("learning rate", "task.learning_rate", (0.001, 0.01, 0.1), paper=RATE)
+_WRONG = Axis("share of wrong labels", "task.pool_options.label_noise", (0.0, 0.1, 0.3), paper=0.0)
+
+FIG8 = tuple(
+    Map(panel.replace("/", "-"), panel, (_FEW_RATES, axis), together=False)
+    for panel, axis in zip(FIG8_PANELS, (_NOISE, _WRONG), strict=True)
 )
+"""Wrong labels are those of training rows; the hold-out rows, on whose loss the teacher is trained, keep theirs."""

@@ -23,14 +23,10 @@ RATES = (0.0003, 0.001, 0.003, 0.01)
 ERM, RANDOM = "ERM", ("cMixup", "dMixup")
 LEARNED = ("Unrolling", FINITE, "Policy gradient")
 PANEL = "simple CNN"
-LONG = {
-    "images": 5000,
-    "validation": 1000,
-    "epochs": 30,
-    "batch_size": 50,
-    "network_options": {"filters": [16, 32], "features": 128},
-}
-"""Images of full size, ten times as many as at the laptop scale, and a wider CNN."""
+LONG = {**LAPTOP, "shrink": 1, "images": 5000, "epochs": 15}
+"""Images of full size, ten times as many as at the laptop scale, and five times as many steps."""
+QUICK = {"Policy gradient": {"updates": 2}}
+"""Options by method while a rate is chosen, where learning a policy takes hours."""
 
 
 def settings(
@@ -41,6 +37,7 @@ def settings(
     teacher_rate: float,
     tuning: int = 3,
     further: int = 2,
+    quick: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Settings of a scale.
 
@@ -52,6 +49,7 @@ def settings(
         teacher_rate: the unrolled teacher's learning rate.
         tuning: number of learners on which the rate is chosen.
         further: rates that may be tried beyond these, see ``teach_gym.papers.tuning.tuned``.
+        quick: options of methods that are others while a rate is chosen, by method.
     """
     return {
         "seeds": seeds,
@@ -60,6 +58,7 @@ def settings(
         "tuning_seeds": [*range(tuning)],
         "training": dict(training),
         "methods": methods(learning, teacher_rate),
+        "quick": dict(quick or {}),
     }
 
 
@@ -67,7 +66,7 @@ def units(name: str, chosen: PlainValues, seeds: Sequence[int]) -> list[Unit]:
     """A unit of work for each method."""
     shared = {key: chosen[key] for key in ("training", "rates", "further", "tuning_seeds")}
     return [
-        Unit(name, PANEL, method, tuple(seeds), {**shared, "method": options})
+        Unit(name, PANEL, method, tuple(seeds), {**shared, "method": options, "quick": chosen["quick"].get(method, {})})
         for method, options in chosen["methods"].items()
     ]
 
@@ -83,16 +82,17 @@ def run(unit: Unit, folder: Path) -> Result:
     """
     chosen = unit.settings
 
-    def trained(seeds: Sequence[int], rate: float, where: str) -> list[Row]:
-        training = {**chosen["training"], "learning_rate": rate}
-        part = dataclasses.replace(unit, seeds=tuple(seeds), settings={**chosen, "training": training})
+    def trained(seeds: Sequence[int], rate: float, where: str, **options: Any) -> list[Row]:
+        training, method = {**chosen["training"], "learning_rate": rate}, {**chosen["method"], **options}
+        settings = {**chosen, "training": training, "method": method}
+        part = dataclasses.replace(unit, seeds=tuple(seeds), settings=settings)
         path = folder / f"{where}.csv"
         if not path.is_file():
             write_text(path, to_csv(_trained(part, folder / where)))
         return read_csv(path)
 
     def score(rate: float) -> float:
-        rows = trained(chosen["tuning_seeds"], rate, f"rate-{rate:g}")
+        rows = trained(chosen["tuning_seeds"], rate, f"rate-{rate:g}", **chosen["quick"])
         return float(final(Curves(rows), unit.panel, unit.method, VALIDATION).mean())
 
     def at(rate: float) -> list[Row]:
@@ -138,12 +138,22 @@ TUNED = Experiment(
     "(where that is the largest or the smallest tried, further ones are tried); it is "
     "then trained with new learners and tested. Policies of unrolling and of the policy gradient also learn from the "
     "validation images. Networks and methods are those of dht-table1 at the laptop scale; the scale called long has "
-    "5,000 images of 32x32 pixels and a CNN twice as wide. It takes many hours on a CPU and can be interrupted: "
-    "learning rates, groups of learners and updates of the policy gradient that are finished are kept.",
+    "5,000 images of 32x32 pixels, ten times as many, and five times as many steps. There the policy gradient takes 2 "
+    "of its 8 updates while its learning rate is chosen. That scale takes about four hours on a CPU core and can be "
+    "interrupted: learning rates, groups of learners and updates of the policy gradient that are finished are kept.",
     scales={
-        "smoke": settings(2, SMOKE, RATES[2:3], {"updates": 2, "episodes": 2}, 0.01, tuning=1, further=0),
+        "smoke": settings(
+            2,
+            SMOKE,
+            RATES[2:3],
+            {"updates": 2, "episodes": 2},
+            0.01,
+            tuning=1,
+            further=0,
+            quick={"Policy gradient": {"updates": 1}},
+        ),
         "laptop": settings(10, LAPTOP, RATES, _LEARNING, 0.01),
-        "long": settings(10, LONG, RATES, _LEARNING, 0.01),
+        "long": settings(10, LONG, RATES[1:3], _LEARNING, 0.01, quick=QUICK),
         "paper": settings(10, {"device": "cuda", "epochs": 50}, RATES, {"updates": 25, "episodes": 4}, 0.001),
     },
     units=units,
