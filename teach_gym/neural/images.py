@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from teach_gym.errors import number
 
 PADDING = 4
 """Width in pixels of the black border that crops may include."""
+_BLOCK = 1000
+"""Images per block when images are shrunk."""
 
 
 class Images(NamedTuple):
@@ -166,3 +168,18 @@ def accuracy(logits: Any, images: Images, *, runs: int | None = None, block: int
             counts.append((logits(shown).argmax(-1) == labels).sum(-1))
     right = torch.stack(counts).sum(0)
     return [100.0 * count / len(images) for count in right.reshape(-1).tolist()]
+
+
+def shrunk(images: Images, factor: int) -> Images:
+    """Images whose pixels are the means of squares of factor x factor pixels.
+
+    Raises:
+        ValueError: height or width is not a multiple of the factor.
+    """
+    size = tuple(images.pixels.shape[2:])
+    if any(length % factor for length in size):
+        raise ValueError(f"shrink must divide the height and width {size}, got {factor}")
+    if factor == 1:
+        return images
+    means = [nn.functional.avg_pool2d(part.float(), factor) for part in images.pixels.split(_BLOCK)]
+    return Images(torch.cat([block.round().to(torch.uint8) for block in means]), images.labels)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
-from torch import nn
 
 from teach_gym.arguments import Count, Positive, Seed, Within, checked_fields
 from teach_gym.core.rewards import HOLDOUT_REWARDS
 from teach_gym.errors import check_known, lookup_name
-from teach_gym.neural.image_files import READERS, load_pool
+from teach_gym.neural.image_files import READERS, kept_pool
 from teach_gym.neural.images import ImagePool, Images
 from teach_gym.neural.networks import NETWORKS
 from teach_gym.neural.settings import torch_device
@@ -24,9 +21,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Share = Annotated[float, Within(0.0, 1.0)]
-
-_BLOCK = 1000
-"""Images per block when images are shrunk."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +92,7 @@ def load_images(spec: MixupSpec) -> tuple[ImagePool, Images]:
         ValueError: more images requested than there are.
         DataNotFoundError: no images; the message names the expected layout.
     """
-    options = json.dumps(dict(spec.pool_options), sort_keys=True)
-    return split_images(_read(spec.pool, options, spec.shrink), spec)
+    return split_images(kept_pool(spec.pool, spec.pool_options, shrink=spec.shrink), spec)
 
 
 def split_images(pool: ImagePool, spec: MixupSpec) -> tuple[ImagePool, Images]:
@@ -113,24 +106,3 @@ def split_images(pool: ImagePool, spec: MixupSpec) -> tuple[ImagePool, Images]:
         raise ValueError(f"batch_size must be <= {len(own.train)} training images, got {spec.batch_size}")
     device = torch_device(spec.device)
     return own.to(device), Images(*(part.to(device) for part in pool.held_out))
-
-
-@functools.lru_cache(maxsize=2)
-def _read(name: str, options: str, factor: int) -> ImagePool:
-    pool = load_pool(name, **json.loads(options))
-    return replace(pool, train=shrunk(pool.train, factor), held_out=shrunk(pool.held_out, factor))
-
-
-def shrunk(images: Images, factor: int) -> Images:
-    """Images whose pixels are the means of squares of factor x factor pixels.
-
-    Raises:
-        ValueError: height or width is not a multiple of the factor.
-    """
-    size = tuple(images.pixels.shape[2:])
-    if any(length % factor for length in size):
-        raise ValueError(f"shrink must divide the height and width {size}, got {factor}")
-    if factor == 1:
-        return images
-    blocks = [nn.functional.avg_pool2d(part.float(), factor) for part in images.pixels.split(_BLOCK)]
-    return Images(torch.cat([block.round().to(torch.uint8) for block in blocks]), images.labels)

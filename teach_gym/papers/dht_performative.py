@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from teach_gym.data.datasets import data_dir
 from teach_gym.markdown import markdown_table
 from teach_gym.papers.claims import Claim, Comparison, paired_interval
 from teach_gym.papers.curves import Curves, Row, rows_of
@@ -37,9 +34,6 @@ from teach_gym.papers.performative_panels import (
     mnist_panels,
     narrow_panels,
 )
-
-if TYPE_CHECKING:
-    from teach_gym.neural.images import ImagePool
 
 STACK = 10
 """Learners trained at once."""
@@ -69,13 +63,14 @@ def run(unit: Unit, folder: Path) -> Result:
         ImportError: torch is not installed.
     """
     try:
+        from teach_gym.neural.image_files import kept_pool
         from teach_gym.neural.settings import ImageTrainingSettings
         from teach_gym.neural.train import train
     except ImportError as error:
         raise ImportError(f"{unit.experiment} needs torch: pip install 'teach_gym[torch]'") from error
     training = ImageTrainingSettings(**unit.settings["training"], seeds=unit.seeds)
     resume = (folder / "config.json").is_file()
-    pool = _pool(training.pool, json.dumps(training.pool_options, sort_keys=True), str(data_dir()))
+    pool = kept_pool(training.pool, training.pool_options)
     try:
         curve = train(training, folder, pool=pool, resume=resume, progress=False)["curve"]
     except FloatingPointError as error:
@@ -83,14 +78,6 @@ def run(unit: Unit, folder: Path) -> Result:
         lost = [float("nan")] * len(unit.seeds)
         curve = [{"iteration": training.iterations, "accuracy": lost, "loss": lost}]
     return Result(rows_from(unit, curve), {})
-
-
-@functools.lru_cache(maxsize=1)
-def _pool(name: str, options: str, folder: str) -> ImagePool:
-    """The images, read once for trainings that follow each other: 60,000 JPEG files take as long as a short one."""
-    from teach_gym.neural.image_files import load_pool
-
-    return load_pool(name, folder, **json.loads(options))
 
 
 def rows_from(unit: Unit, curve: Sequence[Mapping[str, Any]]) -> list[Row]:

@@ -22,8 +22,8 @@ from torchvision.transforms import functional as transforms
 from teach_gym.data.datasets import data_dir, load_mnist
 from teach_gym.errors import DamagedDataError, DataNotFoundError, TooLargeError
 from teach_gym.neural import images as image_module
-from teach_gym.neural.image_files import load_pool
-from teach_gym.neural.images import ImagePool, Images, accuracy, crop_and_flip, scale
+from teach_gym.neural.image_files import kept_pool, load_pool
+from teach_gym.neural.images import ImagePool, Images, accuracy, crop_and_flip, scale, shrunk
 
 
 def test_crops_and_flips_are_torchvisions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +109,18 @@ def test_folder_pool_is_torchvisions_image_folder(tmp_path: Path) -> None:
             assert torch.equal(images.pixels[i], transforms.pil_to_tensor(image))
             assert pool.classes[int(images.labels[i])] == tree.classes[label]
     assert load_pool("folder", path=str(tmp_path), size=(4, 6)).image == (3, 4, 6)
+
+
+def test_kept_images_are_those_of_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [tmp_path / name for name in ("first", "second", "first")]
+    write_tree(folders[0], 8), write_tree(folders[1], 12)
+    found = []
+    for folder in folders:
+        monkeypatch.setenv("TEACH_GYM_DATA", str(folder))
+        found.append(kept_pool("folder", {}, shrink=2))
+        for part in ("train", "held_out"):
+            assert torch.equal(getattr(found[-1], part).pixels, shrunk(getattr(load_pool("folder"), part), 2).pixels)
+    assert [pool.image for pool in found] == [(3, 4, 4), (3, 6, 6), (3, 4, 4)] and found[2] is found[0]
 
 
 def test_jpeg_archive_and_tree_give_the_same_pool(tmp_path: Path) -> None:

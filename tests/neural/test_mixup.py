@@ -8,9 +8,8 @@ import torch
 from neural_cases import HORIZON, SMALL_MIXUP, close, trainings
 from torch.nn import functional
 
-from teach_gym.neural.images import Images, scale
+from teach_gym.neural.images import Images, scale, shrunk
 from teach_gym.neural.mixup import Adam, Learners
-from teach_gym.neural.mixup_spec import shrunk
 
 
 def test_adam_is_torchs_for_every_entry_and_can_start_one_anew() -> None:
