@@ -23,7 +23,9 @@ from teach_gym.papers.tasks import SMALL_LOGISTIC, paper_task
 from teach_gym.teachers import Teacher
 
 PANEL = "MNIST 3/5"
-UNROLLED = ("unrolled 20", "unrolled 100")
+STEPS = {"unrolled 20": 20, "unrolled 100": 100}
+"""Unrolled teachers and the steps for which their training follows a learner."""
+UNROLLED = tuple(STEPS)
 GRADIENT = "policy gradient"
 LEARNED = (*UNROLLED, GRADIENT)
 GREEDY = {"LAST, labels in [0, 1]": "last:constraint=soft", "LAST, the task's labels": "greedy"}
@@ -190,7 +192,7 @@ def settings(
     Args:
         seeds: number of seeds.
         budget: teaching steps.
-        iterations: of the unrolled teachers' training.
+        iterations: of the training with the most steps; the other gets as many steps in all.
         gradient: changes of the policy gradient's settings (None: its defaults, with all their data).
         learners: learners of the unrolled teachers' training.
         digits: changes of the task.
@@ -202,7 +204,7 @@ def settings(
         ROWS: {**method("imt"), "row_by_row": True},
         IMT: method("imt"),
         **{name: method(teacher) for name, teacher in GREEDY.items()},
-        **{name: unroll(int(name.split()[1]), iterations, learners) for name in UNROLLED},
+        **{name: unroll(steps, iterations * max(STEPS.values()) // steps, learners) for name, steps in STEPS.items()},
         GRADIENT: {**method("agent", **seen), "train": gradient or {}},
     }
     return same_methods(seeds, {PANEL: task}, methods)
@@ -234,9 +236,10 @@ FIG12 = Experiment(
     notes="The paper's settings are not in its main text; ours are 3 against 5 (24 projected features, "
     "learning rate 0.05), on which every seed trains its own teachers. All learned teachers are perceptrons with "
     "two hidden layers of 64 units. The unrolled ones see x, y, w and w - w*, give a label in [0, 1] and are "
-    "trained on the first 20 or 100 steps of fresh learners; the policy gradient (`teach_gym.training.reinforce` with "
-    "all its default data, 600 updates of 256 episodes) sees the logits of learner and target on the row and what one "
-    "step of each label leads to, and picks among five labels. A claim is judged only if the learned teachers it is "
+    "trained on the first 20 or 100 steps of fresh learners, with five times as many learners where it is 20; the "
+    "policy gradient (`teach_gym.training.reinforce` with all its default data, 600 updates of 256 episodes) sees the "
+    "logits of learner and target on the row and what one step of each label leads to, and picks among five labels. A "
+    "claim is judged only if the learned teachers it is "
     "about end no more than 5 % farther than the greedy teacher of the same labels, which says that they are trained. "
     "Time is that of teacher and learner, one learner after the other in one thread; training comes on top and is "
     "shown by itself (ten unrolled teachers are trained at once, their time is shared out). 'Significantly "
