@@ -22,53 +22,60 @@ RATES = (0.0003, 0.001, 0.003, 0.01)
 """Learning rates of Adam that every method tries."""
 ERM, RANDOM = "ERM", ("cMixup", "dMixup")
 LEARNED = ("Unrolling", FINITE, "Policy gradient")
-PANEL = "simple CNN"
-LONG = {**LAPTOP, "shrink": 1, "images": 5000, "epochs": 15}
-"""Images of full size, ten times as many as at the laptop scale, and five times as many steps."""
+FEW, MORE, ALL = "500 images of 16x16", "5,000 images of 32x32", "all images"
+"""Panels: training images."""
 QUICK = {"Policy gradient": {"updates": 2}}
 """Options by method while a rate is chosen, where learning a policy takes hours."""
 
 
-def settings(
-    seeds: int,
+def panel(
     training: Mapping[str, Any],
     rates: Sequence[float],
     learning: Mapping[str, Any],
-    teacher_rate: float,
-    tuning: int = 3,
+    teacher_rate: float = 0.01,
     further: int = 2,
     quick: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Settings of a scale.
+    """Settings of a panel.
 
     Args:
-        seeds: default number of seeds.
         training: arguments of ``MixupSpec``.
         rates: learning rates to try.
         learning: ``updates`` and ``episodes`` of the policy gradient.
         teacher_rate: the unrolled teacher's learning rate.
-        tuning: number of learners on which the rate is chosen.
         further: rates that may be tried beyond these, see ``teach_gym.papers.tuning.tuned``.
         quick: options of methods that are others while a rate is chosen, by method.
     """
     return {
-        "seeds": seeds,
+        "training": dict(training),
         "rates": list(rates),
         "further": further,
-        "tuning_seeds": [*range(tuning)],
-        "training": dict(training),
         "methods": methods(learning, teacher_rate),
         "quick": dict(quick or {}),
     }
 
 
+def settings(seeds: int, panels: Mapping[str, Any], tuning: int = 3) -> dict[str, Any]:
+    """Settings of a scale.
+
+    Args:
+        seeds: default number of seeds.
+        panels: see ``panel``.
+        tuning: number of learners on which a rate is chosen.
+    """
+    return {"seeds": seeds, "tuning_seeds": [*range(tuning)], "panels": dict(panels)}
+
+
 def units(name: str, chosen: PlainValues, seeds: Sequence[int]) -> list[Unit]:
-    """A unit of work for each method."""
-    shared = {key: chosen[key] for key in ("training", "rates", "further", "tuning_seeds")}
-    return [
-        Unit(name, PANEL, method, tuple(seeds), {**shared, "method": options, "quick": chosen["quick"].get(method, {})})
-        for method, options in chosen["methods"].items()
-    ]
+    """A unit of work for each panel and method."""
+    found = []
+    for label, content in chosen["panels"].items():
+        shared = {key: content[key] for key in ("training", "rates", "further")}
+        shared["tuning_seeds"] = chosen["tuning_seeds"]
+        for method, options in content["methods"].items():
+            own = {"method": options, "quick": content["quick"].get(method, {})}
+            found.append(Unit(name, label, method, tuple(seeds), {**shared, **own}))
+    return found
 
 
 def run(unit: Unit, folder: Path) -> Result:
@@ -118,18 +125,24 @@ def table(curves: Curves) -> str:
     return tuned_table(curves, ERM)
 
 
-def _claim(text: str, better: Sequence[str], worse: Sequence[str]) -> Claim:
-    """Every method of the first list is better than every one of the second."""
-    pairs = tuple(pair for one in better for other in worse for pair in above(one, other, [PANEL]))
-    return Claim(f"{text}, each at its best rate.", pairs)
+def _claims(where: str) -> tuple[Claim, ...]:
+    """The claims on a panel: every method of a list is better than every one of another."""
+
+    def claim(text: str, better: Sequence[str], worse: Sequence[str]) -> Claim:
+        pairs = tuple(pair for one in better for other in worse for pair in above(one, other, [where]))
+        return Claim(f"{text}, each at its best rate. [{where}]", pairs)
+
+    return (
+        claim("Mixup with random coefficients, continuous or discrete, beats ERM", RANDOM, (ERM,)),
+        *(claim(f"{one} beats ERM", (one,), (ERM,)) for one in LEARNED),
+        *(claim(f"{one} beats mixup with random coefficients", (one,), RANDOM) for one in LEARNED),
+    )
 
 
-_CLAIMS = (
-    _claim("Mixup with random coefficients, continuous or discrete, beats ERM", RANDOM, (ERM,)),
-    *(_claim(f"{one} beats ERM", (one,), (ERM,)) for one in LEARNED),
-    *(_claim(f"{one} beats mixup with random coefficients", (one,), RANDOM) for one in LEARNED),
-)
 _LEARNING = {"updates": 8, "episodes": 4}
+_SMOKE = panel(SMOKE, RATES[2:3], {"updates": 2, "episodes": 2}, further=0, quick={"Policy gradient": {"updates": 1}})
+_MORE = {**LAPTOP, "shrink": 1, "images": 5000, "epochs": 15}
+_ALL = {"device": "cuda", "epochs": 50}
 TUNED = Experiment(
     name="dht-table1-tuned",
     title="Does any learned policy beat random mixup?",
@@ -137,28 +150,21 @@ TUNED = Experiment(
     notes="Each method takes the learning rate that is best on the validation images, on three other learners "
     "(where that is the largest or the smallest tried, further ones are tried); it is "
     "then trained with new learners and tested. Policies of unrolling and of the policy gradient also learn from the "
-    "validation images. Networks and methods are those of dht-table1 at the laptop scale; the scale called long has "
-    "5,000 images of 32x32 pixels, ten times as many, and five times as many steps. There the policy gradient takes 2 "
-    "of its 8 updates while its learning rate is chosen. That scale takes about four hours on a CPU core and can be "
-    "interrupted: learning rates, groups of learners and updates of the policy gradient that are finished are kept.",
+    "validation images. Networks and methods are those of dht-table1 at the laptop scale. The panel with ten times as "
+    "many images, of full size, has 15 epochs in place of 30, five times as many steps; there the policy gradient "
+    "takes 2 of its 8 updates while its learning rate is chosen. That panel takes about four hours on a CPU core "
+    f"(`--panels '{FEW}'` leaves it out) and can be interrupted: learning rates, groups of learners and updates of the "
+    "policy gradient that are finished are kept.",
     scales={
-        "smoke": settings(
-            2,
-            SMOKE,
-            RATES[2:3],
-            {"updates": 2, "episodes": 2},
-            0.01,
-            tuning=1,
-            further=0,
-            quick={"Policy gradient": {"updates": 1}},
+        "smoke": settings(2, {FEW: _SMOKE}, tuning=1),
+        "laptop": settings(
+            10, {FEW: panel(LAPTOP, RATES, _LEARNING), MORE: panel(_MORE, RATES[1:3], _LEARNING, quick=QUICK)}
         ),
-        "laptop": settings(10, LAPTOP, RATES, _LEARNING, 0.01),
-        "long": settings(10, LONG, RATES[1:3], _LEARNING, 0.01, quick=QUICK),
-        "paper": settings(10, {"device": "cuda", "epochs": 50}, RATES, {"updates": 25, "episodes": 4}, 0.001),
+        "paper": settings(10, {ALL: panel(_ALL, RATES, {"updates": 25, "episodes": 4}, 0.001)}),
     },
     units=units,
     run=run,
-    claims=_CLAIMS,
+    claims=tuple(claim for where in (FEW, MORE, ALL) for claim in _claims(where)),
     draw=draw,
     table=table,
     checkpoints=True,

@@ -66,7 +66,7 @@ def table(curves: Curves, reference: str) -> str:
             less = "-" if method == reference else difference(values - compared)
             rows.append((panel, method, f"{rate:g}", mean_and_spread(values), less))
     accuracy, gain = "test accuracy (mean ± s.d.)", f"minus {reference} (95 % interval)"
-    return markdown_table(("learner", "method", "chosen rate", accuracy, gain), rows, "llrl")
+    return markdown_table(("panel", "method", "chosen rate", accuracy, gain), rows, "llrl")
 
 
 def draw(record: Record) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from teach_gym.neural.mixup_spec import MixupSpec, load_images
 from teach_gym.neural.networks import StackedLinear
 from teach_gym.papers import experiment, mixup_tuned
 from teach_gym.papers.curves import Curves
+from teach_gym.papers.dht_mixup import train
+from teach_gym.papers.engine import Unit
 from teach_gym.papers.mixup_tuned import TUNED
 
 
@@ -226,11 +229,33 @@ def test_every_method_of_table_1_trains_the_same_learners(tmp_path: Path) -> Non
     )
 
 
+def tuned_unit(method: str, seeds: tuple[int, ...], **changes: Any) -> Unit:
+    units = TUNED.units("e", TUNED.scales["smoke"], seeds)
+    [unit] = [unit for unit in units if unit.method == method]
+    return changed(unit, **changes)
+
+
+def changed(unit: Unit, **changes: Any) -> Unit:
+    return dataclasses.replace(unit, settings={**unit.settings, **changes})
+
+
+def test_a_policy_takes_fewer_updates_while_its_rate_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def watched(unit: Unit, epochs: int, folder: Path) -> Any:
+        asked.append((unit.seeds, unit.settings["method"]["updates"]))
+        return train(unit, epochs, folder)
+
+    monkeypatch.setattr(mixup_tuned, "train", watched)
+    unit = tuned_unit("Policy gradient", (7,))
+    assert unit.settings["quick"] == {"updates": 1} and unit.settings["method"]["updates"] == 2
+    mixup_tuned.run(unit, tmp_path)
+    assert asked == [((0,), 1), ((7,), 2)]
+
+
 def test_each_method_of_table_1_takes_the_rate_that_is_best_on_validation_images(tmp_path: Path) -> None:
-    smoke = TUNED.scales["smoke"]
-    training = {**smoke["training"], "epochs": 10}
-    chosen = {**smoke, "tuning_seeds": [0, 1], "rates": [1e-7, 0.01], "training": training}
-    [unit] = [unit for unit in mixup_tuned.units("e", chosen, (7, 8)) if unit.method == "cMixup"]
+    unit = tuned_unit("cMixup", (7, 8), rates=[1e-7, 0.01])
+    unit = changed(unit, tuning_seeds=[0, 1], training={**unit.settings["training"], "epochs": 10})
 
     def accuracies(rate: float, seeds: list[int], tested: bool) -> Any:
         own = MixupSpec(**{**unit.settings["training"], "learning_rate": rate})
@@ -248,8 +273,7 @@ def test_each_method_of_table_1_takes_the_rate_that_is_best_on_validation_images
 
 
 def test_a_rate_at_which_trainings_diverge_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = {**TUNED.scales["smoke"], "rates": [0.003, 1e30]}
-    [unit] = [unit for unit in mixup_tuned.units("e", chosen, (7,)) if unit.method == "ERM"]
+    unit = tuned_unit("ERM", (7,), rates=[0.003, 1e30])
     with pytest.warns(RuntimeWarning, match="non-finite"):
         rows = mixup_tuned.run(unit, tmp_path).rows
     assert Curves(rows).get(unit.panel, "ERM", "chosen_rate").values.tolist() == [[0.003]]
