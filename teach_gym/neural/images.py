@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from teach_gym.data.corruption import corrupted
+from teach_gym.data.pool import Split
 from teach_gym.errors import number
 
 PADDING = 4
@@ -94,6 +97,35 @@ class ImagePool:
         order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(self.train.labels.device)
         name = f"{self.name}, {size} training images held out"
         return replace(self, name=name, train=self.train.take(order[size:]), held_out=self.train.take(order[:size]))
+
+    def fewer(self, size: int, seed: int = 0) -> ImagePool:
+        """The pool with some of its training images.
+
+        Args:
+            size: training images to keep.
+            seed: determines which.
+
+        Raises:
+            ValueError: there are not that many.
+        """
+        n = len(self.train)
+        if not 0 < size <= n:
+            raise ValueError(f"the number of training images must be in [1, {n}], got {size}")
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(self.train.labels.device)
+        return replace(self, name=f"{self.name}, {size} training images", train=self.train.take(order[:size]))
+
+    def mislabelled(self, share: float, seed: int = 0) -> ImagePool:
+        """The pool with a share of its training images in another class, drawn uniformly (``data.corruption``).
+
+        Args:
+            share: of all training images.
+            seed: determines which, and their classes.
+        """
+        pixels, labels = self.train
+        rows = Split(np.zeros((len(labels), 1)), labels.cpu().numpy())
+        wrong = corrupted(rows, len(self.classes), seed, label_noise=share).labels
+        train = Images(pixels, torch.tensor(wrong, device=labels.device))
+        return replace(self, name=f"{self.name}, {share:.0%} of the labels wrong", train=train)
 
 
 def scale(pixels: Tensor) -> Tensor:

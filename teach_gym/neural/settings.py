@@ -71,6 +71,8 @@ class ImageTrainingSettings:
         weight_decay: l2 coefficient, on all parameters.
         augment: random crops and flips.
         validation: measure accuracy on this many images taken out of the training set, not on the test set.
+        images: train on this many of the training images that are left (0: on all).
+        label_noise: share of these that get a wrong label.
         eval_every: iterations between measurements.
         checkpoint_every: iterations between checkpoints.
         device: a torch device, or ``auto``: a GPU if torch finds one, else the CPU.
@@ -100,6 +102,8 @@ class ImageTrainingSettings:
     weight_decay: float = 1e-4
     augment: bool = False
     validation: int = 0
+    images: int = 0
+    label_noise: float = 0.0
     eval_every: int = 1000
     checkpoint_every: int = 2000
     device: str = "cpu"
@@ -122,7 +126,10 @@ class ImageTrainingSettings:
             raise ValueError(f"seeds must be different and at least one, got {shown(self.seeds)}")
         if self.channels_last and len(self.seeds) > 1:
             raise ValueError(f"channels_last works with one seed at a time, got seeds {self.seeds!r}")
-        for name in ("validation", "target_images"):
+        number("label_noise", self.label_noise)
+        if not 0.0 <= self.label_noise < 1.0:
+            raise ValueError(f"label_noise must be in [0, 1), got {shown(self.label_noise)}")
+        for name in ("validation", "target_images", "images"):
             number(name, getattr(self, name), integer=True)
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be >= 0, got {shown(getattr(self, name))}")

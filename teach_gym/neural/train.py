@@ -42,7 +42,9 @@ class Trainer:
 
     def __init__(self, settings: ImageTrainingSettings, pool: ImagePool) -> None:
         self.settings, self.device = settings, settings.place()
-        self.pool = (pool.validation(settings.validation) if settings.validation else pool).to(self.device)
+        pool = pool.validation(settings.validation) if settings.validation else pool
+        pool = pool.fewer(settings.images) if settings.images else pool
+        self.pool = (pool.mislabelled(settings.label_noise) if settings.label_noise else pool).to(self.device)
         self.n_batches = len(self.pool.train) // settings.batch_size
         if not self.n_batches:
             raise ValueError(f"batch_size must be <= {len(self.pool.train)} images, got {settings.batch_size}")

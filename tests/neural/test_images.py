@@ -234,3 +234,25 @@ def test_an_archive_that_would_grow_too_much_is_refused(tmp_path: Path) -> None:
 def test_bad_sizes_are_named(size: Any, tmp_path: Path) -> None:
     with pytest.raises((ValueError, TypeError), match=r"size|pixels"):
         load_pool("folder", path=str(tmp_path), size=size)
+
+
+def test_fewer_images_are_some_of_the_training_images() -> None:
+    pool = made_pool()
+    found = pool.fewer(30)
+    kept, all_of_them = ([*map(tuple, part.train.pixels.flatten(1).tolist())] for part in (found, pool))
+    assert len(kept) == len(set(kept)) == 30 and set(kept) < set(all_of_them) and kept != all_of_them[:30]
+    of = dict(zip(all_of_them, pool.train.labels.tolist(), strict=True))
+    assert found.train.labels.tolist() == [of[image] for image in kept]
+    assert found.held_out is pool.held_out
+    with pytest.raises(ValueError, match=r"must be in \[1, 96\], got 97"):
+        pool.fewer(97)
+
+
+def test_a_share_of_the_training_labels_is_wrong() -> None:
+    images = Images(torch.zeros((3000, 1, 8, 8), dtype=torch.uint8), torch.arange(3000) % 3)
+    pool = ImagePool("made", images, images, ("a", "b", "c"))
+    found = pool.mislabelled(0.2)
+    moved = (found.train.labels - images.labels) % 3
+    counts = torch.bincount(moved, minlength=3).tolist()
+    assert counts[0] == 2400 and abs(counts[1] - 300) < 60, "a fifth, spread over the other classes"
+    assert torch.equal(found.train.pixels, images.pixels) and torch.equal(found.held_out.labels, images.labels)

@@ -206,6 +206,16 @@ def test_teaching_may_be_limited_in_time() -> None:
     assert [a == b for a, b in losses] == [True, True, False, False]
 
 
+def test_training_may_be_on_few_images_with_wrong_labels() -> None:
+    pool = made_pool()
+    ours = Trainer(quick(validation=26, images=50, label_noise=0.3), pool).pool
+    of = {tuple(image.flatten().tolist()): int(label) for image, label in zip(*pool.train, strict=True)}
+    for part, wrong in ((ours.train, 15), (ours.held_out, 0)):
+        given = [of[tuple(image.flatten().tolist())] for image in part.pixels]
+        assert sum(a != b for a, b in zip(given, part.labels.tolist(), strict=True)) == wrong
+    assert (len(ours.train), len(ours.held_out)) == (50, 26)
+
+
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
 def test_target_may_be_estimated_on_other_images(seeds: tuple[int, ...]) -> None:
     settings = quick(method="performative", network="cnn3", target_images=40, seeds=seeds)
@@ -233,6 +243,7 @@ def test_target_may_be_estimated_on_other_images(seeds: tuple[int, ...]) -> None
     ("options", "message"),
     [
         ({"target_images": -1}, "target_images must be >= 0"),
+        ({"label_noise": 1.0}, r"label_noise must be in \[0, 1\), got 1.0"),
         ({"method": "sdg"}, "did you mean 'sgd'"),
         ({"network": "vgg"}, "unknown network 'vgg'"),
         ({"precision": "fp8"}, "allowed: bf16, float32"),
