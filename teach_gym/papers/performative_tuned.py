@@ -94,21 +94,29 @@ def table(curves: Curves) -> str:
 
 def settings(
     seeds: int,
-    train: Mapping[str, Any],
-    rates: Sequence[float],
-    validation: int,
+    found: Mapping[str, Any],
+    validation: int = 5000,
+    rates: Sequence[float] = RATES,
     tuning: int = 3,
     further: int = 4,
-    few: int = FEW,
 ) -> dict[str, Any]:
-    """Settings of a scale; see ``panels``."""
+    """Settings of a scale.
+
+    Args:
+        seeds: default number of seeds.
+        found: see ``panels``.
+        validation: training images held out while rates are chosen.
+        rates: learning rates to try.
+        tuning: number of learners on which a rate is chosen.
+        further: rates that may be tried beyond these, see ``teach_gym.papers.tuning.tuned``.
+    """
     return {
         "seeds": seeds,
         "rates": list(rates),
         "further": further,
         "validation": validation,
         "tuning_seeds": [*range(tuning)],
-        "panels": panels(train, few),
+        "panels": dict(found),
     }
 
 
@@ -142,6 +150,7 @@ def _train(iterations: int, **changes: Any) -> dict[str, Any]:
 
 
 _IMAGES = {"pool": "patterns", "pool_options": {"n": 200, "size": 8}, "batch_size": 20}
+_SMOKE = dict([*panels(_train(2, **_IMAGES), few=40).items()][-2:])
 
 TUNED = Experiment(
     name="dht-table2-tuned",
@@ -156,10 +165,10 @@ TUNED = Experiment(
     "laptop scale, 4,000 at the scale called long. Unlike in the other experiments on CNNs, no rate was chosen "
     "beforehand.",
     scales={
-        "smoke": settings(2, _train(2, **_IMAGES), RATES[:2], 60, tuning=1, further=0, few=40),
-        "laptop": settings(10, _train(400), RATES, 5000),
-        "long": settings(10, _train(4000), RATES, 5000),
-        "paper": settings(10, _train(42_500, batch_size=128, device="cuda", precision="bf16"), RATES, 5000),
+        "smoke": settings(2, _SMOKE, 60, RATES[:2], tuning=1, further=0),
+        "laptop": settings(10, panels(_train(400))),
+        "long": settings(10, panels(_train(4000))),
+        "paper": settings(10, panels(_train(42_500, batch_size=128, device="cuda", precision="bf16"))),
     },
     units=units,
     run=run,
