@@ -252,7 +252,7 @@ def _finding(comparison: Comparison, t: int, first: Floats, second: Floats, star
     elif not differences.any():
         verdict = TIE
     elif comparison.statistic == "sign" or not np.isfinite(differences).all():
-        remark = "" if comparison.statistic == "sign" else "sign test: a learner diverged"
+        remark = "" if comparison.statistic == "sign" else "sign test: infinite values"
         wins = int((differences > 0).sum()) > int((differences < 0).sum())
         verdict = UNDECIDED if p >= 1.0 - CONFIDENCE else HOLDS if wins else FAILS
     else:

@@ -57,7 +57,8 @@ class Cell(NamedTuple):
     Attributes:
         verdict: on the claim.
         effect: the difference that supports the claim least, positive where it supports it: of logarithms where the
-            comparison is on that scale, the share of cases for claims about all of them.
+            comparison is on that scale, the share of cases for claims about all of them. It is nan where the claim is
+            not judged.
     """
 
     verdict: str

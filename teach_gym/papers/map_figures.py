@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from teach_gym.papers.claims import FAILS, HOLDS
+from teach_gym.papers.claims import FAILS, HOLDS, NOT_JUDGED
 from teach_gym.papers.figures import new_figure
 from teach_gym.papers.grids import Cell, Map
 
@@ -19,6 +19,8 @@ def map_figure(chosen: Map, outcomes: Mapping[str, Mapping[tuple[Any, Any], Cell
     """A heat map of the effect for each claim: blue where it supports the claim, red where it is against it.
 
     Each cell holds the effect with its 95 % interval below it, and a plus where the claim holds, a minus where not.
+    Where values are infinite, such as the time until a target that is never reached, the claim is judged by counts of
+    runs, and the cell has no effect.
 
     Args:
         chosen: the map.
@@ -48,13 +50,18 @@ def map_figure(chosen: Map, outcomes: Mapping[str, Mapping[tuple[Any, Any], Cell
 
 
 def _value(cell: Cell | None) -> float:
-    return np.nan if cell is None else cell.effect.value
+    return cell.effect.value if cell is not None and np.isfinite(cell.effect.value) else np.nan
 
 
 def _write(axes: Any, x: int, y: int, cell: Cell, scale: float) -> None:
     value, low, high = cell.effect
-    color = "white" if abs(value) > 0.6 * scale else "black"
-    text = f"{_MARKS.get(cell.verdict, '')} {value:.2g}\n[{low:.2g}, {high:.2g}]"
+    mark, color = _MARKS.get(cell.verdict, ""), "black"
+    if cell.verdict == NOT_JUDGED:
+        text = NOT_JUDGED
+    elif not np.isfinite(value):
+        text = f"{mark}\nby counts"
+    else:
+        text, color = f"{mark} {value:.2g}\n[{low:.2g}, {high:.2g}]", "white" if abs(value) > 0.6 * scale else "black"
     axes.text(x, y, text, ha="center", va="center", fontsize=6, color=color)
 
 

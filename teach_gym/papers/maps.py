@@ -23,7 +23,7 @@ from teach_gym.benchmark.score import Estimate
 from teach_gym.files import write_text, writing
 from teach_gym.markdown import markdown_table
 from teach_gym.papers.batches import TOGETHER, merged, run_batch
-from teach_gym.papers.claims import EVERYWHERE, FAILS, HOLDS, WITHIN, Claim, Comparison, Finding, Verdict, judge
+from teach_gym.papers.claims import EVERYWHERE, FAILS, HOLDS, NOT_JUDGED, WITHIN, Claim, Comparison, Finding, judge
 from teach_gym.papers.curves import Curves, Row, read_csv
 from teach_gym.papers.engine import Experiment, PlainValues, Unit, run_experiment
 from teach_gym.papers.greedy import panel_units, recorded_iterations
@@ -36,6 +36,7 @@ SUFFIX = "-map"
 """The folder of an experiment's maps is named after it with this."""
 SEEDS = 10
 """Seeds of every cell."""
+_NOTHING = Estimate(np.nan, np.nan, np.nan)
 
 
 def template_claims(experiment: Experiment, chosen: Map) -> list[Claim]:
@@ -190,16 +191,18 @@ def judged(experiment: Experiment, chosen: Map, curves: Curves) -> dict[str, dic
     """What each claim came to in the cells that were run: statement -> values of the axes -> cell."""
     there = [values for values in cells(chosen) if _was_run(chosen, values, curves)]
     return {
-        claim.statement: {values: _cell(judge(_in_cell(claim, chosen, values), curves)) for values in there}
+        claim.statement: {values: _cell(_in_cell(claim, chosen, values), curves) for values in there}
         for claim in template_claims(experiment, chosen)
     }
 
 
-def _cell(verdict: Verdict) -> Cell:
-    """The outcome of a claim in a cell with the effect that supports it least."""
-    own = [finding for finding in verdict.findings if not np.isnan(finding.difference.value)]
-    effects = [_effect(finding) for finding in own]
-    return Cell(verdict.verdict, min(effects, key=lambda effect: effect.value) if effects else Estimate(*[np.nan] * 3))
+def _cell(claim: Claim, curves: Curves) -> Cell:
+    """The outcome of a claim in a cell with the effect that supports it least, unless it is not judged."""
+    verdict, findings = judge(claim, curves)[1:]
+    if verdict == NOT_JUDGED:
+        return Cell(verdict, _NOTHING)
+    own = [f for f in findings if f.comparison in claim.comparisons and not np.isnan(f.difference.value)]
+    return Cell(verdict, min(map(_effect, own), key=lambda effect: effect.value, default=_NOTHING))
 
 
 def _effect(finding: Finding) -> Estimate:

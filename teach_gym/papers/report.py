@@ -161,7 +161,8 @@ def _map_table(maps: Mapping[str, tuple[Path, list[Content]]]) -> str:
         return ""
     return (
         "## Where the claims hold\n\nEach map varies two settings that the paper leaves open. A cell is judged on "
-        f"{SEEDS} seeds, as the claims below are; the maps with effects and intervals are in the sections.\n\n"
+        f"{SEEDS} seeds, as the claims below are; the maps with effects and intervals are in the sections. Where some "
+        "runs never reach what is timed, runs are counted and a map says so.\n\n"
         + markdown_table(("experiment", "claim", "map", "holds", "region"), rows, "lllrl")
         + "\n\n## The claims at one setting\n"
     )

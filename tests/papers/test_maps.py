@@ -13,7 +13,7 @@ import pytest
 
 from teach_gym.papers import EXPERIMENTS, MAPS, experiment, experiment_maps
 from teach_gym.papers.batches import TOGETHER, merged, run_batch
-from teach_gym.papers.claims import Claim, Comparison
+from teach_gym.papers.claims import HOLDS, NOT_JUDGED, Claim, Comparison
 from teach_gym.papers.curves import Curves, Row, read_csv, rows_of
 from teach_gym.papers.engine import Experiment, Result, Unit
 from teach_gym.papers.greedy import method, panel_units
@@ -289,22 +289,44 @@ def test_the_page_opens_with_the_table_of_maps(tmp_path: Path, monkeypatch: pyte
         write_report(tmp_path, tmp_path / "page.md", "command", names=["last-fig9"])
 
 
-def test_the_picture_marks_every_cell() -> None:
-    rows = [
-        row
-        for values in cells(GRID)
+def made_up_curves() -> Curves:
+    settings = [{"rate": rate, "options": {"scale": scale}} for rate, scale in cells(GRID)]
+    panels = [f"grid | rate {rate} | scale {scale}" for rate, scale in cells(GRID)]
+    units = [
+        Unit("e", panel, name, tuple(range(10)), {"task": task})
+        for panel, task in zip(panels, settings, strict=True)
         for name in "ab"
-        for row in worker(
-            Unit(
-                "e",
-                f"grid | rate {values[0]} | scale {values[1]}",
-                name,
-                tuple(range(10)),
-                {"task": {"rate": values[0], "options": {"scale": values[1]}}},
-            )
-        ).rows
     ]
-    figure = map_figure(GRID, judged(made_up(), GRID, Curves(rows)))
+    return Curves([row for unit in units for row in worker(unit).rows])
+
+
+def test_the_picture_marks_every_cell() -> None:
+    figure = map_figure(GRID, judged(made_up(), GRID, made_up_curves()))
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert len(texts) == 6 and sum(text.startswith("+") for text in texts) == 2
     assert any("[2, 2]" in text for text in texts) and "A beats B." in figure.axes[0].get_title(loc="left")
+
+
+def test_what_a_claim_requires_is_no_effect_of_it() -> None:
+    loses, wins = (Comparison(first, "below", second, panel="p") for first, second in ("ba", "ab"))
+    claims = (Claim("judged", (loses,), (wins,)), Claim("not required", (loses,)))
+    experiment = dataclasses.replace(made_up(), claims=claims)
+    found = judged(experiment, GRID, made_up_curves())
+    for values, cell in found["judged"].items():
+        if EFFECT[values] > 0:
+            assert cell == found["not required"][values] and cell.effect.value == pytest.approx(-EFFECT[values])
+        elif EFFECT[values] < 0:
+            assert cell.verdict == NOT_JUDGED and np.isnan(cell.effect.value)
+    texts = [text.get_text() for text in map_figure(GRID, found).axes[0].texts]
+    assert texts.count(NOT_JUDGED) == sum(effect < 0 for effect in EFFECT.values()) == 2
+
+
+def test_a_cell_with_values_that_are_infinite_has_no_effect() -> None:
+    whole = dataclasses.replace(GRID, axes=tuple(dataclasses.replace(a, values=a.values[:1]) for a in GRID.axes))
+    panel = "e/grid | rate 0.1 | scale 1.0"
+    values = {"a": [[1.0, 2.0]] * 10, "b": [[1.0, np.inf]] * 10}
+    rows = [row for name, own in values.items() for row in rows_of(panel, name, "distance", range(10), (0, 10), own)]
+    found = judged(made_up(), whole, Curves(rows))
+    [cell] = found["A beats B."].values()
+    assert cell.verdict == HOLDS and not np.isfinite(cell.effect.value)
+    assert [text.get_text() for text in map_figure(whole, found).axes[0].texts] == ["+\nby counts"]
