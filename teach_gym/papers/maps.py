@@ -219,7 +219,7 @@ def summaries(experiment: Experiment, chosen: Map, curves: Curves) -> list[Summa
     found = []
     for statement, row in judged(experiment, chosen, curves).items():
         grids: dict[str, npt.NDArray[np.bool_]] = {}
-        for verdict in (HOLDS, FAILS):
+        for verdict in (HOLDS, FAILS, NOT_JUDGED):
             flat = [values in row and row[values].verdict == verdict for values in cells(chosen)]
             grids[verdict] = np.reshape(flat, [len(axis.values) for axis in chosen.axes])
         region = f"{_sentence(chosen, grids)} {_paper(chosen, row)}"
@@ -229,8 +229,8 @@ def summaries(experiment: Experiment, chosen: Map, curves: Curves) -> list[Summa
 
 def _sentence(chosen: Map, grids: dict[str, npt.NDArray[np.bool_]]) -> str:
     labels, values = [axis.label for axis in chosen.axes], [axis.values for axis in chosen.axes]
-    holds, fails = (in_words(grids[verdict], labels, values) for verdict in (HOLDS, FAILS))
-    return f"Holds {holds}; fails {fails}."
+    holds, fails, unjudged = (in_words(grids[verdict], labels, values) for verdict in (HOLDS, FAILS, NOT_JUDGED))
+    return f"Holds {holds}; fails {fails}{f'; not judged {unjudged}' if grids[NOT_JUDGED].any() else ''}."
 
 
 def _paper(chosen: Map, row: dict[tuple[Any, Any], Cell]) -> str:

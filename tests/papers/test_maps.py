@@ -317,6 +317,8 @@ def test_what_a_claim_requires_is_no_effect_of_it() -> None:
             assert cell == found["not required"][values] and cell.effect.value == pytest.approx(-EFFECT[values])
         elif EFFECT[values] < 0:
             assert cell.verdict == NOT_JUDGED and np.isnan(cell.effect.value)
+    told = summaries(experiment, GRID, made_up_curves())[0].region
+    assert told.startswith("Holds nowhere; fails where the rate is 0.4; not judged where the rate is 0.1.")
     texts = [text.get_text() for text in map_figure(GRID, found).axes[0].texts]
     assert texts.count(NOT_JUDGED) == sum(effect < 0 for effect in EFFECT.values()) == 2
 
