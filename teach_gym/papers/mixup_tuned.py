@@ -152,7 +152,7 @@ TUNED = Experiment(
     "then trained with new learners and tested. Policies of unrolling and of the policy gradient also learn from the "
     "validation images. Networks and methods are those of dht-table1 at the laptop scale. The panel with ten times as "
     "many images, of full size, has 15 epochs in place of 30, five times as many steps; there the policy gradient "
-    "takes 2 of its 8 updates while its learning rate is chosen. That panel takes about four hours on a CPU core "
+    "takes 2 of its 8 updates while its learning rate is chosen. That panel takes about three hours on a CPU core "
     f"(`--panels '{FEW}'` leaves it out) and can be interrupted: learning rates, groups of learners and updates of the "
     "policy gradient that are finished are kept.",
     scales={
