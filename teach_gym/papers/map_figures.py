@@ -54,15 +54,21 @@ def _value(cell: Cell | None) -> float:
 
 
 def _write(axes: Any, x: int, y: int, cell: Cell, scale: float) -> None:
-    value, low, high = cell.effect
+    value = cell.effect.value
     mark, color = _MARKS.get(cell.verdict, ""), "black"
     if cell.verdict == NOT_JUDGED:
         text = NOT_JUDGED
     elif not np.isfinite(value):
         text = f"{mark}\nby counts"
     else:
-        text, color = f"{mark} {value:.2g}\n[{low:.2g}, {high:.2g}]", "white" if abs(value) > 0.6 * scale else "black"
+        told = [_short(number) for number in cell.effect]
+        text, color = f"{mark} {told[0]}\n[{told[1]}, {told[2]}]", "white" if abs(value) > 0.6 * scale else "black"
     axes.text(x, y, text, ha="center", va="center", fontsize=6, color=color)
+
+
+def _short(value: float) -> str:
+    """Two digits, or all before the decimal point."""
+    return f"{value:.0f}" if abs(value) >= 10.0 else f"{value:.2g}"
 
 
 def _wrapped(text: str, width: int) -> str:
