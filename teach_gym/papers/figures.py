@@ -41,6 +41,15 @@ def new_figure(columns: int, rows: int, size: tuple[float, float] = (4.2, 3.1)) 
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def wrapped_figure(n: int, across: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
+    """A figure of n axes in rows of at most ``across``: (figure, axes); see ``new_figure``."""
+    across = min(n, across)
+    figure, grid = new_figure(across, -(-n // across), size)
+    for spare in grid.ravel()[n:]:
+        spare.set_visible(False)
+    return figure, list(grid.ravel()[:n])
+
+
 def colors(methods: Sequence[str]) -> dict[str, str]:
     """A colour per method; those of plain SGD are grey."""
     rest = [name for name in methods if name.split()[0] != "SGD" or "+" in name]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from teach_gym.papers.claims import FAILS, HOLDS, NOT_JUDGED
-from teach_gym.papers.figures import new_figure
+from teach_gym.papers.figures import wrapped_figure
 from teach_gym.papers.grids import Cell, Map
 
 _MARKS = {HOLDS: "+", FAILS: "−"}  # noqa: RUF001  # a minus sign as wide as the plus
@@ -27,10 +27,9 @@ def map_figure(chosen: Map, outcomes: Mapping[str, Mapping[tuple[Any, Any], Cell
         outcomes: statement -> values of the axes -> what the claim came to there.
     """
     rows, columns = (axis.values for axis in chosen.axes)
-    across = min(len(outcomes), _COLUMNS)
     size = (1.2 + 1.0 * len(columns), 1.1 + 0.55 * len(rows))
-    figure, grid = new_figure(across, -(-len(outcomes) // across), size)
-    for axes, (statement, found) in zip(grid.ravel(), outcomes.items(), strict=False):
+    figure, grid = wrapped_figure(len(outcomes), _COLUMNS, size)
+    for axes, (statement, found) in zip(grid, outcomes.items(), strict=True):
         effects = np.array([[_value(found.get((r, c))) for c in columns] for r in rows])
         known = effects[np.isfinite(effects)]
         scale = max(float(np.abs(known).max()), 1e-9) if known.size else 1.0
@@ -43,8 +42,6 @@ def map_figure(chosen: Map, outcomes: Mapping[str, Mapping[tuple[Any, Any], Cell
             place.set_label_text(chosen.axes[label].label, fontsize=8)
         axes.tick_params(labelsize=7)
         axes.set_title(_wrapped(statement, 12 * len(columns) + 14), fontsize=8, loc="left")
-    for axes in grid.ravel()[len(outcomes) :]:
-        axes.set_visible(False)
     figure.suptitle(f"{chosen.name}: + the claim holds, − it does not; effect with 95 % interval", fontsize=9)  # noqa: RUF001
     return figure
 

@@ -151,6 +151,7 @@ def _train(iterations: int, **changes: Any) -> dict[str, Any]:
 
 _IMAGES = {"pool": "patterns", "pool_options": {"n": 200, "size": 8}, "batch_size": 20}
 _SMOKE = dict([*panels(_train(2, **_IMAGES), few=40).items()][-2:])
+"""The last two panels, so that it takes seconds."""
 
 TUNED = Experiment(
     name="dht-table2-tuned",

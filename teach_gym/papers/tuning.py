@@ -12,7 +12,7 @@ from teach_gym.papers.claims import paired_interval
 from teach_gym.papers.curves import Curves, Row, rows_of
 from teach_gym.papers.dht_performative import difference, final, mean_and_spread
 from teach_gym.papers.engine import Record, Unit
-from teach_gym.papers.figures import LABELS, bare, new_figure
+from teach_gym.papers.figures import LABELS, bare, wrapped_figure
 from teach_gym.papers.performative_panels import ACCURACY
 
 CHOSEN = "chosen_rate"
@@ -74,19 +74,16 @@ def draw(record: Record) -> dict[str, Any]:
     """The test accuracies of all methods, a panel for each learner: every seed, the mean and its 95 % interval."""
     curves = record.curves
     panels = curves.panels()
-    across = min(len(panels), _COLUMNS)
-    figure, grid = new_figure(across, -(-len(panels) // across), (3.4, 2.6))
-    for i, (axes, panel) in enumerate(zip(grid.ravel(), panels, strict=False)):
+    figure, grid = wrapped_figure(len(panels), _COLUMNS, (3.4, 2.6))
+    for i, (axes, panel) in enumerate(zip(grid, panels, strict=True)):
         names = curves.methods(panel, ACCURACY)
         for row, name in enumerate(reversed(names)):
             values = final(curves, panel, name)
             axes.plot(values, np.full(len(values), row), "o", color="#c9d6df", markersize=4)
             mean, low, high = paired_interval(values)
             axes.errorbar(mean, row, xerr=[[mean - low], [high - mean]], fmt="o", color="#0072b2", capsize=3)
-        axes.set_yticks(range(len(names)), [*reversed(names)] if i % across == 0 else [""] * len(names))
+        axes.set_yticks(range(len(names)), [*reversed(names)] if i % _COLUMNS == 0 else [""] * len(names))
         axes.set_title(panel, loc="left", fontsize=10)
         axes.set_xlabel(LABELS[ACCURACY])
         bare(axes)
-    for axes in grid.ravel()[len(panels) :]:
-        axes.set_visible(False)
     return {"accuracies": figure}
