@@ -31,6 +31,7 @@ from teach_gym.papers.performative_panels import (
     TUNED_SGD,
     VALIDATION,
     cnn_panels,
+    half_panel,
     mnist_panels,
     narrow_panels,
 )
@@ -225,7 +226,11 @@ TABLE2 = Experiment(
         },
         "laptop": {
             "seeds": 10,
-            "panels": {**mnist_panels(_LAPTOP, {"iterations": 4000, "validation": 5000}), **narrow_panels(400, 5000)},
+            "panels": {
+                **mnist_panels(_LAPTOP, {"iterations": 4000, "validation": 5000}),
+                **narrow_panels(400, 5000),
+                **half_panel(),
+            },
         },
         "paper": {"seeds": 10, "panels": {**mnist_panels({}, {"validation": 5000}), **cnn_panels()}},
     },

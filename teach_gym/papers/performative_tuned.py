@@ -31,25 +31,37 @@ FEW, WRONG = 2000, 0.2
 """Training images, and the share of wrong labels, of panels where it is harder to learn what holds in general."""
 
 
-def panels(train: Mapping[str, Any], few: int = FEW) -> dict[str, dict[str, Any]]:
-    """Settings by panel: every width, and the narrowest network with one setting changed.
+ITERATIONS, LONGER = 400, 10
+"""Iterations at the laptop scale, and the factor on the iterations of the panels with long trainings."""
+
+
+def panels(iterations: int, few: int = FEW, longer: int = LONGER, **shared: Any) -> dict[str, dict[str, Any]]:
+    """Settings by panel: every width, and the narrowest network with other settings changed.
 
     Args:
-        train: arguments of ``ImageTrainingSettings`` that all share.
+        iterations: of a training.
         few: training images of the panel with few of them.
+        longer: factor on the iterations of the panels with long trainings; 1 leaves these out.
+        **shared: other arguments of ``ImageTrainingSettings`` that all share.
     """
     options = {
         f"{width} of the width": {"filters": [n, 2 * n, 4 * n], "features": 8 * n} for width, n in WIDTHS.items()
     }
     narrow, own = next(iter(options.items()))
+    plain = f"{narrow}, no augmentation"
     changed: dict[str, dict[str, Any]] = {
         **{name: {"network_options": found} for name, found in options.items()},
         f"{narrow}, no batch norm": {"network_options": {**own, "batch_norm": False}},
-        f"{narrow}, no augmentation": {"network_options": own, "augment": False},
+        plain: {"network_options": own, "augment": False},
+        f"{narrow}, constant rate": {"network_options": own, "milestones": []},
         f"{narrow}, few images": {"network_options": own, "images": few},
         f"{narrow}, wrong labels": {"network_options": own, "label_noise": WRONG},
     }
-    return {name: {**train, **changes} for name, changes in changed.items()}
+    found = {name: {**_train(iterations, **shared), **changes} for name, changes in changed.items()}
+    if longer > 1:
+        end = longer * iterations
+        found |= {f"{name}, {end:,} iterations": {**_train(end, **shared), **changed[name]} for name in (plain, narrow)}
+    return found
 
 
 def units(name: str, chosen: PlainValues, seeds: Sequence[int]) -> list[Unit]:
@@ -122,7 +134,7 @@ def settings(
 
 def _claims() -> tuple[Claim, ...]:
     found = []
-    for panel in panels({}):
+    for panel in panels(ITERATIONS):
         found += [
             Claim(f"Performative teaching beats SGD, each at its best rate. [{panel}]", above(SAMPLE, SGD, [panel])),
             Claim(
@@ -150,7 +162,7 @@ def _train(iterations: int, **changes: Any) -> dict[str, Any]:
 
 
 _IMAGES = {"pool": "patterns", "pool_options": {"n": 200, "size": 8}, "batch_size": 20}
-_SMOKE = dict([*panels(_train(2, **_IMAGES), few=40).items()][-2:])
+_SMOKE = dict([*panels(2, few=40, longer=1, **_IMAGES).items()][-2:])
 """The last two panels, so that it takes seconds."""
 
 TUNED = Experiment(
@@ -167,9 +179,8 @@ TUNED = Experiment(
     "beforehand.",
     scales={
         "smoke": settings(2, _SMOKE, 60, RATES[:2], tuning=1, further=0),
-        "laptop": settings(10, panels(_train(400))),
-        "long": settings(10, panels(_train(4000))),
-        "paper": settings(10, panels(_train(42_500, batch_size=128, device="cuda", precision="bf16"))),
+        "laptop": settings(10, panels(ITERATIONS)),
+        "paper": settings(10, panels(42_500, longer=1, batch_size=128, device="cuda", precision="bf16")),
     },
     units=units,
     run=run,
