@@ -77,7 +77,7 @@ class ImageTrainingSettings:
         checkpoint_every: iterations between checkpoints.
         device: a torch device, or ``auto``: a GPU if torch finds one, else the CPU.
         precision: of the encoder: ``float32`` or ``bf16``.
-        channels_last: memory format of the encoder, for CNNs on GPUs (one seed only).
+        channels_last: memory format of the encoder, faster for CNNs. For one seed; on a CPU, several always use it.
 
     Raises:
         ValueError: an unknown name or a value out of range.

@@ -104,7 +104,9 @@ def mean_and_spread(values: Any) -> str:
 
 
 def difference(values: Any) -> str:
-    """The mean of paired differences, one per seed, with its sign and its 95 % interval."""
+    """The mean of paired differences, one per seed, with its sign and its 95 % interval; one seed has no interval."""
+    if len(values) == 1:
+        return f"{values[0]:+.2f} (one seed)"
     value, low, high = paired_interval(values)
     return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
 

@@ -18,7 +18,7 @@ from teach_gym.papers import dht_performative, performative_panels, performative
 from teach_gym.papers.curves import Curves, rows_of
 from teach_gym.papers.dht_performative import TABLE2, run
 from teach_gym.papers.engine import Experiment, Unit
-from teach_gym.papers.performative_panels import ACCURACY, MNIST, SAMPLE, SGD
+from teach_gym.papers.performative_panels import ACCURACY, HALF, MNIST, SAMPLE, SGD
 from teach_gym.papers.performative_search import CHOSEN, SEARCH, TEST, VALIDATION, at_rate, best_rate, training
 from teach_gym.papers.performative_tuned import TUNED
 from teach_gym.papers.tuning import tuned
@@ -41,6 +41,22 @@ def test_settings_of_every_scale_are_trainings(experiment: Experiment) -> None:
             made = ImageTrainingSettings(**given, seeds=unit.seeds)
             assert made.iterations > 0 and 0 < len(unit.seeds) <= dht_performative.STACK
             assert (made.validation > 0) == ("validation" in unit.panel), "only validation panels hold images out"
+
+
+def test_schedules_are_the_papers_in_their_own_length() -> None:
+    """DHT 5.2: the rate is divided by ten after 20,000, 30,000 and 37,500 of 42,500 iterations."""
+    shares = np.array([20_000, 30_000, 37_500]) / 42_500
+    lengths = set()
+    for name, panel in TUNED.scales["laptop"]["panels"].items():
+        made = ImageTrainingSettings(**panel)
+        lengths.add(made.iterations)
+        if "constant rate" in name:
+            assert not made.milestones
+        else:
+            assert np.array(made.milestones) / made.iterations == pytest.approx(shares, abs=0.5 / made.iterations)
+    assert lengths == {400, 4000}
+    half = ImageTrainingSettings(**TABLE2.scales["laptop"]["panels"][HALF]["train"])
+    assert half.iterations == 42_500 and [*half.milestones] == [20_000, 30_000, 37_500]
 
 
 def test_paper_scale_has_every_row_of_the_table() -> None:
@@ -117,6 +133,8 @@ def test_the_table_gives_paired_differences_beside_the_papers_numbers() -> None:
     text = dht_performative.table(made_up({(MNIST, SGD): [90.0, 92.0], (MNIST, SAMPLE): [91.0, 93.5]}, "x"))
     assert f"| {MNIST} | {SGD} | 92.45 | 91.00 ± 1.41 | - |" in text
     assert f"| {MNIST} | {SAMPLE} | 95.02 | 92.25 ± 1.77 | +1.25 [+1.00, +1.50] |" in text
+    text = dht_performative.table(made_up({(HALF, SGD): [80.0], (HALF, SAMPLE): [81.5]}, "x"))
+    assert f"| {HALF} | {SAMPLE} | - | 81.50 | +1.50 (one seed) |" in text, "one seed has no interval"
 
 
 def test_the_search_takes_the_best_validation_rate_and_never_a_diverged_one() -> None:
