@@ -54,7 +54,7 @@ def test_schedules_are_the_papers_in_their_own_length() -> None:
             assert not made.milestones
         else:
             assert np.array(made.milestones) / made.iterations == pytest.approx(shares, abs=0.5 / made.iterations)
-    assert lengths == {400, 4000}
+    assert lengths == {400, 1200, 4000}
     half = ImageTrainingSettings(**TABLE2.scales["laptop"]["panels"][HALF]["train"])
     assert half.iterations == 42_500 and [*half.milestones] == [20_000, 30_000, 37_500]
 
