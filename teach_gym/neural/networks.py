@@ -76,11 +76,11 @@ def cnn(
     layers: list[nn.Module] = []
     channels = image[0]
     for width in filters:
-        for last in [False] * (depth - 1) + [True]:
+        for _ in range(depth):
             layers.append(nn.Conv2d(channels, width, 3, padding=1, bias=not batch_norm))
-            layers += [nn.BatchNorm2d(width)] if batch_norm else []
-            layers += _pooled() if last else [nn.ReLU()]
+            layers += [nn.BatchNorm2d(width), nn.ReLU()] if batch_norm else [nn.ReLU()]
             channels = width
+        layers[-1:] = _pooled()
     flat = channels * (image[1] // 8) * (image[2] // 8)
     layers += [nn.Flatten(), nn.Linear(flat, features, bias=bias)]
     return Network(nn.Sequential(*layers), nn.Linear(features, n_classes, bias=bias))

@@ -52,6 +52,24 @@ def test_cnns_are_those_of_table_3(name: str, depth: int) -> None:
     assert linear == [(256, 256 * 4 * 4)]
 
 
+@pytest.mark.parametrize(("name", "depth"), [("cnn3", 1), ("cnn6", 2)])
+def test_blocks_are_convolution_norm_relu_then_pooling(name: str, depth: int) -> None:
+    encoder, _ = make_network(name, (3, 16, 16), 10, filters=(4, 6, 8), features=12)
+    of_kind = [[m for m in encoder.modules() if isinstance(m, k)] for k in (nn.Conv2d, nn.BatchNorm2d, nn.Linear)]
+    images = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    x = images
+    for i, (convolution, norm) in enumerate(zip(*of_kind[:2], strict=True), start=1):
+        x = functional.relu(norm(convolution(x)))
+        if i % depth == 0:
+            x = functional.max_pool2d(x, 2)
+    expected = of_kind[2][0](x.flatten(1))
+    found = encoder(images)
+    assert torch.equal(found, expected)
+    weights = [*encoder.parameters()]
+    gradients = (torch.autograd.grad(z.square().sum(), weights) for z in (found, expected))
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
 def test_mlp_is_784_128_10_without_bias() -> None:
     network = make_network("mlp", (1, 28, 28), 10)
     assert [tuple(p.shape) for p in network.parameters()] == [(128, 784), (10, 128)]
