@@ -142,7 +142,7 @@ def settings(
 
 def _claims() -> tuple[Claim, ...]:
     found = []
-    for panel in (*panels(ITERATIONS), *_LONG):
+    for panel in _LAPTOP:
         found.append(
             Claim(f"Performative teaching beats SGD, each at its best rate. [{panel}]", above(SAMPLE, SGD, [panel]))
         )
@@ -172,7 +172,9 @@ _IMAGES = {"pool": "patterns", "pool_options": {"n": 200, "size": 8}, "batch_siz
 _SMOKE = dict([*panels(2, few=40, **_IMAGES).items()][-2:])
 """The last two panels, so that it takes seconds."""
 _LONG = long_panels()
-_UNCONTROLLED = [*_LONG, *(name for name in panels(ITERATIONS) if name.endswith(CONSTANT))]
+_LAPTOP = {**panels(ITERATIONS), **_LONG}
+_UNCONTROLLED = [name for name in _LAPTOP if name.endswith(CONSTANT) or (PLAIN in name and name in _LONG)]
+"""Where performative teaching does not beat SGD, there is no gain that another cause might explain."""
 
 TUNED = Experiment(
     name="dht-table2-tuned",
@@ -180,15 +182,16 @@ TUNED = Experiment(
     source="beyond DHT, Table 2",
     notes="CNN-3 on the JPEG version of CIFAR-10 in three widths, and its narrowest form without batch normalisation, "
     f"without augmentation, at a constant rate, on {FEW:,} training images and with {WRONG:.0%} of the labels wrong. "
-    f"Trainings take {ITERATIONS} iterations at the laptop scale; the narrowest network is also trained for 1,200 and "
-    "4,000. The rates fall where the paper's do, in proportion. Each method, the controls with a longer step of the "
-    "encoder included, takes the learning rate that is best on 5,000 training images held out, on three other learners "
-    "(where that is the largest or the smallest tried, further ones are tried); it is then trained with new learners, "
-    "without images held out, and tested. Long trainings and those at a constant rate are without the controls. "
+    f"Trainings take {ITERATIONS} iterations at the laptop scale; the narrowest network is also trained for 1,200 and, "
+    "without augmentation, for 4,000. The rates fall where the paper's do, in proportion. Each method, the controls "
+    "with a longer step of the encoder included, takes the learning rate that is best on 5,000 training images held "
+    "out, on three other learners (where that is the largest or the smallest tried, further ones are tried); it is then "
+    "trained with new learners, without images held out, and tested. At a constant rate and in long trainings without "
+    "augmentation, where performative teaching does not beat SGD, the controls are left out. "
     "`performative` is Algorithm 1 with m = 5. Unlike in the other experiments on CNNs, no rate was chosen beforehand.",
     scales={
         "smoke": settings(2, _SMOKE, 60, RATES[:2], tuning=1, further=0),
-        "laptop": settings(10, {**panels(ITERATIONS), **_LONG}, uncontrolled=_UNCONTROLLED),
+        "laptop": settings(10, _LAPTOP, uncontrolled=_UNCONTROLLED),
         "paper": settings(10, panels(42_500, batch_size=128, device="cuda", precision="bf16")),
     },
     units=units,
