@@ -60,7 +60,7 @@ def panels(iterations: int, few: int = FEW, **shared: Any) -> dict[str, dict[str
 
 def long_panels() -> dict[str, dict[str, Any]]:
     """The narrowest network in trainings three and ten times as long as the others of the laptop scale."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for iterations, changes in ((1200, ("", PLAIN)), (4000, (PLAIN,))):
         of_length = panels(iterations)
         narrow = next(iter(of_length))
@@ -185,9 +185,9 @@ TUNED = Experiment(
     f"Trainings take {ITERATIONS} iterations at the laptop scale; the narrowest network is also trained for 1,200 and, "
     "without augmentation, for 4,000. The rates fall where the paper's do, in proportion. Each method, the controls "
     "with a longer step of the encoder included, takes the learning rate that is best on 5,000 training images held "
-    "out, on three other learners (where that is the largest or the smallest tried, further ones are tried); it is then "
-    "trained with new learners, without images held out, and tested. At a constant rate and in long trainings without "
-    "augmentation, where performative teaching does not beat SGD, the controls are left out. "
+    "out, on three other learners (where that is the largest or the smallest tried, further ones are tried); it is "
+    "then trained with new learners, without images held out, and tested. At a constant rate and in long trainings "
+    "without augmentation, where performative teaching does not beat SGD, the controls are left out. "
     "`performative` is Algorithm 1 with m = 5. Unlike in the other experiments on CNNs, no rate was chosen beforehand.",
     scales={
         "smoke": settings(2, _SMOKE, 60, RATES[:2], tuning=1, further=0),
