@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -75,15 +76,16 @@ def draw(record: Record) -> dict[str, Any]:
     curves = record.curves
     panels = curves.panels()
     figure, grid = wrapped_figure(len(panels), _COLUMNS, (3.4, 2.6))
+    names = [*dict.fromkeys(name for panel in panels for name in curves.methods(panel, ACCURACY))][::-1]
     for i, (axes, panel) in enumerate(zip(grid, panels, strict=True)):
-        names = curves.methods(panel, ACCURACY)
-        for row, name in enumerate(reversed(names)):
-            values = final(curves, panel, name)
+        for name in curves.methods(panel, ACCURACY):
+            row, values = names.index(name), final(curves, panel, name)
             axes.plot(values, np.full(len(values), row), "o", color="#c9d6df", markersize=4)
             mean, low, high = paired_interval(values)
             axes.errorbar(mean, row, xerr=[[mean - low], [high - mean]], fmt="o", color="#0072b2", capsize=3)
-        axes.set_yticks(range(len(names)), [*reversed(names)] if i % _COLUMNS == 0 else [""] * len(names))
-        axes.set_title(panel, loc="left", fontsize=10)
+        axes.set_yticks(range(len(names)), names if i % _COLUMNS == 0 else [""] * len(names))
+        axes.set_ylim(-0.4, len(names) - 0.6)
+        axes.set_title(fill(panel, 36), loc="left", fontsize=10)
         axes.set_xlabel(LABELS[ACCURACY])
         bare(axes)
     return {"accuracies": figure}

@@ -17,11 +17,11 @@ from teach_gym.neural.settings import ImageTrainingSettings
 from teach_gym.papers import dht_performative, performative_panels, performative_search, performative_tuned
 from teach_gym.papers.curves import Curves, rows_of
 from teach_gym.papers.dht_performative import TABLE2, run
-from teach_gym.papers.engine import Experiment, Unit
+from teach_gym.papers.engine import Experiment, Record, Unit
 from teach_gym.papers.performative_panels import ACCURACY, HALF, MNIST, SAMPLE, SGD
 from teach_gym.papers.performative_search import CHOSEN, SEARCH, TEST, VALIDATION, at_rate, best_rate, training
 from teach_gym.papers.performative_tuned import TUNED
-from teach_gym.papers.tuning import tuned
+from teach_gym.papers.tuning import draw, tuned
 
 SMALL = {"pool": "patterns", "pool_options": {"n": 120, "size": 8}, "batch_size": 20, "learning_rate": 0.02}
 BOTH = pytest.mark.parametrize("experiment", [TABLE2, SEARCH], ids=lambda e: e.name)
@@ -135,6 +135,19 @@ def test_the_table_gives_paired_differences_beside_the_papers_numbers() -> None:
     assert f"| {MNIST} | {SAMPLE} | 95.02 | 92.25 ± 1.77 | +1.25 [+1.00, +1.50] |" in text
     text = dht_performative.table(made_up({(HALF, SGD): [80.0], (HALF, SAMPLE): [81.5]}, "x"))
     assert f"| {HALF} | {SAMPLE} | - | 81.50 | +1.50 (one seed) |" in text, "one seed has no interval"
+
+
+def test_each_method_has_a_row_of_its_own_in_every_panel_of_the_figure() -> None:
+    pytest.importorskip("matplotlib")
+    values = {("a", SGD): [1.0, 3.0], ("a", "x"): [4.0, 6.0], ("a", SAMPLE): [7.0, 9.0]}
+    fewer = {("b", method): found for (_, method), found in values.items() if method != "x"}
+    figure = draw(Record({}, made_up({**values, **fewer}, "e"), []))["accuracies"]
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert sorted(labels) == sorted([SGD, SAMPLE, "x"])
+    for axes, means in zip(figure.axes, ({SGD: 2.0, "x": 5.0, SAMPLE: 8.0}, {SGD: 2.0, SAMPLE: 8.0}), strict=True):
+        drawn = {line.get_ydata()[0]: line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2}
+        assert {labels[int(row)]: values.mean() for row, values in drawn.items()} == means
+        assert axes.get_ylim() == figure.axes[0].get_ylim()
 
 
 def test_the_search_takes_the_best_validation_rate_and_never_a_diverged_one() -> None:
