@@ -12,7 +12,7 @@ from teach_gym.papers.curves import Curves, Row
 from teach_gym.papers.dht_performative import above, final
 from teach_gym.papers.dht_performative import run as run_training
 from teach_gym.papers.engine import Experiment, PlainValues, Result, Unit
-from teach_gym.papers.performative_panels import SAMPLE, SGD
+from teach_gym.papers.performative_panels import SAMPLE, SGD, of_width, schedule
 from teach_gym.papers.tuning import at_best_rate, draw
 from teach_gym.papers.tuning import table as tuned_table
 
@@ -43,9 +43,7 @@ def panels(iterations: int, few: int = FEW, **shared: Any) -> dict[str, dict[str
         few: training images of the panel with few of them.
         **shared: other arguments of ``ImageTrainingSettings`` that all share.
     """
-    options = {
-        f"{width} of the width": {"filters": [n, 2 * n, 4 * n], "features": 8 * n} for width, n in WIDTHS.items()
-    }
+    options = {f"{width} of the width": of_width(filters) for width, filters in WIDTHS.items()}
     narrow, own = next(iter(options.items()))
     changed: dict[str, dict[str, Any]] = {
         **{name: {"network_options": found} for name, found in options.items()},
@@ -153,12 +151,10 @@ def _claims() -> tuple[Claim, ...]:
 
 
 def _train(iterations: int, **changes: Any) -> dict[str, Any]:
-    shares = (20 / 42.5, 30 / 42.5, 37.5 / 42.5)
     return {
         "pool": "cifar10_jpeg",
         "network": "cnn3",
-        "iterations": iterations,
-        "milestones": [round(share * iterations) for share in shares],
+        **schedule(iterations),
         "batch_size": 64,
         "weight_decay": 5e-4,
         "augment": True,
