@@ -25,8 +25,7 @@ EXPERIMENTS: dict[str, str] = {
     "dht-fig5": "teach_gym.papers.dht_generative:FIG5",
     "dht-fig6": "teach_gym.papers.dht_pictures:FIG6",
     "dht-fig7": "teach_gym.papers.dht_pictures:FIG7",
-    "dht-fig9": "teach_gym.papers.dht_privacy:FIG9",
-    "dht-fig10": "teach_gym.papers.dht_privacy:FIG10",
+    "dht-fig9-10": "teach_gym.papers.dht_privacy:FIG9_10",
     "dht-fig8": "teach_gym.papers.dht_black_box:FIG8",
     "dht-table1": "teach_gym.papers.dht_mixup:TABLE1",
     "dht-table1-tuned": "teach_gym.papers.mixup_tuned:TUNED",
@@ -49,8 +48,8 @@ MAPS: dict[str, str] = {
         if name.startswith("last-")
     },
     **{
-        name: f"teach_gym.papers.dht_maps:{name.removeprefix('dht-').upper()}"
-        for name in ("dht-fig3", "dht-fig4", "dht-fig5", "dht-fig8")
+        name: f"teach_gym.papers.dht_maps:{name.removeprefix('dht-').replace('-', '_').upper()}"
+        for name in ("dht-fig3", "dht-fig4", "dht-fig5", "dht-fig9-10", "dht-fig8")
     },
 }
 """Experiments with maps of where their claims hold -> ``module:object``."""

@@ -1,14 +1,13 @@
-"""The maps of DHT's figures; the paper gives the learning rate 0.001, its released code the noise.
-
-The figures on privacy have none: a private teacher on MNIST, where they are judged, takes half an hour to train.
-"""
+"""The maps of DHT's figures; the paper gives the learning rate 0.001, its released code the noise."""
 
 from __future__ import annotations
 
 from itertools import product
 
 from teach_gym.papers.dht_black_box import FIG8_PANELS
-from teach_gym.papers.dht_generative import MOONS, SWEEP, at_weight
+from teach_gym.papers.dht_generative import DIGITS, MOONS, SWEEP, at_weight
+from teach_gym.papers.dht_privacy import SWEEP as ASKED
+from teach_gym.papers.dht_privacy import WIDE, asking
 from teach_gym.papers.dht_protocol import RATE
 from teach_gym.papers.dht_unrolled import FORMULA, LOSSES, PANELS, WEIGHTS, variant
 from teach_gym.papers.grids import Axis, Map
@@ -47,6 +46,21 @@ FIG5 = (
         },
     ),
 )
+_EPSILON, _STRENGTH = (
+    Axis(label, "", tuple(dict.fromkeys(values)))
+    for label, values in zip(("threshold epsilon", "strength of the penalty"), zip(*ASKED, strict=True), strict=True)
+)
+FIG9_10 = (
+    Map(
+        DIGITS.replace("/", "-"),
+        DIGITS,
+        (_EPSILON, _STRENGTH),
+        methods={pair: {WIDE: asking(DIGITS, *pair)} for pair in ASKED},
+        threshold=_EPSILON.label,
+    ),
+)
+"""The strength is the penalty of an example that lies on a private row."""
+
 _FEW_RATES = Axis("learning rate", "task.learning_rate", (0.001, 0.01, 0.1), paper=RATE)
 _WRONG = Axis("share of wrong labels", "task.pool_options.label_noise", (0.0, 0.1, 0.3), paper=0.0)
 

@@ -38,7 +38,7 @@ class Map:
         changes: further settings that all cells change, by field.
         methods: where the experiment itself varies the two settings, the methods of each cell, by the axes' values and
             by the method that each replaces in the claims.
-        without: methods that the cells do not have; comparisons with them are left out of the claims.
+        threshold: the axis, by its label, whose values the claims compare with instead of their own numbers.
         together: cells that share a task are taught as one batch; not where teachers are trained for each cell.
     """
 
@@ -47,7 +47,7 @@ class Map:
     axes: tuple[Axis, Axis]
     changes: tuple[tuple[str, Any], ...] = ()
     methods: Mapping[tuple[Any, Any], Mapping[str, str]] = field(default_factory=dict)
-    without: tuple[str, ...] = ()
+    threshold: str = ""
     together: bool = True
 
 

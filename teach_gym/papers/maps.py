@@ -49,8 +49,7 @@ def template_claims(experiment: Experiment, chosen: Map) -> list[Claim]:
     found = []
     for claim in experiment.claims:
         own, required = (
-            tuple(c for c in part if c.panel == chosen.panel and not {c.first, c.second} & {*chosen.without})
-            for part in (claim.comparisons, claim.requires)
+            tuple(c for c in part if c.panel == chosen.panel) for part in (claim.comparisons, claim.requires)
         )
         if own and all(c.first in replaced for c in own if replaced):
             found.append(Claim(claim.statement, own, required))
@@ -71,9 +70,10 @@ def _in_cell(claim: Claim, chosen: Map, values: tuple[Any, Any]) -> Claim:
     """A template claim in a cell of a map."""
     names = chosen.methods.get(values, {})
     panel = chosen.panel if chosen.methods else cell_name(chosen, values)
+    numbers = [value for axis, value in zip(chosen.axes, values, strict=True) if axis.label == chosen.threshold]
 
     def moved(c: Comparison) -> Comparison:
-        second = names.get(c.second, c.second) if isinstance(c.second, str) else c.second
+        second = names.get(c.second, c.second) if isinstance(c.second, str) else (*numbers, c.second)[0]
         return dataclasses.replace(c, panel=panel, first=names.get(c.first, c.first), second=second)
 
     return Claim(claim.statement, *(tuple(map(moved, part)) for part in (claim.comparisons, claim.requires)))

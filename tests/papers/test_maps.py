@@ -105,7 +105,7 @@ def test_a_cell_may_replace_both_methods_of_a_claim(tmp_path: Path) -> None:
     assert effects == pytest.approx({("a", "b"): gain, ("a", "c"): 0.0, ("b", "b"): 0.0, ("b", "c"): -gain})
 
 
-def test_a_map_may_do_without_methods_and_names_what_tells_its_claims_apart() -> None:
+def test_a_map_names_what_tells_its_claims_apart() -> None:
     claims = (
         Claim(
             "A wins. [p; at once]", (Comparison("a", "below", "b", panel="p"), Comparison("c", "below", "b", panel="p"))
@@ -117,11 +117,6 @@ def test_a_map_may_do_without_methods_and_names_what_tells_its_claims_apart() ->
     found = dataclasses.replace(made_up(), claims=claims)
     named = {claim.statement: len(claim.comparisons) for claim in template_claims(found, GRID)}
     assert named == {"A wins. [at once]": 2, "A wins. [later]": 1, "C wins.": 1, "It is fast.": 1}
-    without = dataclasses.replace(GRID, without=("c",))
-    named = {claim.statement: len(claim.comparisons) for claim in template_claims(found, without)}
-    assert named == {"A wins. [at once]": 1, "A wins. [later]": 1, "It is fast.": 1}
-    cells_of = map_experiment(found, (without,)).scales["laptop"]["panels"].values()
-    assert all(set(content["methods"]) == {"a", "b"} for content in cells_of)
 
 
 def test_cells_are_taught_together_unless_teachers_are_trained_for_each() -> None:
@@ -192,7 +187,6 @@ def test_the_papers_maps_change_fields_that_their_tasks_have(name: str) -> None:
         methods = found.scales["laptop"]["panels"][chosen.panel]["methods"]
         assert not chosen.methods or set(chosen.methods) == set(cells(chosen)), "a method for each cell"
         assert {name for names in chosen.methods.values() for pair in names.items() for name in pair} <= set(methods)
-        assert set(chosen.without) <= set(methods)
     run = [chosen for chosen in maps if not chosen.methods]
     panels = map_experiment(found, run).scales["laptop"]["panels"]
     assert all(content["methods"] for content in panels.values())
