@@ -49,7 +49,7 @@ MAPS: dict[str, str] = {
     },
     **{
         name: f"teach_gym.papers.dht_maps:{name.removeprefix('dht-').replace('-', '_').upper()}"
-        for name in ("dht-fig3", "dht-fig4", "dht-fig5", "dht-fig9-10", "dht-fig8")
+        for name in ("dht-fig3", "dht-fig4", "dht-fig5", "dht-fig6", "dht-fig7", "dht-fig9-10", "dht-fig8")
     },
 }
 """Experiments with maps of where their claims hold -> ``module:object``."""

@@ -34,18 +34,20 @@ FIG4 = tuple(
 )
 """The weight of the auxiliary loss, and whose losses these are, which the experiment itself varies."""
 
-_TERMS = tuple(Axis(f"weight of the {label}'s divergence", "", weights) for label, weights in SWEEP.items())
-FIG5 = (
-    Map(
-        MOONS,
-        MOONS,
-        (_TERMS[0], _TERMS[1]),
-        methods={
-            (gan, vae): {"GAN": at_weight("GAN", gan), "VAE": at_weight("VAE", vae)}
-            for gan, vae in product(SWEEP["GAN"], SWEEP["VAE"])
-        },
-    ),
-)
+
+def _weights(panel: str) -> Map:
+    """The map over the weights of the GAN's and the VAE's divergence, which the experiment itself varies."""
+    gan, vae = (Axis(f"weight of the {label}'s divergence", "", weights) for label, weights in SWEEP[panel].items())
+    pairs = product(gan.values, vae.values)
+    names = {
+        pair: {label: at_weight(panel, label, w) for label, w in zip(SWEEP[panel], pair, strict=True)} for pair in pairs
+    }
+    return Map(panel.replace("/", "-"), panel, (gan, vae), methods=names)
+
+
+FIG5 = tuple(map(_weights, (MOONS, DIGITS)))
+FIG6, FIG7 = ((chosen,) for chosen in FIG5)
+
 _EPSILON, _STRENGTH = (
     Axis(label, "", tuple(dict.fromkeys(values)))
     for label, values in zip(("threshold epsilon", "strength of the penalty"), zip(*ASKED, strict=True), strict=True)

@@ -11,7 +11,7 @@ from teach_gym.core.batch import take
 from teach_gym.core.state import TeachState, Transition
 from teach_gym.papers.claims import Claim, Comparison
 from teach_gym.papers.curves import rows_of
-from teach_gym.papers.dht_generative import DIGITS, MOONS, learned, scales, train
+from teach_gym.papers.dht_generative import DIGITS, MOONS, SWEPT, learned, scales, train
 from teach_gym.papers.dht_protocol import protocol_cohorts
 from teach_gym.papers.engine import Arrays, Experiment, Record, Result, Unit
 from teach_gym.papers.figures import new_figure
@@ -107,7 +107,8 @@ def _watched(
 
 
 def _firsts(record: Record) -> dict[str, Arrays]:
-    return {unit.method: arrays for unit, arrays in reversed(record.arrays)}
+    """The arrays of the first seeds by method, without those that only the maps need."""
+    return {unit.method: arrays for unit, arrays in reversed(record.arrays) if unit.method not in SWEPT}
 
 
 def draw_moons(record: Record) -> dict[str, Any]:
@@ -165,7 +166,8 @@ def _nearer(panel: str) -> Claim:
 _SAID = (
     "At the drawn iterations every learner's teacher generates 200 examples; 'close to the data' is measured by the "
     "energy distance of these from 200 real rows of the same class (0: the same distribution; in units of the mean "
-    "distance of two real rows). Teachers and weights are those of dht-fig5; pictures show the first seed."
+    "distance of two real rows). Teachers and weights are those of dht-fig5; pictures show the first seed and, "
+    "of the weights, those of its figure."
 )
 
 FIG6 = Experiment(
