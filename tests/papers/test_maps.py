@@ -105,6 +105,20 @@ def test_a_cell_may_replace_both_methods_of_a_claim(tmp_path: Path) -> None:
     assert effects == pytest.approx({("a", "b"): gain, ("a", "c"): 0.0, ("b", "b"): 0.0, ("b", "c"): -gain})
 
 
+def test_a_claim_may_compare_with_the_value_of_an_axis() -> None:
+    """The least distance of b is 49 at the smallest rate and 50 at the others; its bound is that of the cell."""
+    axes = (GRID.axes[0], Axis("least distance", "task.options.least", (48.5, 49.5, 50.5)))
+    chosen = Map("bounds", "p", axes, (("task.options.scale", 1.0),), threshold="least distance")
+    claim = Claim("It stays away.", (Comparison("b", "at_least", 7.0, panel="p"),))
+    found = dataclasses.replace(made_up(), claims=(claim,))
+    mapped = map_experiment(found, (chosen,))
+    units = mapped.units("made-up", mapped.scales["laptop"], tuple(range(10)))
+    rows = [row for unit in units for row in run_batch(worker, unit).rows]
+    outcomes = judged(found, chosen, Curves(rows))["It stays away."]
+    held = {values for values, cell in outcomes.items() if cell.verdict == HOLDS}
+    assert held == {(0.1, 48.5), (0.2, 48.5), (0.2, 49.5), (0.4, 48.5), (0.4, 49.5)} and len(outcomes) == 9
+
+
 def test_a_map_names_what_tells_its_claims_apart() -> None:
     claims = (
         Claim(
@@ -184,6 +198,7 @@ def test_the_papers_maps_change_fields_that_their_tasks_have(name: str) -> None:
     for chosen in maps:
         assert template_claims(found, chosen), "no claim is about the panel"
         assert all(list(axis.values) == sorted(axis.values) for axis in chosen.axes)
+        assert chosen.threshold in ("", *(axis.label for axis in chosen.axes))
         methods = found.scales["laptop"]["panels"][chosen.panel]["methods"]
         assert not chosen.methods or set(chosen.methods) == set(cells(chosen)), "a method for each cell"
         assert {name for names in chosen.methods.values() for pair in names.items() for name in pair} <= set(methods)
