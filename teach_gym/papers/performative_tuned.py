@@ -12,7 +12,7 @@ from teach_gym.papers.curves import Curves, Row
 from teach_gym.papers.dht_performative import above, final
 from teach_gym.papers.dht_performative import run as run_training
 from teach_gym.papers.engine import Experiment, PlainValues, Result, Unit
-from teach_gym.papers.performative_panels import SAMPLE, SGD, of_width, schedule
+from teach_gym.papers.performative_panels import SAMPLE, SGD, of_width, small_training
 from teach_gym.papers.tuning import at_best_rate, draw
 from teach_gym.papers.tuning import table as tuned_table
 
@@ -53,7 +53,7 @@ def panels(iterations: int, few: int = FEW, **shared: Any) -> dict[str, dict[str
         f"{narrow}, few images": {"network_options": own, "images": few},
         f"{narrow}, wrong labels": {"network_options": own, "label_noise": WRONG},
     }
-    return {name: {**_train(iterations, **shared), **changes} for name, changes in changed.items()}
+    return {name: {**small_training(iterations, **shared), **changes} for name, changes in changed.items()}
 
 
 def long_panels() -> dict[str, dict[str, Any]]:
@@ -148,20 +148,6 @@ def _claims() -> tuple[Claim, ...]:
             statement = f"It beats a longer step of the encoder without teaching, each at its best rate. [{panel}]"
             found.append(Claim(statement, tuple(c for control in CONTROLS for c in above(SAMPLE, control, [panel]))))
     return tuple(found)
-
-
-def _train(iterations: int, **changes: Any) -> dict[str, Any]:
-    return {
-        "pool": "cifar10_jpeg",
-        "network": "cnn3",
-        **schedule(iterations),
-        "batch_size": 64,
-        "weight_decay": 5e-4,
-        "augment": True,
-        "eval_every": iterations,
-        "checkpoint_every": max(iterations // 10, 1),
-        **changes,
-    }
 
 
 _IMAGES = {"pool": "patterns", "pool_options": {"n": 200, "size": 8}, "batch_size": 20}
