@@ -59,10 +59,12 @@ class Cell(NamedTuple):
         effect: the difference that supports the claim least, positive where it supports it: of logarithms where the
             comparison is on that scale, the share of cases for claims about all of them. It is nan where the claim is
             not judged.
+        share: whether the effect is such a share, which has no interval.
     """
 
     verdict: str
     effect: Estimate
+    share: bool = False
 
 
 class Summary(NamedTuple):

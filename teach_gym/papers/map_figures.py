@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ def map_figure(chosen: Map, outcomes: Mapping[str, Mapping[tuple[Any, Any], Cell
     """A heat map of the effect for each claim: blue where it supports the claim, red where it is against it.
 
     Each cell holds the effect with its 95 % interval below it, and a plus where the claim holds, a minus where not.
+    Of a claim about all cases it holds the share of those in which it is true, rounded down, which has no interval.
     Where values are infinite, such as the time until a target that is never reached, the claim is judged by counts of
     runs, and the cell has no effect.
 
@@ -51,16 +53,19 @@ def _value(cell: Cell | None) -> float:
 
 
 def _write(axes: Any, x: int, y: int, cell: Cell, scale: float) -> None:
-    value = cell.effect.value
-    mark, color = _MARKS.get(cell.verdict, ""), "black"
+    color = "white" if abs(np.nan_to_num(_value(cell))) > 0.6 * scale else "black"
+    axes.text(x, y, _text(cell), ha="center", va="center", fontsize=6, color=color)
+
+
+def _text(cell: Cell) -> str:
     if cell.verdict == NOT_JUDGED:
-        text = NOT_JUDGED
-    elif not np.isfinite(value):
-        text = f"{mark}\nby counts"
-    else:
-        told = [_short(number) for number in cell.effect]
-        text, color = f"{mark} {told[0]}\n[{told[1]}, {told[2]}]", "white" if abs(value) > 0.6 * scale else "black"
-    axes.text(x, y, text, ha="center", va="center", fontsize=6, color=color)
+        return NOT_JUDGED
+    mark, told = _MARKS.get(cell.verdict, ""), [_short(number) for number in cell.effect]
+    if not np.isfinite(cell.effect.value):
+        return f"{mark}\nby counts"
+    if cell.share:
+        return f"{mark} {math.floor(1000 * cell.effect.value + 1e-9) / 10:g}%\nof cases"
+    return f"{mark} {told[0]}\n[{told[1]}, {told[2]}]"
 
 
 def _short(value: float) -> str:

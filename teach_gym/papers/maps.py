@@ -202,7 +202,10 @@ def _cell(claim: Claim, curves: Curves) -> Cell:
     if verdict == NOT_JUDGED:
         return Cell(verdict, _NOTHING)
     own = [f for f in findings if f.comparison in claim.comparisons and not np.isnan(f.difference.value)]
-    return Cell(verdict, min(map(_effect, own), key=lambda effect: effect.value, default=_NOTHING))
+    if not own:
+        return Cell(verdict, _NOTHING)
+    least = min(own, key=lambda finding: _effect(finding).value)
+    return Cell(verdict, _effect(least), least.comparison.relation in EVERYWHERE)
 
 
 def _effect(finding: Finding) -> Estimate:

@@ -117,6 +117,9 @@ def test_a_claim_may_compare_with_the_value_of_an_axis() -> None:
     outcomes = judged(found, chosen, Curves(rows))["It stays away."]
     held = {values for values, cell in outcomes.items() if cell.verdict == HOLDS}
     assert held == {(0.1, 48.5), (0.2, 48.5), (0.2, 49.5), (0.4, 48.5), (0.4, 49.5)} and len(outcomes) == 9
+    texts = [text.get_text() for text in map_figure(chosen, {claim.statement: outcomes}).axes[0].texts]
+    shares = [text.removesuffix("\nof cases")[2:] for text in texts[:3]]
+    assert shares == ["100%", "96.6%", "90%"], "rounded down: none, 1 and 3 of 30 distances are smaller"
 
 
 def test_a_map_names_what_tells_its_claims_apart() -> None:
