@@ -103,10 +103,10 @@ def _section(folder: Path, settings: Content, claims: list[Content], images: str
         "\n".join(f"- **{claim['verdict']}**: {claim['statement']}" for claim in claims),
         "<details><summary>Tests</summary>",
         findings_table(claims),
-        "</details>\n",
+        "</details>",
         *maps,
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join(parts) + "\n"
 
 
 def _only(settings: Content) -> str:
