@@ -189,7 +189,8 @@ is *undecided* otherwise; the sign test is given too. Distances and losses that 
 {RESOLUTION:.0%} of the start. A claim holds if a comparison holds and the others hold or are ties; it does not hold if
 one does not. There is no correction for multiple comparisons. A claim about a teacher that is not trained well
 enough is *not judged*. The column `seconds` of `curves.csv` is the time of a whole batch of seeds in teacher and
-learner, measured when the batch ran: it is the only part of the results that differs between runs.
+learner, measured when the batch ran: it is the only part of the results that differs between runs on one machine.
+Other processors round differently, which long trainings of teachers amplify.
 """
 
 
