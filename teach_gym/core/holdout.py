@@ -15,6 +15,8 @@ from teach_gym.data.pool import Split
 
 RECENT = 0.1
 """Weight of the last step in the running means of a run's memory."""
+LEAST_GAIN = 1e-6
+"""A loss that is lower by a smaller share is no new best one: rounding would give a learner at rest new ones."""
 _BLOCK = 32
 """Learners measured at once: temporary arrays larger than the processor's cache cost more than the arithmetic."""
 
@@ -76,7 +78,7 @@ def remember(task: Task, before: TeachState, example: Example, after: TeachState
     """The state after a step on a teaching example, with its memory updated."""
     past, now, xp = needed(before.memory), measure(task, after.w), namespace(after.w)
     shown, t = task.learner.loss(before.w, example.x, example.y), xp.astype(after.t, now.loss.dtype)
-    gain, better = 1.0 - now.loss / past.now.loss, now.loss < past.best
+    gain, better = 1.0 - now.loss / past.now.loss, now.loss < (1.0 - LEAST_GAIN) * past.best
     return after._replace(
         memory=Memory(
             now,

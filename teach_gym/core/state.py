@@ -190,7 +190,7 @@ class Memory(NamedTuple):
     Attributes:
         now: the learner's current measurements on the hold-out rows.
         initial: (B,) hold-out loss at reset (at least 1e-30).
-        best: (B,) the lowest hold-out loss so far.
+        best: (B,) the lowest hold-out loss so far; one that is lower by less than a millionth does not count.
         stale: (B,) steps since the lowest loss.
         gain: (B,) the last step's decrease of the hold-out loss as a share of it, 0 at reset.
         mean_gain: (B,) running mean of ``gain``, in which each step has the weight 0.1.

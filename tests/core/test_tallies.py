@@ -119,12 +119,11 @@ def test_wide_environments_are_the_narrow_ones(which: str) -> None:
     rng, single = np.random.default_rng(0), task.get("dtype") == "float32"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(compiler.SETTING, "1")
-        found = [env.reset(seed=3)[0] for env in (fast, plain)]
-    (gains,) = (block.start for block in fast.layout if block.name == "gains")
-    steady = np.arange(found[0].shape[1]) != gains + 2  # steps since the best loss: a learner at rest ties with it
+        for env in (fast, plain):
+            env.reset(seed=3)
     for _ in range(40):
         actions = rng.integers(fast.single_action_space.n, size=64)  # type: ignore[attr-defined]
         a, b = fast.step(actions), plain.step(actions)
         np.testing.assert_allclose(a[1], b[1], rtol=0, atol=1e-4 if single else 1e-9)
         wide = 1e-3 if single else 1e-6
-        np.testing.assert_allclose(a[0][:, steady], b[0][:, steady], rtol=wide, atol=wide)
+        np.testing.assert_allclose(a[0], b[0], rtol=wide, atol=wide)

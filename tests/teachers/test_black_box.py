@@ -18,7 +18,7 @@ from teach_gym.benchmark.summary import summarize
 from teach_gym.core.backend import to_torch
 from teach_gym.core.batch import put, take
 from teach_gym.core.build import make_task
-from teach_gym.core.holdout import representatives
+from teach_gym.core.holdout import remember, representatives
 from teach_gym.core.layout import bounds, layout, observe
 from teach_gym.core.rewards import HOLDOUT_REWARDS
 from teach_gym.core.spec import BLACK_BOX
@@ -384,6 +384,16 @@ def test_steps_to_accuracy_counts_the_steps() -> None:
         assert total == -env.state.t[0]
         lengths.append(env.state.t[0])
     assert min(lengths) < env.task.spec.budget
+
+
+def test_a_loss_that_only_rounding_lowers_is_no_new_best_one() -> None:
+    task = make_task(**black("label-grid"))
+    before, *_, example, after = walk(task)[0]
+    for share, stale in ((1e-9, 1.0), (1e-4, 0.0)):
+        best = after.memory.now.loss * (1.0 + share)
+        memory = remember(task, before._replace(memory=before.memory._replace(best=best)), example, after).memory
+        assert (memory.stale == stale).all()
+        np.testing.assert_array_equal(memory.best, best if stale else after.memory.now.loss)
 
 
 def test_regression_is_measured_by_the_squared_error() -> None:

@@ -216,7 +216,7 @@ def test_files_keep_the_agent(tmp_path: Path) -> None:
         found, seen = MixupAgent.read(tmp_path / form), np.random.default_rng(1).random((9, 3), np.float32)
         assert found.spec == own and found.card["algo"] == "x"
         np.testing.assert_array_equal(found(seen), agent(seen))
-        assert found(seen).shape == (9,) and found(seen[0]) == found(seen)[0]
+        assert found(seen).shape == (9,) and found(seen[0]) == pytest.approx(found(seen)[0], rel=1e-5)
         env = gym.make(env_id(next(iter(NEURAL_TASKS))), **{**SMALL_MIXUP, "continuous": own.continuous})
         assert env.action_space.contains(found(seen[0])) or env.action_space.contains(int(found(seen[0])))
 
