@@ -74,7 +74,7 @@ chaos: $(VENV)/.test  ## 200 kills of everything that writes results (KILLS, SEE
 	@echo "killing benchmarks, trainings, experiments and reports: half an hour on one CPU"
 	$(BIN)/python tests/chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
-lint: $(VENV)/.dev  ## ruff and mypy
+lint: $(VENV)/.test $(VENV)/.dev  ## ruff and mypy, which reads the types of torch and others
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
