@@ -7,7 +7,7 @@ from itertools import product
 from teach_gym.papers.dht_black_box import FIG8_PANELS
 from teach_gym.papers.dht_generative import DIGITS, MOONS, SWEEP, at_weight
 from teach_gym.papers.dht_privacy import SWEEP as ASKED
-from teach_gym.papers.dht_privacy import WIDE, asking
+from teach_gym.papers.dht_privacy import TRIED_EPSILONS, TRIED_STRENGTHS, WIDE, asking
 from teach_gym.papers.dht_protocol import RATE
 from teach_gym.papers.dht_unrolled import FORMULA, LOSSES, PANELS, WEIGHTS, variant
 from teach_gym.papers.grids import Axis, Map
@@ -48,15 +48,12 @@ def _weights(panel: str) -> Map:
 FIG5 = tuple(map(_weights, (MOONS, DIGITS)))
 FIG6, FIG7 = ((chosen,) for chosen in FIG5)
 
-_EPSILON, _STRENGTH = (
-    Axis(label, "", tuple(dict.fromkeys(values)))
-    for label, values in zip(("threshold epsilon", "strength of the penalty"), zip(*ASKED, strict=True), strict=True)
-)
+_EPSILON = Axis("threshold epsilon", "", TRIED_EPSILONS)
 FIG9_10 = (
     Map(
         DIGITS.replace("/", "-"),
         DIGITS,
-        (_EPSILON, _STRENGTH),
+        (_EPSILON, Axis("strength of the penalty", "", TRIED_STRENGTHS)),
         methods={pair: {WIDE: asking(DIGITS, *pair)} for pair in ASKED},
         threshold=_EPSILON.label,
     ),

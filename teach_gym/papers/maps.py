@@ -70,10 +70,11 @@ def _in_cell(claim: Claim, chosen: Map, values: tuple[Any, Any]) -> Claim:
     """A template claim in a cell of a map."""
     names = chosen.methods.get(values, {})
     panel = chosen.panel if chosen.methods else cell_name(chosen, values)
-    numbers = [value for axis, value in zip(chosen.axes, values, strict=True) if axis.label == chosen.threshold]
+    settings = {axis.label: value for axis, value in zip(chosen.axes, values, strict=True)}
 
     def moved(c: Comparison) -> Comparison:
-        second = names.get(c.second, c.second) if isinstance(c.second, str) else (*numbers, c.second)[0]
+        key, known = (c.second, names) if isinstance(c.second, str) else (chosen.threshold, settings)
+        second = known.get(key, c.second)
         return dataclasses.replace(c, panel=panel, first=names.get(c.first, c.first), second=second)
 
     return Claim(claim.statement, *(tuple(map(moved, part)) for part in (claim.comparisons, claim.requires)))

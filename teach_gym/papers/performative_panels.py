@@ -117,7 +117,7 @@ def small_training(iterations: int, **changes: Any) -> dict[str, Any]:
 def narrow_panels(iterations: int, validation: int, **changes: Any) -> dict[str, Any]:
     """CNN-3 with an eighth of the paper's filters at the paper's rate; see ``small_training``."""
     own = {"network_options": of_width(8), "learning_rate": _PAPER["learning_rate"]}
-    train = small_training(iterations, **own, **changes)
+    train = small_training(iterations, **{**own, **changes})
     return tuned_panels(NARROW, train, {**train, "validation": validation}, 3)
 
 
